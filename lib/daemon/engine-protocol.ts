@@ -1,0 +1,127 @@
+/**
+ * What the main thread and the engine thread say to each other. Requests carry an `id` and get exactly one
+ * reply with the same `id`; events have none. All values are structured-clone data.
+ */
+
+/** Addresses are dotted-quad strings here: this is the control path. */
+export interface NetworkPlan {
+  /** e.g. "192.168.104.0/24" */
+  subnet: string;
+  /** the router's own address */
+  gateway: string;
+  /** addresses that reach the host's 127.0.0.1; the gateway is usually among them */
+  hostAliases: string[];
+  /** address that answers DNS; may equal the gateway */
+  dns: string;
+  /** e.g. "5a:94:ef:e4:0c:dd" */
+  gatewayMac: string;
+  /** largest IP packet on the link, octets, 576..65520 */
+  mtu: number;
+  /** DHCP option 119; empty: option absent */
+  searchDomains: string[];
+  /** DHCP option 15; undefined: absent */
+  domainName?: string;
+  leaseSeconds: number;
+  /** first address handed out, e.g. 192.168.5.15; undefined: first free of the subnet (base+1) */
+  dhcpFirst?: string;
+  staticLeases: Lease[];
+}
+
+export interface Lease {
+  ip: string;
+  mac: string;
+  /** DHCP option 61 as hex, when the client sent one */
+  clientId?: string;
+  /** option 12 */
+  hostname?: string;
+  /** Unix milliseconds; undefined: never (static) */
+  expiresAt?: number;
+}
+
+export type Transport = "tcp" | "udp" | "unix";
+
+export interface Forward {
+  /** "127.0.0.1:2222", "[::1]:2222", ":8080" (all addresses), or a socket path for "unix" */
+  local: string;
+  /** guest "IP:PORT" */
+  remote: string;
+  protocol: Transport;
+}
+
+export type AttachKind =
+  /** unix stream, 4-octet big-endian length + frame, many clients (QEMU) */
+  | "stream"
+  /** unix stream on which each client passes one SOCK_DGRAM descriptor (SCM_RIGHTS) */
+  | "descriptor"
+  /** unix datagram, a frame each; a "VFKT" hello is swallowed (vfkit) */
+  | "datagram";
+
+export type EngineRequest =
+  | { type: "listen"; kind: AttachKind; path: string }
+  | { type: "attach-descriptor"; fd: number; kind: "stream" | "datagram" }
+  | { type: "expose"; forward: Forward }
+  | { type: "unexpose"; local: string; protocol: Transport }
+  | { type: "forwards" }
+  | { type: "leases" }
+  | { type: "cam" }
+  | { type: "stats" }
+  /** TCP connection to a guest; the reply carries one end of a socketpair for the main thread */
+  | { type: "tunnel"; ip: string; port: number }
+  /** can a TCP connection to the guest be made? */
+  | { type: "probe"; ip: string; port: number; timeoutMs: number }
+  | { type: "capture"; path: string | null }
+  | { type: "shutdown" };
+
+export interface EngineReplies {
+  listen: null;
+  "attach-descriptor": null;
+  /** `bound` is `local` with the port that port 0 became */
+  expose: { bound: string };
+  unexpose: null;
+  forwards: Forward[];
+  leases: Lease[];
+  /** MAC → bridge port number */
+  cam: Record<string, number>;
+  stats: Record<string, number>;
+  tunnel: { fd: number };
+  probe: "connected" | "refused" | "timeout";
+  capture: null;
+  shutdown: null;
+}
+
+export type EngineEvent =
+  /** a guest's DNS query over UDP; answer with a DnsAnswer of the same `query` */
+  | { type: "dns-query"; query: number; message: Uint8Array; client: string }
+  /** the lease table changed; write it to disk */
+  | { type: "leases-changed"; leases: Lease[] }
+  | { type: "port-attached"; port: number; kind: AttachKind }
+  | { type: "port-detached"; port: number; reason: string }
+  | { type: "log"; level: "error" | "warn" | "info" | "debug"; line: string };
+
+export interface DnsAnswer {
+  type: "dns-answer";
+  query: number;
+  /** undefined: no answer (the client will retry) */
+  message?: Uint8Array;
+}
+
+export interface EngineStart {
+  type: "start";
+  plan: NetworkPlan;
+  leases: Lease[];
+  /** unix socket served by the main thread: DNS over TCP is relayed to it */
+  dnsTcpPath: string;
+  /** eventfd or pipe the main thread signals after each message */
+  doorbell: number;
+  /** Int32Array[1] over this counts the messages sent to the engine */
+  sent: SharedArrayBuffer;
+  capture?: string;
+}
+
+/** An expected failure, told to the person as it stands. */
+export interface EngineFailure {
+  /** e.g. "EADDRINUSE" */
+  code: string;
+  /** sentence in the style of style.md 3.5 */
+  message: string;
+}
