@@ -3,7 +3,7 @@
  * descriptors, epoll, vectored I/O, descriptor passing, file locks. Linux only (glibc or musl); every wrapper
  * returns the call's result, or the negative errno. Addresses are numbers, lengths are octets.
  */
-import { dlopen, read, type Pointer } from "bun:ffi";
+import { dlopen, FFIType, read, type Pointer } from "bun:ffi";
 
 const symbols = {
   __errno_location: { args: [], returns: "ptr" },
@@ -21,20 +21,20 @@ const symbols = {
   getsockopt: { args: ["i32", "i32", "i32", "ptr", "ptr"], returns: "i32" },
   listen: { args: ["i32", "i32"], returns: "i32" },
   madvise: { args: ["ptr", "usize", "i32"], returns: "i32" },
-  read: { args: ["i32", "ptr", "usize"], returns: "i64_fast" },
-  readv: { args: ["i32", "ptr", "i32"], returns: "i64_fast" },
-  recv: { args: ["i32", "ptr", "usize", "i32"], returns: "i64_fast" },
-  recvmsg: { args: ["i32", "ptr", "i32"], returns: "i64_fast" },
-  sendmsg: { args: ["i32", "ptr", "i32"], returns: "i64_fast" },
+  read: { args: ["i32", "ptr", "usize"], returns: FFIType.i64_fast },
+  readv: { args: ["i32", "ptr", "i32"], returns: FFIType.i64_fast },
+  recv: { args: ["i32", "ptr", "usize", "i32"], returns: FFIType.i64_fast },
+  recvmsg: { args: ["i32", "ptr", "i32"], returns: FFIType.i64_fast },
+  sendmsg: { args: ["i32", "ptr", "i32"], returns: FFIType.i64_fast },
   sendmmsg: { args: ["i32", "ptr", "u32", "i32"], returns: "i32" },
-  sendto: { args: ["i32", "ptr", "usize", "i32", "ptr", "u32"], returns: "i64_fast" },
+  sendto: { args: ["i32", "ptr", "usize", "i32", "ptr", "u32"], returns: FFIType.i64_fast },
   setsockopt: { args: ["i32", "i32", "i32", "ptr", "u32"], returns: "i32" },
   shutdown: { args: ["i32", "i32"], returns: "i32" },
   socket: { args: ["i32", "i32", "i32"], returns: "i32" },
   socketpair: { args: ["i32", "i32", "i32", "ptr"], returns: "i32" },
   umask: { args: ["u32"], returns: "u32" },
-  write: { args: ["i32", "ptr", "usize"], returns: "i64_fast" },
-  writev: { args: ["i32", "ptr", "i32"], returns: "i64_fast" },
+  write: { args: ["i32", "ptr", "usize"], returns: FFIType.i64_fast },
+  writev: { args: ["i32", "ptr", "i32"], returns: FFIType.i64_fast },
 } as const;
 
 function open(): ReturnType<typeof dlopen<typeof symbols>> {

@@ -1,0 +1,17 @@
+/** octets in front of a frame that a port may overwrite with its framing */
+export const FRAME_HEADROOM = 4;
+/** Ethernet header and the largest IP packet of any link here */
+export const MAX_FRAME_LENGTH = 14 + 65520;
+
+/** A guest's attachment to the switch (IEEE 802.1D). */
+export interface BridgePort {
+  /** small integer, unique while the port exists */
+  readonly id: number;
+  /** the guest does not take frames as fast as they come: senders that can wait should */
+  readonly busy: boolean;
+  /**
+   * Sends one frame, given as a head and up to two further pieces of packet memory. FRAME_HEADROOM octets in front of
+   * the head may be overwritten; all pieces stay untouched until the port is flushed. False: dropped, and counted by the port.
+   */
+  transmit(head: number, headLength: number, body1: number, length1: number, body2: number, length2: number): boolean;
+}

@@ -1,0 +1,157 @@
+/**
+ * A learning switch (IEEE 802.1D) between the guests' ports and the gateway. Known unicast goes to one port; broadcast,
+ * multicast and unknown unicast go to all others. The table (Fdb) is bounded and ages.
+ */
+import { isGroupMac } from "../addr/mac.ts";
+import { destinationMac, ETHERNET_HEADER_LENGTH, sourceMac } from "../wire/ethernet.ts";
+import type { Counters } from "../trace/counters.ts";
+import type { BridgePort } from "./bridge-port.ts";
+
+/** IEEE 802.1D table 7-5 */
+const AGEING_MS = 300_000;
+const MAX_ADDRESSES_PER_PORT = 64;
+
+export type SwitchDrop = "switch-runt" | "switch-group-source" | "switch-gateway-source" | "switch-table-full";
+
+/** The router's own attachment. */
+export interface GatewayPort {
+  /** a frame for the gateway's address or for all, in packet memory */
+  onFrame(now: number, ingress: BridgePort, start: number, end: number): void;
+}
+
+interface FdbEntry {
+  port: BridgePort;
+  seenAt: number;
+}
+
+export class Switch {
+  readonly #octets: Uint8Array;
+  readonly #gatewayMac: number;
+  readonly #counters: Counters;
+  readonly #ports: BridgePort[] = [];
+  readonly #fdb = new Map<number, FdbEntry>();
+  readonly #learned = new Map<BridgePort, number>();
+  #gateway: GatewayPort | undefined;
+
+  constructor(octets: Uint8Array, gatewayMac: number, counters: Counters) {
+    this.#octets = octets;
+    this.#gatewayMac = gatewayMac;
+    this.#counters = counters;
+  }
+
+  connectGateway(gateway: GatewayPort): void {
+    this.#gateway = gateway;
+  }
+
+  attach(port: BridgePort): void {
+    this.#ports.push(port);
+    this.#learned.set(port, 0);
+  }
+
+  detach(port: BridgePort): void {
+    const at = this.#ports.indexOf(port);
+    if (at >= 0) this.#ports.splice(at, 1);
+    for (const [mac, entry] of this.#fdb) if (entry.port === port) this.#fdb.delete(mac);
+    this.#learned.delete(port);
+  }
+
+  get ports(): readonly BridgePort[] {
+    return this.#ports;
+  }
+
+  /** MAC → port */
+  *addresses(): IterableIterator<[number, BridgePort]> {
+    for (const [mac, entry] of this.#fdb) yield [mac, entry.port];
+  }
+
+  /** the port behind which a MAC was seen */
+  portOf(mac: number): BridgePort | undefined {
+    return this.#fdb.get(mac)?.port;
+  }
+
+  /** A frame of a guest, in packet memory with FRAME_HEADROOM free octets in front. */
+  onFrame(now: number, ingress: BridgePort, start: number, end: number): void {
+    if (end - start < ETHERNET_HEADER_LENGTH) {
+      this.#counters.count("switch-runt" satisfies SwitchDrop);
+      return;
+    }
+    if (!this.#learn(now, ingress, sourceMac(this.#octets, start))) return;
+    const destination = destinationMac(this.#octets, start);
+    if (destination === this.#gatewayMac) {
+      this.#gateway?.onFrame(now, ingress, start, end);
+      return;
+    }
+    if (isGroupMac(destination)) {
+      this.#flood(ingress, start, end - start);
+      this.#gateway?.onFrame(now, ingress, start, end);
+      return;
+    }
+    const egress = this.#fdb.get(destination)?.port;
+    if (egress === undefined) this.#flood(ingress, start, end - start);
+    else if (egress !== ingress) egress.transmit(start, end - start, 0, 0, 0, 0);
+  }
+
+  /** A frame of the gateway; pieces as in BridgePort.transmit. */
+  fromGateway(
+    destination: number,
+    head: number,
+    headLength: number,
+    body1: number,
+    length1: number,
+    body2: number,
+    length2: number,
+  ): void {
+    const egress = this.#fdb.get(destination)?.port;
+    if (egress !== undefined) {
+      egress.transmit(head, headLength, body1, length1, body2, length2);
+      return;
+    }
+    for (const port of this.#ports) port.transmit(head, headLength, body1, length1, body2, length2);
+  }
+
+  #flood(ingress: BridgePort, start: number, length: number): void {
+    for (const port of this.#ports) if (port !== ingress) port.transmit(start, length, 0, 0, 0, 0);
+  }
+
+  /** False: the frame is to be dropped. */
+  #learn(now: number, port: BridgePort, mac: number): boolean {
+    const entry = this.#fdb.get(mac);
+    if (entry !== undefined && entry.port === port) {
+      entry.seenAt = now;
+      return true;
+    }
+    if (isGroupMac(mac)) {
+      this.#counters.count("switch-group-source" satisfies SwitchDrop);
+      return false;
+    }
+    if (mac === this.#gatewayMac) {
+      this.#counters.count("switch-gateway-source" satisfies SwitchDrop);
+      return false;
+    }
+    if (entry !== undefined) {
+      this.#forget(mac, entry);
+    }
+    let count = this.#learned.get(port) ?? 0;
+    if (count >= MAX_ADDRESSES_PER_PORT) {
+      this.#age(now);
+      count = this.#learned.get(port) ?? 0;
+      if (count >= MAX_ADDRESSES_PER_PORT) {
+        // the frame is still carried; its source is reached by flooding
+        this.#counters.count("switch-table-full" satisfies SwitchDrop);
+        return true;
+      }
+    }
+    this.#fdb.set(mac, { port, seenAt: now });
+    this.#learned.set(port, count + 1);
+    return true;
+  }
+
+  #age(now: number): void {
+    for (const [mac, entry] of this.#fdb) if (now - entry.seenAt > AGEING_MS) this.#forget(mac, entry);
+  }
+
+  #forget(mac: number, entry: FdbEntry): void {
+    this.#fdb.delete(mac);
+    this.#learned.set(entry.port, (this.#learned.get(entry.port) ?? 1) - 1);
+  }
+}
