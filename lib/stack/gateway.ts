@@ -289,6 +289,15 @@ export class Gateway implements GatewayPort {
     this.sendDatagram(now, from, dst, PROTOCOL_ICMP, at, ICMP_HEADER_LENGTH + quoted, TTL);
   }
 
+  /** Writes the header of a packet a guest once sent, for an ICMP error to quote, and returns the offset behind it. */
+  quoteHeader(at: number, src: number, dst: number, protocol: number, payloadLength: number): number {
+    return emitIpv4(
+      { src, dst, protocol, ttl: TTL, identification: 0, fragment: 0, payloadLength },
+      this.octets,
+      at,
+    );
+  }
+
   // ---------------------------------------------------------------- out
 
   /** the port a guest's address is behind; undefined when that is not known */

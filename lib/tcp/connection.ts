@@ -722,6 +722,17 @@ export class TcpConnection {
     this.#release();
   }
 
+  /** The host has nothing there: answers the held SYN with a reset. */
+  refuse(): void {
+    this.#sendReset(0);
+    this.#release();
+  }
+
+  /** sequence number of the guest's SYN */
+  get peerInitialSequence(): number {
+    return seqAdd(this.#rcvNxt, -1);
+  }
+
   // ---------------------------------------------------------------- segments out
 
   /** Sends what may be sent now: retransmissions, new text, FIN, and the acknowledgement that is due. */

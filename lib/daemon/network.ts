@@ -1,0 +1,146 @@
+/**
+ * One user-mode network put together: switch, gateway, flows, DHCP and DNS, over the sockets it is given. Pure: time
+ * comes in with every call, the host through interfaces.
+ */
+import { parseCidr, parseIpv4, LOOPBACK } from "../addr/ipv4.ts";
+import { parseMac } from "../addr/mac.ts";
+import type { HostDatagrams, HostStreams, Random32 } from "../flow/host-sockets.ts";
+import { DatagramFlows, type UdpService, type UdpTarget } from "../flow/datagram-flows.ts";
+import { TcpFlows } from "../flow/tcp-flows.ts";
+import type { BridgePort } from "../link/bridge-port.ts";
+import { Switch } from "../link/switch.ts";
+import { Gateway, LOWER_HEADERS } from "../stack/gateway.ts";
+import { Reassembler } from "../stack/reassembly.ts";
+import { BlockPool } from "../storage/block-pool.ts";
+import type { PacketMemory } from "../storage/packet-memory.ts";
+import { Scratch } from "../storage/scratch.ts";
+import type { RingPools } from "../tcp/stream-ring.ts";
+import { Counters } from "../trace/counters.ts";
+import type { SumOctets } from "../wire/checksum.ts";
+import { PROTOCOL_UDP } from "../wire/ipv4.ts";
+import { emitUdp, UDP_HEADER_LENGTH } from "../wire/udp.ts";
+import type { NetworkPlan } from "./engine-protocol.ts";
+
+export const PACKET_MEMORY_SIZE = 768 << 20;
+const SCRATCH_SIZE = 2 << 20;
+const SMALL_RING = 32 * 1024;
+const SMALL_RINGS = 8192;
+const LARGE_RING = 512 * 1024;
+const LARGE_RINGS = 384;
+const DNS_PORT = 53;
+const DHCP_SERVER_PORT = 67;
+
+export interface NetworkOptions {
+  plan: NetworkPlan;
+  memory: PacketMemory;
+  sum: SumOctets;
+  streams: HostStreams;
+  datagrams: HostDatagrams;
+  random: Random32;
+  /** unix socket of the DNS responder for queries over TCP */
+  dnsTcpPath: string;
+  /** serves UDP port 67 */
+  dhcp: UdpService;
+  /** serves UDP port 53 of the DNS address */
+  dns: UdpService;
+  /** writes out all that the ports have listed */
+  flush(): void;
+  onEchoRefused(): void;
+}
+
+export class Network {
+  readonly counters = new Counters();
+  readonly link: Switch;
+  readonly gateway: Gateway;
+  readonly tcp: TcpFlows;
+  readonly datagrams: DatagramFlows;
+
+  constructor(options: NetworkOptions) {
+    const { plan, memory, sum, random } = options;
+    const subnet = parseCidr(plan.subnet)!;
+    const address = parseIpv4(plan.gateway)!;
+    const dns = parseIpv4(plan.dns)!;
+    const aliases = new Set(plan.hostAliases.map((alias) => parseIpv4(alias)!));
+    const mac = parseMac(plan.gatewayMac)!;
+    const { octets } = memory;
+    const scratch = new Scratch(octets, memory.reserve(SCRATCH_SIZE), SCRATCH_SIZE, () => options.flush());
+    this.link = new Switch(octets, mac, this.counters);
+    this.gateway = new Gateway(
+      { subnet, address, aliases: [...aliases, dns], mac, mtu: plan.mtu },
+      octets,
+      sum,
+      scratch,
+      this.link,
+      new Reassembler(memory),
+      this.counters,
+    );
+    const pools: RingPools = {
+      octets,
+      small: new BlockPool(memory, SMALL_RING, SMALL_RINGS),
+      large: new BlockPool(memory, LARGE_RING, LARGE_RINGS),
+    };
+    this.tcp = new TcpFlows(
+      this.gateway,
+      options.streams,
+      pools,
+      (to, port) => {
+        if (to === dns && port === DNS_PORT) return { kind: "unix", path: options.dnsTcpPath };
+        if (aliases.has(to)) return { kind: "ipv4", address: LOOPBACK, port };
+        return this.gateway.isOwn(to) ? undefined : { kind: "ipv4", address: to, port };
+      },
+      random,
+    );
+    const translate = (to: number, port: number): UdpTarget => {
+      if (port === DHCP_SERVER_PORT && (this.gateway.isOwn(to) || to === 0xffffffff)) {
+        return { kind: "service", handler: options.dhcp };
+      }
+      if (to === dns && port === DNS_PORT) return { kind: "service", handler: options.dns };
+      if (aliases.has(to)) return { kind: "host", address: LOOPBACK, port };
+      const notHost = this.gateway.isOwn(to) || to === 0xffffffff || to === subnet.broadcast;
+      return notHost ? { kind: "refuse" } : { kind: "host", address: to, port };
+    };
+    this.datagrams = new DatagramFlows(this.gateway, options.datagrams, translate, random, () => options.onEchoRefused());
+    this.link.connectGateway(this.gateway);
+    this.gateway.connect({
+      tcp: this.tcp,
+      udp: this.datagrams.udp,
+      echo: this.datagrams.echo,
+      onNeighbor: (now, neighbor) => this.tcp.onNeighbor(now, neighbor),
+    });
+  }
+
+  onFrame(now: number, port: BridgePort, start: number, end: number): void {
+    this.link.onFrame(now, port, start, end);
+  }
+
+  /** Sends a UDP payload of a service to a guest; `mac` where the guest may have no address yet. */
+  sendService(now: number, src: number, srcPort: number, dst: number, dstPort: number, payload: Uint8Array, mac?: number): void {
+    const { gateway } = this;
+    const at = gateway.scratch.take(LOWER_HEADERS + UDP_HEADER_LENGTH + payload.length) + LOWER_HEADERS;
+    gateway.octets.set(payload, at + UDP_HEADER_LENGTH);
+    emitUdp(gateway.octets, at, src, dst, srcPort, dstPort, payload.length, gateway.sum);
+    const length = UDP_HEADER_LENGTH + payload.length;
+    if (mac === undefined) gateway.sendDatagram(now, src, dst, PROTOCOL_UDP, at, length, 64);
+    else gateway.sendDatagramTo(mac, src, dst, PROTOCOL_UDP, at, length);
+  }
+
+  nextDeadline(): number {
+    return Math.min(this.tcp.nextDeadline(), this.datagrams.nextDeadline());
+  }
+
+  onDeadline(now: number): void {
+    this.tcp.onDeadline(now);
+    this.datagrams.onDeadline(now);
+  }
+
+  /** something is left to do in the next turn */
+  get hasUnfinished(): boolean {
+    return this.tcp.hasUnfinished || this.datagrams.hasUnfinished;
+  }
+
+  /** Takes up what the last turn left. */
+  resume(now: number): void {
+    this.tcp.resume();
+    this.datagrams.resume(now);
+  }
+}

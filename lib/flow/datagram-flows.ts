@@ -1,0 +1,353 @@
+/**
+ * UDP and ICMP echo: each conversation of a guest (its endpoint, a destination) has one connected socket of the host,
+ * closed after an idle time. Errors that the host learns (port unreachable, time exceeded, fragmentation needed) go
+ * back to the guest as the ICMP messages they were. The number of conversations is bounded; the longest idle one makes room.
+ */
+import type { Counters } from "../trace/counters.ts";
+import { TupleTable } from "../storage/tuple-table.ts";
+import type { DatagramHandler, Gateway } from "../stack/gateway.ts";
+import { LOWER_HEADERS } from "../stack/gateway.ts";
+import {
+  ADMINISTRATIVELY_PROHIBITED,
+  DESTINATION_UNREACHABLE,
+  ECHO_REPLY,
+  ECHO_REQUEST,
+  echoIdentifier,
+  emitIcmp,
+  HOST_UNREACHABLE,
+  ICMP_HEADER_LENGTH,
+  icmpRest,
+  icmpType,
+  PORT_UNREACHABLE,
+} from "../wire/icmpv4.ts";
+import { PROTOCOL_ICMP, PROTOCOL_UDP, type Ipv4View } from "../wire/ipv4.ts";
+import { put16, put32 } from "../wire/octets.ts";
+import { checkUdp, emitUdp, UDP_HEADER_LENGTH, udpDstPort, udpLength, udpSrcPort } from "../wire/udp.ts";
+import type { HostDatagramOwner, HostDatagrams, HostFailure, Random32 } from "./host-sockets.ts";
+
+const CAPACITY = 4096;
+/** as gvproxy and Lima have it */
+const UDP_IDLE_MS = 90_000;
+const ECHO_IDLE_MS = 10_000;
+const SWEEP_MS = 1000;
+/** datagrams taken from one socket in one turn */
+const RECEIVE_BUDGET = 64;
+const MAX_PAYLOAD = 65535 - 28;
+
+export type DatagramDrop = "udp-table-full" | "udp-forbidden" | "echo-not-permitted" | "udp-send-failed";
+
+/** What a guest's UDP destination means. */
+export type UdpTarget =
+  | { kind: "host"; address: number; port: number }
+  /** answered inside limanet */
+  | { kind: "service"; handler: UdpService }
+  | { kind: "refuse" };
+
+export type UdpTranslate = (address: number, port: number) => UdpTarget;
+
+/** A service of the gateway itself (DHCP, DNS): gets the payload's place in packet memory. */
+export interface UdpService {
+  onPayload(now: number, packet: Ipv4View, srcPort: number, start: number, end: number, sourceMac: number): void;
+}
+
+export class DatagramFlows {
+  readonly udp: DatagramHandler;
+  readonly echo: DatagramHandler;
+  readonly #gateway: Gateway;
+  readonly #host: HostDatagrams;
+  readonly #translate: UdpTranslate;
+  readonly #counters: Counters;
+  readonly #tables: Record<"udp" | "echo", TupleTable>;
+  readonly #flows: (DatagramFlow | undefined)[] = [];
+  readonly #freeIds: number[] = [];
+  #unfinished: DatagramFlow[] = [];
+  #sweepAt = Infinity;
+  #echoRefusalTold = false;
+  readonly #onEchoRefused: () => void;
+
+  /** onEchoRefused: told once when the host allows no unprivileged ping */
+  constructor(
+    gateway: Gateway,
+    host: HostDatagrams,
+    translate: UdpTranslate,
+    random: Random32,
+    onEchoRefused: () => void,
+  ) {
+    this.#gateway = gateway;
+    this.#host = host;
+    this.#translate = translate;
+    this.#counters = gateway.counters;
+    this.#onEchoRefused = onEchoRefused;
+    this.#tables = { udp: new TupleTable(CAPACITY, random()), echo: new TupleTable(CAPACITY, random()) };
+    this.udp = { onDatagram: (now, packet, _ingress, mac) => this.#onUdp(now, packet, mac) };
+    this.echo = { onDatagram: (now, packet) => this.#onEcho(now, packet) };
+  }
+
+  get size(): number {
+    return this.#tables.udp.size + this.#tables.echo.size;
+  }
+
+  #onUdp(now: number, packet: Ipv4View, mac: number): void {
+    const { octets, sum } = this.#gateway;
+    const at = packet.payload;
+    const drop = checkUdp(octets, at, packet.end, packet.src, packet.dst, sum);
+    if (drop !== undefined) {
+      this.#counters.count(drop);
+      return;
+    }
+    const srcPort = udpSrcPort(octets, at);
+    const dstPort = udpDstPort(octets, at);
+    const payload = at + UDP_HEADER_LENGTH;
+    const end = at + udpLength(octets, at);
+    const id = this.#tables.udp.get(packet.src, packet.dst, (srcPort << 16) | dstPort);
+    let flow = id < 0 ? undefined : this.#flows[id];
+    if (flow === undefined) {
+      const target = this.#translate(packet.dst, dstPort);
+      if (target.kind === "service") {
+        target.handler.onPayload(now, packet, srcPort, payload, end, mac);
+        return;
+      }
+      if (target.kind === "refuse" || packet.src === 0) {
+        this.#counters.count("udp-forbidden" satisfies DatagramDrop);
+        this.#gateway.sendIcmpError(now, DESTINATION_UNREACHABLE, PORT_UNREACHABLE, 0, packet, packet.dst);
+        return;
+      }
+      if (this.#gateway.refusesLinkLocal(packet)) {
+        this.#gateway.sendIcmpError(now, DESTINATION_UNREACHABLE, ADMINISTRATIVELY_PROHIBITED, 0, packet, this.#gateway.plan.address);
+        return;
+      }
+      flow = this.#create(now, "udp", packet.src, packet.dst, srcPort, dstPort);
+      const handle = this.#host.connectUdp(target.address, target.port, flow);
+      if (typeof handle === "string") {
+        this.#close(flow);
+        this.#sendFailure(now, handle, packet);
+        return;
+      }
+      flow.handle = handle;
+    }
+    this.#send(now, flow, packet, payload, end - payload);
+  }
+
+  #onEcho(now: number, packet: Ipv4View): void {
+    const { octets } = this.#gateway;
+    const identifier = echoIdentifier(octets, packet.payload);
+    const id = this.#tables.echo.get(packet.src, packet.dst, identifier);
+    let flow = id < 0 ? undefined : this.#flows[id];
+    if (flow === undefined) {
+      if (this.#gateway.refusesLinkLocal(packet)) return;
+      flow = this.#create(now, "echo", packet.src, packet.dst, identifier, 0);
+      const handle = this.#host.connectEcho(packet.dst, flow);
+      if (typeof handle === "string") {
+        this.#close(flow);
+        if (handle === "failed") {
+          this.#counters.count("echo-not-permitted" satisfies DatagramDrop);
+          if (!this.#echoRefusalTold) this.#onEchoRefused();
+          this.#echoRefusalTold = true;
+        } else {
+          this.#sendFailure(now, handle, packet);
+        }
+        return;
+      }
+      flow.handle = handle;
+    }
+    this.#send(now, flow, packet, packet.payload, packet.end - packet.payload);
+  }
+
+  /** A datagram that has come `ttl` hops less one goes on with what is left, so that traceroute sees the way. */
+  #send(now: number, flow: DatagramFlow, packet: Ipv4View, start: number, length: number): void {
+    flow.lastUsedAt = now;
+    flow.lastLength = length;
+    const own = this.#gateway.isOwn(packet.dst);
+    let failure = this.#host.send(flow.handle, start, length, own ? packet.ttl : packet.ttl - 1);
+    // an error of an earlier datagram is told on the next call; it has been relayed from the error queue
+    if (failure === "refused") {
+      this.#receive(now, flow);
+      failure = this.#host.send(flow.handle, start, length, own ? packet.ttl : packet.ttl - 1);
+    }
+    if (failure !== undefined && failure !== "again") {
+      this.#counters.count("udp-send-failed" satisfies DatagramDrop);
+      this.#sendFailure(now, failure, packet);
+    }
+  }
+
+  #sendFailure(now: number, failure: HostFailure, packet: Ipv4View): void {
+    const code = failure === "refused" ? PORT_UNREACHABLE : failure === "unreachable" ? HOST_UNREACHABLE : undefined;
+    if (code === undefined) return;
+    const from = code === PORT_UNREACHABLE ? packet.dst : this.#gateway.plan.address;
+    this.#gateway.sendIcmpError(now, DESTINATION_UNREACHABLE, code, 0, packet, from);
+  }
+
+  #create(
+    now: number,
+    kind: "udp" | "echo",
+    guest: number,
+    destination: number,
+    guestPort: number,
+    destinationPort: number,
+  ): DatagramFlow {
+    const table = this.#tables[kind];
+    if (table.size >= CAPACITY) this.#evict(kind);
+    const id = this.#freeIds.pop() ?? this.#flows.length;
+    const flow = new DatagramFlow(this, id, kind, guest, destination, guestPort, destinationPort);
+    flow.lastUsedAt = now;
+    this.#flows[id] = flow;
+    table.set(guest, destination, flow.portsWord, id);
+    if (this.#sweepAt === Infinity) this.#sweepAt = now + SWEEP_MS;
+    return flow;
+  }
+
+  #evict(kind: "udp" | "echo"): void {
+    this.#counters.count("udp-table-full" satisfies DatagramDrop);
+    let oldest: DatagramFlow | undefined;
+    for (const flow of this.#flows) {
+      if (flow?.kind === kind && (oldest === undefined || flow.lastUsedAt < oldest.lastUsedAt)) oldest = flow;
+    }
+    if (oldest !== undefined) this.#close(oldest);
+  }
+
+  #close(flow: DatagramFlow): void {
+    if (flow.handle >= 0) this.#host.close(flow.handle);
+    flow.handle = -1;
+    this.#tables[flow.kind].delete(flow.guest, flow.destination, flow.portsWord);
+    this.#flows[flow.id] = undefined;
+    this.#freeIds.push(flow.id);
+  }
+
+  // ---------------------------------------------------------------- from the host
+
+  onReadable(now: number, flow: DatagramFlow): void {
+    if (this.#receive(now, flow)) this.#unfinished.push(flow);
+  }
+
+  /** Takes what the socket has; true when the budget ran out first. */
+  #receive(now: number, flow: DatagramFlow): boolean {
+    const header = flow.kind === "udp" ? UDP_HEADER_LENGTH : 0;
+    const { scratch } = this.#gateway;
+    for (let budget = RECEIVE_BUDGET; budget > 0; budget--) {
+      if (flow.handle < 0) return false;
+      const at = scratch.take(LOWER_HEADERS + header + MAX_PAYLOAD) + LOWER_HEADERS;
+      const received = this.#host.receive(flow.handle, at + header, MAX_PAYLOAD);
+      if (received !== "datagram") scratch.trim(at - LOWER_HEADERS);
+      if (received === "nothing") return false;
+      if (received === "error") {
+        this.#relayError(now, flow);
+        continue;
+      }
+      const { length } = this.#host.received;
+      scratch.trim(at + header + length);
+      flow.lastUsedAt = now;
+      if (flow.kind === "udp") this.#toGuest(now, flow, at, length);
+      else this.#echoToGuest(now, flow, at, length);
+    }
+    return true;
+  }
+
+  #toGuest(now: number, flow: DatagramFlow, at: number, length: number): void {
+    const { octets, sum } = this.#gateway;
+    emitUdp(octets, at, flow.destination, flow.guest, flow.destinationPort, flow.guestPort, length, sum);
+    this.#gateway.sendDatagram(now, flow.destination, flow.guest, PROTOCOL_UDP, at, UDP_HEADER_LENGTH + length, 64);
+  }
+
+  #echoToGuest(now: number, flow: DatagramFlow, at: number, length: number): void {
+    const { octets, sum } = this.#gateway;
+    if (length < ICMP_HEADER_LENGTH || icmpType(octets, at) !== ECHO_REPLY) return;
+    // the host's kernel has put its own identifier in the guest's place
+    const rest = ((flow.guestPort << 16) | (icmpRest(octets, at) & 0xffff)) >>> 0;
+    emitIcmp(octets, at, ECHO_REPLY, 0, rest, length - ICMP_HEADER_LENGTH, sum);
+    this.#gateway.sendDatagram(now, flow.destination, flow.guest, PROTOCOL_ICMP, at, length, this.#host.received.ttl);
+  }
+
+  /** An ICMP error about one of the flow's datagrams: told to the guest with the same type, code and sender. */
+  #relayError(now: number, flow: DatagramFlow): void {
+    const { icmpType: type, icmpCode: code, icmpInfo: info, offender } = this.#host.received;
+    const { octets } = this.#gateway;
+    const header = UDP_HEADER_LENGTH;
+    const protocol = flow.kind === "udp" ? PROTOCOL_UDP : PROTOCOL_ICMP;
+    const at = this.#gateway.scratch.take(64);
+    const end = this.#gateway.quoteHeader(at, flow.guest, flow.destination, protocol, header + flow.lastLength);
+    if (flow.kind === "udp") {
+      put16(octets, end, flow.guestPort);
+      put16(octets, end + 2, flow.destinationPort);
+      put16(octets, end + 4, header + flow.lastLength);
+      put16(octets, end + 6, 0);
+    } else {
+      put16(octets, end, ECHO_REQUEST << 8);
+      put16(octets, end + 2, 0);
+      put32(octets, end + 4, flow.guestPort << 16);
+    }
+    // what the host's own address said stands for the address the guest talked to
+    const from = offender === 0 || this.#gateway.isOwn(flow.destination) ? flow.destination : offender;
+    this.#gateway.sendIcmpQuoting(now, type, code, info, at, end + 8, flow.guest, from);
+  }
+
+  // ---------------------------------------------------------------- one turn
+
+  get hasUnfinished(): boolean {
+    return this.#unfinished.length > 0;
+  }
+
+  resume(now: number): void {
+    const flows = this.#unfinished;
+    this.#unfinished = [];
+    for (const flow of flows) if (this.#flows[flow.id] === flow) this.onReadable(now, flow);
+  }
+
+  nextDeadline(): number {
+    return this.#sweepAt;
+  }
+
+  onDeadline(now: number): void {
+    if (now < this.#sweepAt) return;
+    let any = false;
+    for (const flow of this.#flows) {
+      if (flow === undefined) continue;
+      if (now - flow.lastUsedAt > (flow.kind === "udp" ? UDP_IDLE_MS : ECHO_IDLE_MS)) this.#close(flow);
+      else any = true;
+    }
+    this.#sweepAt = any ? now + SWEEP_MS : Infinity;
+  }
+
+  closeAll(): void {
+    for (const flow of this.#flows) if (flow !== undefined) this.#close(flow);
+  }
+}
+
+/** One conversation. For echo the guest's port is the identifier. */
+class DatagramFlow implements HostDatagramOwner {
+  readonly id: number;
+  readonly kind: "udp" | "echo";
+  readonly guest: number;
+  readonly destination: number;
+  readonly guestPort: number;
+  readonly destinationPort: number;
+  handle = -1;
+  lastUsedAt = 0;
+  lastLength = 0;
+  readonly #flows: DatagramFlows;
+
+  constructor(
+    flows: DatagramFlows,
+    id: number,
+    kind: "udp" | "echo",
+    guest: number,
+    destination: number,
+    guestPort: number,
+    destinationPort: number,
+  ) {
+    this.#flows = flows;
+    this.id = id;
+    this.kind = kind;
+    this.guest = guest;
+    this.destination = destination;
+    this.guestPort = guestPort;
+    this.destinationPort = destinationPort;
+  }
+
+  get portsWord(): number {
+    return this.kind === "udp" ? (this.guestPort << 16) | this.destinationPort : this.guestPort;
+  }
+
+  onHostReadable(now: number): void {
+    this.#flows.onReadable(now, this);
+  }
+}

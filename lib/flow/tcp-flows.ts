@@ -1,0 +1,578 @@
+/**
+ * TCP: each connection of a guest is one connection of the host, and the other way round for port forwards.
+ *
+ * A guest's SYN is held until the host's connection is made; refused becomes RST, unreachable an ICMP error. From then
+ * on octets move in both directions without a queue of their own: guest payload goes to the host socket straight from
+ * where it was received (`TcpConnection.onPayload` → gather → one vectored write a turn), the host's octets are read
+ * straight into the connection's send ring. A side that is slow closes the other side's window. End of stream and reset
+ * travel in both directions.
+ */
+import type { BridgePort } from "../link/bridge-port.ts";
+import { Gather } from "../storage/gather.ts";
+import { TupleTable } from "../storage/tuple-table.ts";
+import type { DatagramHandler, Gateway } from "../stack/gateway.ts";
+import { TcpConnection, type SegmentSink, type TcpEnvironment, type TcpUser } from "../tcp/connection.ts";
+import type { RingPools } from "../tcp/stream-ring.ts";
+import { DeadlineHeap } from "../time/deadline-heap.ts";
+import { fold, pseudoHeaderSum } from "../wire/checksum.ts";
+import { DESTINATION_UNREACHABLE, HOST_UNREACHABLE } from "../wire/icmpv4.ts";
+import { PROTOCOL_TCP, type Ipv4View } from "../wire/ipv4.ts";
+import { put16, put32 } from "../wire/octets.ts";
+import { ACK, RST, SYN, TCP_HEADER_LENGTH, TcpView } from "../wire/tcp.ts";
+import type { HostFailure, HostStreamOwner, HostStreams, HostTarget, Random32 } from "./host-sockets.ts";
+
+const CAPACITY = 16384;
+/** octets one connection may read from the host in one turn, so that none starves another */
+const READ_BUDGET = 256 * 1024;
+const GATHERS = 64;
+const GATHER_PIECES = 512;
+const TCP_HEADER_ROOM = 60;
+
+export type TcpFlowDrop = "tcp-flow-table-full" | "tcp-no-flow" | "tcp-no-ring";
+
+/** What a guest's destination means on the host; undefined: nothing there, refuse. */
+export type TcpTranslate = (address: number, port: number) => HostTarget | undefined;
+
+/** How a connection to a guest ended before it was established, or that it was. */
+export type GuestConnectOutcome = "connected" | "refused" | "timeout";
+
+export class TcpFlows implements DatagramHandler, SegmentSink {
+  readonly #gateway: Gateway;
+  readonly #host: HostStreams;
+  readonly #translate: TcpTranslate;
+  readonly #random: Random32;
+  readonly #environment: TcpEnvironment;
+  readonly #table: TupleTable;
+  readonly #flows: (TcpFlow | undefined)[] = [];
+  readonly #freeIds: number[] = [];
+  readonly #deadlines = new DeadlineHeap(CAPACITY);
+  readonly #segment = new TcpView();
+  readonly #gathers: Gather[] = [];
+  readonly #readGather = new Gather(4);
+  /** flows that something happened to in this turn */
+  #dirty: TcpFlow[] = [];
+  /** flows whose read budget ran out with octets left */
+  #unfinished: TcpFlow[] = [];
+  /** flows that wait for a busy port */
+  #blocked: TcpFlow[] = [];
+  #now = 0;
+
+  constructor(gateway: Gateway, host: HostStreams, pools: RingPools, translate: TcpTranslate, random: Random32) {
+    this.#gateway = gateway;
+    this.#host = host;
+    this.#translate = translate;
+    this.#random = random;
+    this.#table = new TupleTable(CAPACITY, random());
+    this.#environment = {
+      octets: gateway.octets,
+      sum: gateway.sum,
+      pools,
+      sink: this,
+      random,
+      mss: gateway.plan.mtu - 40,
+    };
+    for (let i = 0; i < GATHERS; i++) this.#gathers.push(new Gather(GATHER_PIECES));
+  }
+
+  /** connections, in whatever state */
+  get size(): number {
+    return this.#table.size;
+  }
+
+  // ---------------------------------------------------------------- from the guest
+
+  onDatagram(now: number, packet: Ipv4View): void {
+    this.#now = now;
+    const segment = this.#segment;
+    const { src, dst } = packet;
+    const drop = segment.read(this.#gateway.octets, packet.payload, packet.end, src, dst, this.#gateway.sum);
+    if (drop !== undefined) {
+      this.#gateway.counters.count(drop);
+      return;
+    }
+    const ports = (segment.srcPort << 16) | segment.dstPort;
+    const id = this.#table.get(src, dst, ports);
+    let flow = id < 0 ? undefined : this.#flows[id];
+    const opening = (segment.flags & (SYN | ACK | RST)) === SYN;
+    if (flow !== undefined && opening && flow.connection.mayBeReusedBy(segment)) {
+      this.remove(flow);
+      flow = undefined;
+    }
+    if (flow !== undefined) {
+      flow.connection.onSegment(now, segment);
+      this.markDirty(flow);
+    } else if (opening) {
+      this.#onSyn(now, packet);
+    } else if (!(segment.flags & RST)) {
+      this.#gateway.counters.count("tcp-no-flow" satisfies TcpFlowDrop);
+      this.#refuse(now, packet);
+    }
+  }
+
+  #onSyn(now: number, packet: Ipv4View): void {
+    const segment = this.#segment;
+    if (this.#gateway.refusesLinkLocal(packet)) {
+      this.#refuse(now, packet);
+      return;
+    }
+    const target = this.#translate(packet.dst, segment.dstPort);
+    if (target === undefined) {
+      this.#refuse(now, packet);
+      return;
+    }
+    const flow = this.#create(packet.dst, segment.dstPort, packet.src, segment.srcPort);
+    // a full table is silent: the guest tries again
+    if (flow === undefined) return;
+    flow.connection.onSyn(segment);
+    const handle = this.#host.connect(target, flow);
+    if (typeof handle === "number") flow.handle = handle;
+    else this.connectFailed(now, flow, handle);
+  }
+
+  /** RFC 9293 3.10.7.1: a segment that belongs to no connection is answered by a reset. */
+  #refuse(now: number, packet: Ipv4View): void {
+    const segment = this.#segment;
+    const { octets, sum } = this.#gateway;
+    const at = this.#gateway.open(TCP_HEADER_LENGTH);
+    const withAck = (segment.flags & ACK) !== 0;
+    put16(octets, at, segment.dstPort);
+    put16(octets, at + 2, segment.srcPort);
+    put32(octets, at + 4, withAck ? segment.ack : 0);
+    put32(octets, at + 8, withAck ? 0 : segment.seq + segment.sequenceLength);
+    octets[at + 12] = TCP_HEADER_LENGTH << 2;
+    octets[at + 13] = withAck ? RST : RST | ACK;
+    put16(octets, at + 14, 0);
+    put32(octets, at + 16, 0);
+    const pseudo = pseudoHeaderSum(packet.dst, packet.src, PROTOCOL_TCP, TCP_HEADER_LENGTH);
+    put16(octets, at + 16, ~fold(pseudo + sum(at, TCP_HEADER_LENGTH)));
+    this.#gateway.sendPacket(now, packet.dst, packet.src, PROTOCOL_TCP, at, TCP_HEADER_LENGTH, 0, 0, 0, 0);
+  }
+
+  // ---------------------------------------------------------------- from the host
+
+  /**
+   * Opens a connection to a guest for an accepted host connection (a port forward, a tunnel), or only to see whether
+   * it can be made (`handle` -1: it is closed at once). `onOutcome` is told once.
+   */
+  connectToGuest(
+    now: number,
+    handle: number,
+    address: number,
+    port: number,
+    onOutcome?: (outcome: GuestConnectOutcome) => void,
+  ): boolean {
+    this.#now = now;
+    const source = this.#gateway.plan.address;
+    // RFC 6335 dynamic ports, starting at a random one
+    let flow: TcpFlow | undefined;
+    for (let tries = 0; tries < 16 && flow === undefined; tries++) {
+      const localPort = 49152 + (this.#random() & 0x3fff);
+      if (this.#table.get(address, source, (port << 16) | localPort) < 0) {
+        flow = this.#create(source, localPort, address, port);
+      }
+    }
+    if (flow === undefined || !flow.connection.connect(now)) {
+      if (flow !== undefined) this.remove(flow);
+      if (handle >= 0) this.#host.reset(handle);
+      onOutcome?.("timeout");
+      return false;
+    }
+    flow.onOutcome = onOutcome;
+    flow.handle = handle;
+    this.markDirty(flow);
+    return true;
+  }
+
+  /** The guest's hardware address is known now: connections that wait for it need not wait for their time-out. */
+  onNeighbor(now: number, address: number): void {
+    this.#now = now;
+    for (const flow of this.#flows) {
+      if (flow !== undefined && flow.connection.state === "SYN-SENT" && flow.connection.remoteAddress === address) {
+        flow.connection.retrySyn(now);
+        this.markDirty(flow);
+      }
+    }
+  }
+
+  connectFailed(now: number, flow: TcpFlow, why: HostFailure): void {
+    const { connection } = flow;
+    if (why === "unreachable") {
+      this.#gateway.counters.count("tcp-unreachable");
+      this.#sendUnreachable(now, connection);
+    }
+    connection.refuse();
+    this.remove(flow);
+  }
+
+  /** quotes the SYN as far as RFC 792 wants it: IP header and 8 octets */
+  #sendUnreachable(now: number, connection: TcpConnection): void {
+    const { octets } = this.#gateway;
+    const at = this.#gateway.scratch.take(64);
+    const end = this.#gateway.quoteHeader(at, connection.remoteAddress, connection.localAddress, PROTOCOL_TCP, 20);
+    put16(octets, end, connection.remotePort);
+    put16(octets, end + 2, connection.localPort);
+    put32(octets, end + 4, connection.peerInitialSequence);
+    this.#gateway.sendIcmpQuoting(
+      now,
+      DESTINATION_UNREACHABLE,
+      HOST_UNREACHABLE,
+      0,
+      at,
+      end + 8,
+      connection.remoteAddress,
+      this.#gateway.plan.address,
+    );
+  }
+
+  // ---------------------------------------------------------------- table
+
+  #create(localAddress: number, localPort: number, guest: number, guestPort: number): TcpFlow | undefined {
+    if (this.#table.size >= CAPACITY) {
+      this.#gateway.counters.count("tcp-flow-table-full" satisfies TcpFlowDrop);
+      return undefined;
+    }
+    const id = this.#freeIds.pop() ?? this.#flows.length;
+    const flow = new TcpFlow(this, this.#host, this.#environment, id, localAddress, localPort, guest, guestPort);
+    this.#flows[id] = flow;
+    this.#table.set(guest, localAddress, (guestPort << 16) | localPort, id);
+    return flow;
+  }
+
+  /** Forgets a flow whose connection and host socket are closed. */
+  remove(flow: TcpFlow): void {
+    if (this.#flows[flow.id] !== flow) return;
+    const { connection } = flow;
+    this.#table.delete(
+      connection.remoteAddress,
+      connection.localAddress,
+      (connection.remotePort << 16) | connection.localPort,
+    );
+    this.#flows[flow.id] = undefined;
+    this.#freeIds.push(flow.id);
+    this.#deadlines.clear(flow.id);
+    this.releaseGather(flow);
+  }
+
+  // ---------------------------------------------------------------- one turn
+
+  markDirty(flow: TcpFlow): void {
+    if (flow.dirty) return;
+    flow.dirty = true;
+    this.#dirty.push(flow);
+  }
+
+  takeGather(): Gather | undefined {
+    return this.#gathers.pop();
+  }
+
+  releaseGather(flow: TcpFlow): void {
+    if (flow.gather === undefined) return;
+    flow.gather.clear();
+    this.#gathers.push(flow.gather);
+    flow.gather = undefined;
+  }
+
+  /**
+   * Carries out what this turn's events call for: writes to the host, reads from it, segments to the guest. Must be
+   * called before the receive buffer is used again.
+   */
+  settle(now: number): void {
+    this.#now = now;
+    const dirty = this.#dirty;
+    for (let i = 0; i < dirty.length; i++) {
+      const flow = dirty[i]!;
+      flow.dirty = false;
+      flow.settle(now, this.#readGather, READ_BUDGET);
+      if (this.#flows[flow.id] !== flow) continue;
+      if (flow.connection.blocked && !flow.waiting) {
+        flow.waiting = true;
+        this.#blocked.push(flow);
+      }
+      const deadline = flow.connection.nextDeadline();
+      // later deadlines are found out when the earlier one passes; only earlier ones must be told
+      if (deadline < this.#deadlines.of(flow.id)) this.#deadlines.set(flow.id, deadline);
+    }
+    dirty.length = 0;
+  }
+
+  /** A flow that has more to read in the next turn. */
+  continueLater(flow: TcpFlow): void {
+    this.#unfinished.push(flow);
+  }
+
+  /** Flows are waiting for the next turn: do not sleep. */
+  get hasUnfinished(): boolean {
+    return this.#unfinished.length > 0;
+  }
+
+  /** Takes up what the last turn left; call once a turn. */
+  resume(): void {
+    const flows = this.#unfinished;
+    this.#unfinished = [];
+    for (const flow of flows) if (this.#flows[flow.id] === flow) this.markDirty(flow);
+  }
+
+  /** Ports have drained: flows that waited for them go on. */
+  onPortsDrained(): void {
+    if (this.#blocked.length === 0) return;
+    const flows = this.#blocked;
+    this.#blocked = [];
+    for (const flow of flows) {
+      flow.waiting = false;
+      if (this.#flows[flow.id] === flow) this.markDirty(flow);
+    }
+  }
+
+  nextDeadline(): number {
+    return this.#deadlines.next();
+  }
+
+  onDeadline(now: number): void {
+    this.#now = now;
+    for (let id = this.#deadlines.popDue(now); id >= 0; id = this.#deadlines.popDue(now)) {
+      const flow = this.#flows[id];
+      if (flow === undefined) continue;
+      const { connection } = flow;
+      if (connection.nextDeadline() <= now) connection.onDeadline(now);
+      if (this.#flows[id] === flow) this.markDirty(flow);
+    }
+  }
+
+  /** Ends every connection with a reset, as the network goes down. */
+  closeAll(): void {
+    for (const flow of this.#flows) {
+      if (flow === undefined) continue;
+      flow.connection.abort();
+      if (flow.handle >= 0) this.#host.close(flow.handle);
+      this.remove(flow);
+    }
+  }
+
+  // ---------------------------------------------------------------- SegmentSink
+
+  open(connection: TcpConnection, control: boolean): number {
+    if (!control) {
+      const port: BridgePort | undefined = this.#gateway.portOf(connection.remoteAddress);
+      if (port === undefined || port.busy) return -1;
+    }
+    return this.#gateway.open(TCP_HEADER_ROOM);
+  }
+
+  send(
+    connection: TcpConnection,
+    header: number,
+    headerLength: number,
+    body1: number,
+    length1: number,
+    body2: number,
+    length2: number,
+  ): void {
+    this.#gateway.sendPacket(
+      this.#now,
+      connection.localAddress,
+      connection.remoteAddress,
+      PROTOCOL_TCP,
+      header,
+      headerLength,
+      body1,
+      length1,
+      body2,
+      length2,
+    );
+  }
+}
+
+/** One connection: the guest's endpoint and the host's socket. */
+class TcpFlow implements TcpUser, HostStreamOwner {
+  readonly id: number;
+  readonly connection: TcpConnection;
+  handle = -1;
+  dirty = false;
+  waiting = false;
+  gather: Gather | undefined;
+  onOutcome: ((outcome: GuestConnectOutcome) => void) | undefined;
+  readonly #flows: TcpFlows;
+  readonly #host: HostStreams;
+  #established = false;
+  #readable = false;
+  #hostEnded = false;
+  #writeShut = false;
+
+  constructor(
+    flows: TcpFlows,
+    host: HostStreams,
+    environment: TcpEnvironment,
+    id: number,
+    localAddress: number,
+    localPort: number,
+    guest: number,
+    guestPort: number,
+  ) {
+    this.#flows = flows;
+    this.#host = host;
+    this.id = id;
+    this.connection = new TcpConnection(environment, this, localAddress, localPort, guest, guestPort);
+  }
+
+  // TcpUser
+
+  onEstablished(): void {
+    this.#established = true;
+    if (this.onOutcome !== undefined) this.#tell("connected");
+    if (this.handle < 0) {
+      // a probe: the answer is all that was wanted
+      this.connection.abort();
+      this.#flows.remove(this);
+      return;
+    }
+    // a forward's socket has waited for this; a guest's own was connected first
+    if (!this.#adopted) this.#adopt();
+  }
+  #adopted = false;
+
+  #adopt(): void {
+    this.#adopted = true;
+    this.#host.adopt(this.handle, this);
+  }
+
+  onPayload(start: number, length: number): boolean {
+    if (this.gather === undefined) this.gather = this.#flows.takeGather();
+    // one piece may need two places with what stands in the ring behind it
+    return this.gather !== undefined && this.gather.room > 4 && this.gather.add(start, length);
+  }
+
+  onProgress(): void {
+    // settle() runs for every flow that had a segment
+  }
+
+  onAbort(reason: "reset" | "timeout"): void {
+    if (this.onOutcome !== undefined) this.#tell(reason === "timeout" ? "timeout" : "refused");
+    if (this.handle >= 0) this.#host.reset(this.handle);
+    this.handle = -1;
+    this.#flows.remove(this);
+  }
+
+  onClosed(): void {
+    if (this.handle >= 0) this.#host.close(this.handle);
+    this.handle = -1;
+    this.#flows.remove(this);
+  }
+
+  #tell(outcome: GuestConnectOutcome): void {
+    const { onOutcome } = this;
+    this.onOutcome = undefined;
+    onOutcome?.(outcome);
+  }
+
+  // HostStreamOwner
+
+  onHostConnected(now: number): void {
+    this.#adopted = true;
+    if (!this.connection.answer(now)) {
+      this.#host.reset(this.handle);
+      this.handle = -1;
+      this.connection.refuse();
+      this.#flows.remove(this);
+      return;
+    }
+    this.#flows.markDirty(this);
+  }
+
+  onHostConnectFailed(now: number, why: HostFailure): void {
+    this.#host.close(this.handle);
+    this.handle = -1;
+    this.#flows.connectFailed(now, this, why);
+  }
+
+  onHostReadable(): void {
+    this.#readable = true;
+    this.#flows.markDirty(this);
+  }
+
+  onHostWritable(): void {
+    this.#flows.markDirty(this);
+  }
+
+  // one turn
+
+  settle(now: number, readGather: Gather, budget: number): void {
+    const { connection } = this;
+    if (this.handle >= 0 && this.#established) {
+      this.#push(now);
+      if (this.handle >= 0 && connection.state !== "CLOSED") this.#pull(now, readGather, budget);
+    }
+    if (connection.state === "CLOSED") return;
+    connection.output(now);
+    if (connection.state === "TIME-WAIT" && this.handle >= 0) {
+      this.#host.close(this.handle);
+      this.handle = -1;
+    }
+  }
+
+  /** guest → host */
+  #push(now: number): void {
+    const { connection } = this;
+    if (connection.pending > 0) {
+      this.gather ??= this.#flows.takeGather();
+      // every gather is in use: the octets stand in the ring and wait for the next turn
+      if (this.gather === undefined) {
+        this.#flows.continueLater(this);
+        return;
+      }
+      connection.listPending(this.gather);
+      const taken = this.#host.write(this.handle, this.gather);
+      if (typeof taken === "string") {
+        this.#flows.releaseGather(this);
+        this.#fail();
+        return;
+      }
+      connection.onTaken(now, taken, this.gather);
+    }
+    this.#flows.releaseGather(this);
+    if (connection.endOfText && !this.#writeShut) {
+      this.#writeShut = true;
+      this.#host.shutdownWrite(this.handle);
+    }
+  }
+
+  /** host → guest */
+  #pull(now: number, gather: Gather, budget: number): void {
+    const { connection } = this;
+    let left = budget;
+    while (this.#readable && !this.#hostEnded) {
+      if (connection.sendRoom === 0 || connection.blocked) {
+        connection.output(now);
+        if (connection.sendRoom === 0 || connection.blocked) return;
+      }
+      if (left <= 0) {
+        this.#flows.continueLater(this);
+        return;
+      }
+      gather.clear();
+      connection.listSendRoom(gather, left);
+      const wanted = gather.octets;
+      const got = this.#host.read(this.handle, gather);
+      if (got === "again") {
+        this.#readable = false;
+      } else if (typeof got === "string") {
+        this.#fail();
+        return;
+      } else if (got === 0) {
+        this.#hostEnded = true;
+        connection.close();
+      } else {
+        connection.onFilled(got);
+        left -= got;
+        if (got === wanted) connection.output(now);
+      }
+    }
+  }
+
+  /** the host's side broke: the guest sees a reset */
+  #fail(): void {
+    this.#host.close(this.handle);
+    this.handle = -1;
+    this.connection.abort();
+    this.#flows.remove(this);
+  }
+}

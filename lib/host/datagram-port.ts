@@ -1,0 +1,141 @@
+/**
+ * A guest attached by unix datagrams, a frame each: vfkit's socket (one socket, the guest named by the first datagram's
+ * sender) or one end of a socket pair handed over by descriptor passing (spec: sections 8.9, gvproxy 3.2).
+ */
+import { ptr } from "bun:ffi";
+import { FRAME_HEADROOM, type BridgePort } from "../link/bridge-port.ts";
+import type { PacketMemory } from "../storage/packet-memory.ts";
+import { EDGE_TRIGGERED, type EventHandler, type EventLoop } from "./event-loop.ts";
+import { EAGAIN, EPOLLIN, EPOLLOUT, errnoName, libc, MSG_DONTWAIT, MSG_NOSIGNAL, orErrno, SO_RCVBUF, SO_SNDBUF, SOL_SOCKET } from "./libc.ts";
+import type { PortOwner } from "./port-owner.ts";
+
+const SLOT = 66 * 1024;
+const SLOTS = 16;
+const VFKIT_HELLO = "VFKT";
+const SEND_BUFFER = new Int32Array([1 << 20]);
+const RECEIVE_BUFFER = new Int32Array([4 << 20]);
+
+export function reserveDatagramMemory(memory: PacketMemory): number {
+  return memory.reserve(SLOT * SLOTS);
+}
+
+export class DatagramPort implements BridgePort, EventHandler {
+  readonly id: number;
+  readonly fd: number;
+  readonly memory: number;
+  readonly #base: number;
+  readonly #octets: Uint8Array;
+  readonly #owner: PortOwner;
+  readonly #iovecs = new BigUint64Array(8);
+  readonly #message = new DataView(new ArrayBuffer(56));
+  /** sender of the first datagram, for a socket that is not connected */
+  readonly #peer = new Uint8Array(128);
+  #named: boolean;
+  #full = false;
+  framesIn = 0;
+  framesOut = 0;
+  octetsIn = 0;
+  octetsOut = 0;
+  dropped = 0;
+
+  /** base: address of packet memory; connected: the other end is known already (socket pair) */
+  constructor(id: number, fd: number, memory: number, base: number, octets: Uint8Array, owner: PortOwner, connected: boolean) {
+    this.id = id;
+    this.fd = fd;
+    this.memory = memory;
+    this.#base = base;
+    this.#octets = octets;
+    this.#owner = owner;
+    this.#named = connected;
+    this.#message.setBigUint64(16, BigInt(ptr(this.#iovecs)), true);
+    libc.setsockopt(fd, SOL_SOCKET, SO_SNDBUF, ptr(SEND_BUFFER), 4);
+    libc.setsockopt(fd, SOL_SOCKET, SO_RCVBUF, ptr(RECEIVE_BUFFER), 4);
+  }
+
+  watch(loop: EventLoop): void {
+    loop.add(this.fd, EPOLLIN | EPOLLOUT | EDGE_TRIGGERED, this);
+  }
+
+  get busy(): boolean {
+    return this.#full;
+  }
+
+  onEvents(events: number): void {
+    if (events & EPOLLOUT && this.#full) {
+      this.#full = false;
+      this.#owner.portDrained();
+    }
+    if (events & ~EPOLLOUT) this.receive();
+  }
+
+  /** Up to SLOTS frames a turn; more wait until the others had their turn. */
+  receive(): void {
+    const now = this.#owner.now();
+    for (let slot = 0; slot < SLOTS; slot++) {
+      const at = this.memory + slot * SLOT + FRAME_HEADROOM;
+      const got = this.#receiveOne(at);
+      if (got === -EAGAIN) {
+        this.#owner.settle();
+        return;
+      }
+      if (got < 0) {
+        this.#owner.settle();
+        this.#owner.detach(this, `its socket failed: ${errnoName(got)}`);
+        return;
+      }
+      if (got === VFKIT_HELLO.length && String.fromCharCode(...this.#octets.subarray(at, at + got)) === VFKIT_HELLO) continue;
+      this.framesIn++;
+      this.octetsIn += got;
+      this.#owner.onFrame(now, this, at, at + got);
+    }
+    this.#owner.settle();
+    this.#owner.receiveLater(this);
+  }
+
+  #receiveOne(at: number): number {
+    if (this.#named) return orErrno(libc.recv(this.fd, (this.#base + at) as never, SLOT - FRAME_HEADROOM, MSG_DONTWAIT));
+    const message = this.#message;
+    message.setBigUint64(0, BigInt(ptr(this.#peer)), true);
+    message.setUint32(8, this.#peer.length, true);
+    message.setBigUint64(24, 1n, true);
+    this.#iovecs[0] = BigInt(this.#base + at);
+    this.#iovecs[1] = BigInt(SLOT - FRAME_HEADROOM);
+    const got = orErrno(libc.recvmsg(this.fd, ptr(message), MSG_DONTWAIT));
+    const nameLength = message.getUint32(8, true);
+    // an unnamed sender cannot be answered, and another may still come
+    if (got >= 0 && nameLength > 2) {
+      this.#named = orErrno(libc.connect(this.fd, ptr(this.#peer), nameLength)) === 0;
+    }
+    message.setBigUint64(0, 0n, true);
+    message.setUint32(8, 0, true);
+    return got;
+  }
+
+  transmit(head: number, headLength: number, body1: number, length1: number, body2: number, length2: number): boolean {
+    const iovecs = this.#iovecs;
+    iovecs[0] = BigInt(this.#base + head);
+    iovecs[1] = BigInt(headLength);
+    iovecs[2] = BigInt(this.#base + body1);
+    iovecs[3] = BigInt(length1);
+    iovecs[4] = BigInt(this.#base + body2);
+    iovecs[5] = BigInt(length2);
+    this.#message.setBigUint64(24, length2 > 0 ? 3n : length1 > 0 ? 2n : 1n, true);
+    const sent = this.#named ? orErrno(libc.sendmsg(this.fd, ptr(this.#message), MSG_DONTWAIT | MSG_NOSIGNAL)) : -EAGAIN;
+    if (sent < 0) {
+      this.dropped++;
+      const why = errnoName(sent);
+      if (why === "EAGAIN" || why === "ENOBUFS") this.#full = this.#named;
+      else if (why === "ECONNREFUSED" || why === "ENOTCONN" || why === "EPIPE") this.#gone = true;
+      if (this.#gone) this.#owner.receiveLater({ receive: () => this.#owner.detach(this, "the guest has gone") });
+      return false;
+    }
+    this.framesOut++;
+    this.octetsOut += sent;
+    return true;
+  }
+  #gone = false;
+
+  flush(): void {
+    // every frame has been sent by itself
+  }
+}

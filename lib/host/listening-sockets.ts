@@ -1,0 +1,172 @@
+/** Listening sockets of port forwards, the control of who may connect, and the guests' attachment sockets, on epoll. */
+import { ptr } from "bun:ffi";
+import { unlinkSync, lstatSync, chmodSync } from "node:fs";
+import { parseIpv4 } from "../addr/ipv4.ts";
+import type { HostListenerOwner, HostListeners } from "../flow/host-sockets.ts";
+import type { EventHandler, EventLoop } from "./event-loop.ts";
+import {
+  AF_INET,
+  AF_INET6,
+  AF_UNIX,
+  EPOLLIN,
+  errnoName,
+  IPV6_V6ONLY,
+  libc,
+  orErrno,
+  SO_REUSEADDR,
+  SOCK_CLOEXEC,
+  SOCK_DGRAM,
+  SOCK_NONBLOCK,
+  SOCK_STREAM,
+  SOL_IPV6,
+  SOL_SOCKET,
+} from "./libc.ts";
+import { ipv4SocketAddress, ipv6SocketAddress, parseIpv6, portOfSocketAddress, unixSocketAddress } from "./socket-address.ts";
+
+const BACKLOG = 1024;
+const ONE = new Int32Array([1]);
+
+/** A call on the host that a person asked for and that failed. */
+export class HostError extends Error {
+  readonly code: string;
+
+  constructor(code: string, message: string) {
+    super(message);
+    this.code = code;
+  }
+}
+
+/** "" is all addresses, IPv4 and IPv6; undefined when the host is not an address */
+export function bindAddress(host: string, port: number): Uint8Array<ArrayBuffer> | undefined {
+  if (host === "") return ipv6SocketAddress(new Uint8Array(16), port);
+  const v4 = parseIpv4(host === "localhost" ? "127.0.0.1" : host);
+  if (v4 !== undefined) return ipv4SocketAddress(v4, port);
+  const v6 = parseIpv6(host);
+  return v6 === undefined ? undefined : ipv6SocketAddress(v6, port);
+}
+
+export class ListeningSockets implements HostListeners {
+  readonly #loop: EventLoop;
+  readonly #now: () => number;
+  readonly #paths = new Map<number, string>();
+
+  constructor(loop: EventLoop, now: () => number) {
+    this.#loop = loop;
+    this.#now = now;
+  }
+
+  listenTcp(host: string, port: number, owner: HostListenerOwner): { handle: number; port: number } {
+    const what = `${host === "" ? "*" : host}:${port}`;
+    const address = bindAddress(host, port);
+    if (address === undefined) throw new HostError("EINVAL", `Cannot listen on ${what}: not an IP address`);
+    const v6 = address.length === 28;
+    const fd = orErrno(libc.socket(v6 ? AF_INET6 : AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+    if (fd < 0) throw failure("open a socket for", what, fd);
+    libc.setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, ptr(ONE), 4);
+    // "" means both families; a literal IPv6 address means itself alone
+    const only = new Int32Array([host === "" ? 0 : 1]);
+    if (v6) libc.setsockopt(fd, SOL_IPV6, IPV6_V6ONLY, ptr(only), 4);
+    this.#bind(fd, address, what);
+    const length = new Uint32Array([address.length]);
+    libc.getsockname(fd, ptr(address), ptr(length));
+    this.#accept(fd, owner);
+    return { handle: fd, port: portOfSocketAddress(address) };
+  }
+
+  listenUnix(path: string, owner: HostListenerOwner): number {
+    const fd = this.#unixSocket(path, SOCK_STREAM);
+    this.#accept(fd, owner);
+    return fd;
+  }
+
+  /** A bound datagram socket; the caller watches it. */
+  bindUnixDatagram(path: string): number {
+    return this.#unixSocket(path, SOCK_DGRAM);
+  }
+
+  #unixSocket(path: string, type: number): number {
+    let address: Uint8Array<ArrayBuffer>;
+    try {
+      address = unixSocketAddress(path);
+    } catch (error) {
+      throw new HostError("ENAMETOOLONG", (error as Error).message);
+    }
+    removeStaleSocket(path, address, type);
+    const fd = orErrno(libc.socket(AF_UNIX, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+    if (fd < 0) throw failure("open a socket for", path, fd);
+    // the socket is never open to others, not even between bind and chmod
+    const before = libc.umask(0o177);
+    try {
+      this.#bind(fd, address, path, type === SOCK_STREAM);
+    } finally {
+      libc.umask(before);
+    }
+    chmodSync(path, 0o600);
+    this.#paths.set(fd, path);
+    return fd;
+  }
+
+  #bind(fd: number, address: Uint8Array<ArrayBuffer>, what: string, listen = true): void {
+    let result = orErrno(libc.bind(fd, ptr(address), address.length));
+    if (result === 0 && listen) result = orErrno(libc.listen(fd, BACKLOG));
+    if (result < 0) {
+      libc.close(fd);
+      throw failure("listen on", what, result);
+    }
+  }
+
+  #accept(fd: number, owner: HostListenerOwner): void {
+    const handler: EventHandler = {
+      onEvents: () => {
+        // bounded, so that a flood of connections leaves time for frames; epoll tells again
+        for (let i = 0; i < 64; i++) {
+          const accepted = libc.accept4(fd, null, null, SOCK_NONBLOCK | SOCK_CLOEXEC);
+          if (accepted < 0) return;
+          owner.onAccept(this.#now(), accepted);
+        }
+      },
+    };
+    this.#loop.add(fd, EPOLLIN, handler);
+  }
+
+  close(handle: number): void {
+    this.#loop.remove(handle);
+    libc.close(handle);
+    const path = this.#paths.get(handle);
+    if (path === undefined) return;
+    this.#paths.delete(handle);
+    try {
+      unlinkSync(path);
+    } catch {
+      // somebody else has removed it already
+    }
+  }
+}
+
+function failure(verb: string, what: string, result: number): HostError {
+  const code = errnoName(result);
+  const why: Record<string, string> = {
+    EADDRINUSE: "the address is in use (stop the other program or choose another port)",
+    EACCES: "permission denied (ports below 1024 need privileges; a socket's folder must be writable)",
+    EADDRNOTAVAIL: "this machine has no such address",
+    ENOENT: "its folder does not exist",
+    EMFILE: "this process has no descriptors left (raise the limit with ulimit -n)",
+  };
+  return new HostError(code, `Cannot ${verb} ${what}: ${why[code] ?? code}`);
+}
+
+/** A socket file that nobody serves any more is removed; one that is served, or is no socket, is left alone. */
+function removeStaleSocket(path: string, address: Uint8Array<ArrayBuffer>, type: number): void {
+  let isSocket: boolean;
+  try {
+    isSocket = lstatSync(path).isSocket();
+  } catch {
+    return;
+  }
+  if (!isSocket) throw new HostError("EEXIST", `Cannot listen on ${path}: a file that is no socket stands there (move it away)`);
+  const fd = libc.socket(AF_UNIX, type | SOCK_CLOEXEC, 0);
+  const served = orErrno(libc.connect(fd, ptr(address), address.length)) === 0;
+  libc.close(fd);
+  if (served) throw new HostError("EADDRINUSE", `Cannot listen on ${path}: another process serves it (stop that one first)`);
+  unlinkSync(path);
+}

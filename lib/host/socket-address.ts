@@ -1,0 +1,59 @@
+/** Socket addresses of Linux as octets: sockaddr_in, sockaddr_in6, sockaddr_un. */
+import { AF_INET, AF_INET6, AF_UNIX } from "./libc.ts";
+
+/** sun_path's size; a path needs a final zero octet */
+export const UNIX_PATH_MAX = 108;
+
+export function ipv4SocketAddress(address: number, port: number): Uint8Array<ArrayBuffer> {
+  const octets = new Uint8Array(16);
+  const view = new DataView(octets.buffer);
+  view.setUint16(0, AF_INET, true);
+  view.setUint16(2, port);
+  view.setUint32(4, address);
+  return octets;
+}
+
+/** `address` is 16 octets */
+export function ipv6SocketAddress(address: Uint8Array, port: number): Uint8Array<ArrayBuffer> {
+  const octets = new Uint8Array(28);
+  const view = new DataView(octets.buffer);
+  view.setUint16(0, AF_INET6, true);
+  view.setUint16(2, port);
+  octets.set(address, 8);
+  return octets;
+}
+
+/** Throws RangeError when the path does not fit. */
+export function unixSocketAddress(path: string): Uint8Array<ArrayBuffer> {
+  const name = new TextEncoder().encode(path);
+  if (name.length >= UNIX_PATH_MAX) {
+    throw new RangeError(
+      `Cannot use the socket path ${path}: it has ${name.length} octets and the system takes ${UNIX_PATH_MAX - 1} (choose a shorter LIMANET_HOME)`,
+    );
+  }
+  const octets = new Uint8Array(2 + name.length + 1);
+  new DataView(octets.buffer).setUint16(0, AF_UNIX, true);
+  octets.set(name, 2);
+  return octets;
+}
+
+/** the port of a sockaddr_in or sockaddr_in6 */
+export function portOfSocketAddress(octets: Uint8Array): number {
+  return (octets[2]! << 8) | octets[3]!;
+}
+
+/** "::1" and the like → 16 octets; undefined for any other text */
+export function parseIpv6(text: string): Uint8Array | undefined {
+  const halves = text.split("::");
+  if (halves.length > 2 || !/^[0-9a-fA-F:]+$/.test(text)) return undefined;
+  const groups = (half: string | undefined) => (half === undefined || half === "" ? [] : half.split(":"));
+  const head = groups(halves[0]);
+  const tail = groups(halves[1]);
+  const missing = 8 - head.length - tail.length;
+  if (halves.length === 1 ? missing !== 0 : missing < 1) return undefined;
+  const all = [...head, ...Array<string>(halves.length === 1 ? 0 : missing).fill("0"), ...tail];
+  if (all.some((group) => !/^[0-9a-fA-F]{1,4}$/.test(group))) return undefined;
+  const octets = new Uint8Array(16);
+  all.forEach((group, i) => new DataView(octets.buffer).setUint16(i * 2, Number.parseInt(group, 16)));
+  return octets;
+}

@@ -1,0 +1,195 @@
+/**
+ * A guest attached by a unix stream with length-prefixed frames (QEMU). One receive and one send a turn: frames are
+ * handled where they were received, and leave as one vectored write of the pieces the network listed.
+ */
+import { ptr } from "bun:ffi";
+import type { BridgePort } from "../link/bridge-port.ts";
+import { deframe, LENGTH_PREFIX, prefixFrame } from "../link/stream-framing.ts";
+import { Gather } from "../storage/gather.ts";
+import type { PacketMemory } from "../storage/packet-memory.ts";
+import { EDGE_TRIGGERED, type EventHandler, type EventLoop } from "./event-loop.ts";
+import { EAGAIN, EPOLLIN, EPOLLOUT, EPOLLRDHUP, libc, SO_SNDBUF, SOL_SOCKET } from "./libc.ts";
+import type { PortOwner } from "./port-owner.ts";
+import type { VectoredIo } from "./vectored-io.ts";
+
+const RECEIVE_SIZE = 256 * 1024;
+/** larger announcements are not frames (spec: section 8.4) */
+const MAX_STREAM_FRAME = 128 * 1024;
+const BACKLOG_SIZE = 1024 * 1024;
+/** octets after which senders that can wait are told to, so that one write takes all */
+const BUSY_OCTETS = 192 * 1024;
+const PIECES = 1024;
+
+/** Packet memory of one port; kept and used again when a port goes. */
+export interface PortMemory {
+  receive: number;
+  backlog: number;
+}
+
+export function reservePortMemory(memory: PacketMemory): PortMemory {
+  return {
+    receive: memory.reserve(RECEIVE_SIZE + MAX_STREAM_FRAME + LENGTH_PREFIX),
+    backlog: memory.reserve(BACKLOG_SIZE),
+  };
+}
+
+export class StreamPort implements BridgePort, EventHandler {
+  readonly id: number;
+  readonly memory: PortMemory;
+  readonly fd: number;
+  readonly #io: VectoredIo;
+  readonly #octets: Uint8Array;
+  readonly #owner: PortOwner;
+  readonly #gather = new Gather(PIECES);
+  #received = 0;
+  #backlogStart = 0;
+  #backlogEnd = 0;
+  #full = false;
+  #listed = false;
+  framesIn = 0;
+  framesOut = 0;
+  octetsIn = 0;
+  octetsOut = 0;
+  dropped = 0;
+
+  constructor(id: number, fd: number, memory: PortMemory, io: VectoredIo, octets: Uint8Array, owner: PortOwner) {
+    this.id = id;
+    this.fd = fd;
+    this.memory = memory;
+    this.#io = io;
+    this.#octets = octets;
+    this.#owner = owner;
+    const size = new Int32Array([BACKLOG_SIZE]);
+    libc.setsockopt(fd, SOL_SOCKET, SO_SNDBUF, ptr(size), 4);
+  }
+
+  watch(loop: EventLoop): void {
+    loop.add(this.fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EDGE_TRIGGERED, this);
+  }
+
+  get busy(): boolean {
+    return this.#full || this.#gather.octets > BUSY_OCTETS;
+  }
+
+  onEvents(events: number): void {
+    if (events & EPOLLOUT && this.#full) this.flush();
+    if (events & ~EPOLLOUT) this.receive();
+  }
+
+  /** One receive; more than fits is left for the next turn. */
+  receive(): void {
+    const start = this.memory.receive;
+    const room = RECEIVE_SIZE + LENGTH_PREFIX + MAX_STREAM_FRAME - this.#received;
+    const got = this.#io.readPiece(this.fd, start + this.#received, room);
+    if (got <= 0) {
+      if (got === -EAGAIN) return;
+      this.#owner.detach(this, got === 0 ? "the guest has gone" : "the connection broke");
+      return;
+    }
+    this.octetsIn += got;
+    const end = start + this.#received + got;
+    const now = this.#owner.now();
+    const rest = deframe(this.#octets, start, end, MAX_STREAM_FRAME, (from, to) => {
+      this.framesIn++;
+      this.#owner.onFrame(now, this, from, to);
+    });
+    // everything that refers to the receive buffer leaves before it is used again
+    this.#owner.settle();
+    if (typeof rest === "string") {
+      this.#owner.detach(this, "it announced a frame of more than 128 KiB");
+      return;
+    }
+    this.#received = end - rest;
+    if (this.#received > 0 && rest > start) this.#octets.copyWithin(start, rest, end);
+    // edge-triggered: a full buffer may have left octets behind, which wait until the others had their turn
+    if (got === room) this.#owner.receiveLater(this);
+  }
+
+  transmit(head: number, headLength: number, body1: number, length1: number, body2: number, length2: number): boolean {
+    const length = headLength + length1 + length2;
+    prefixFrame(this.#octets, head, length);
+    if (this.#full) return this.#keep(head, headLength, body1, length1, body2, length2);
+    if (this.#gather.room < 3) {
+      this.flush();
+      if (this.#full) return this.#keep(head, headLength, body1, length1, body2, length2);
+    }
+    this.#gather.add(head - LENGTH_PREFIX, headLength + LENGTH_PREFIX);
+    this.#gather.add(body1, length1);
+    this.#gather.add(body2, length2);
+    this.framesOut++;
+    this.octetsOut += length;
+    if (!this.#listed) {
+      this.#listed = true;
+      this.#owner.flushLater(this);
+    }
+    return true;
+  }
+
+  /** The socket is full: the frame is copied behind what waits already, or dropped. */
+  #keep(head: number, headLength: number, body1: number, length1: number, body2: number, length2: number): boolean {
+    const length = LENGTH_PREFIX + headLength + length1 + length2;
+    if (!this.#makeRoom(length)) {
+      this.dropped++;
+      return false;
+    }
+    this.#copy(head - LENGTH_PREFIX, headLength + LENGTH_PREFIX);
+    this.#copy(body1, length1);
+    this.#copy(body2, length2);
+    this.framesOut++;
+    this.octetsOut += length;
+    return true;
+  }
+
+  #makeRoom(length: number): boolean {
+    if (this.#backlogEnd + length <= BACKLOG_SIZE) return true;
+    const waiting = this.#backlogEnd - this.#backlogStart;
+    if (waiting + length > BACKLOG_SIZE) return false;
+    const base = this.memory.backlog;
+    this.#octets.copyWithin(base, base + this.#backlogStart, base + this.#backlogEnd);
+    this.#backlogStart = 0;
+    this.#backlogEnd = waiting;
+    return true;
+  }
+
+  #copy(start: number, length: number): void {
+    const to = this.memory.backlog + this.#backlogEnd;
+    this.#octets.copyWithin(to, start, start + length);
+    this.#backlogEnd += length;
+  }
+
+  /** Writes what is listed, or what waits from before. */
+  flush(): void {
+    this.#listed = false;
+    if (this.#full) {
+      this.#flushBacklog();
+      return;
+    }
+    const gather = this.#gather;
+    if (gather.count === 0) return;
+    const sent = this.#io.send(this.fd, gather);
+    if (sent < gather.octets) {
+      // a broken connection shows on the next receive; until then frames are kept like those of a slow guest
+      let skip = Math.max(0, sent);
+      this.#backlogStart = 0;
+      this.#backlogEnd = 0;
+      this.#full = true;
+      for (let i = 0; i < gather.count; i++) {
+        const length = gather.lengths[i]!;
+        if (skip < length) this.#copy(gather.starts[i]! + skip, length - skip);
+        skip = Math.max(0, skip - length);
+      }
+    }
+    gather.clear();
+  }
+
+  #flushBacklog(): void {
+    while (this.#backlogStart < this.#backlogEnd) {
+      const at = this.memory.backlog + this.#backlogStart;
+      const sent = this.#io.sendPiece(this.fd, at, this.#backlogEnd - this.#backlogStart);
+      if (sent <= 0) return;
+      this.#backlogStart += sent;
+    }
+    this.#full = false;
+    this.#owner.portDrained();
+  }
+}

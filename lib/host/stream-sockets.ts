@@ -1,0 +1,130 @@
+/** The host's TCP and unix stream sockets for `flow/tcp-flows.ts`, on epoll. A handle is the descriptor. */
+import { ptr } from "bun:ffi";
+import type { HostFailure, HostStreamOwner, HostStreams, HostTarget } from "../flow/host-sockets.ts";
+import type { Gather } from "../storage/gather.ts";
+import { EDGE_TRIGGERED, type EventHandler, type EventLoop } from "./event-loop.ts";
+import { hostFailure } from "./host-failure.ts";
+import {
+  AF_INET,
+  AF_UNIX,
+  EAGAIN,
+  EINPROGRESS,
+  EPOLLERR,
+  EPOLLHUP,
+  EPOLLIN,
+  EPOLLOUT,
+  EPOLLRDHUP,
+  libc,
+  orErrno,
+  SHUT_WR,
+  SO_ERROR,
+  SO_LINGER,
+  SOCK_CLOEXEC,
+  SOCK_NONBLOCK,
+  SOCK_STREAM,
+  SOL_SOCKET,
+  SOL_TCP,
+  TCP_NODELAY,
+} from "./libc.ts";
+import { ipv4SocketAddress, unixSocketAddress } from "./socket-address.ts";
+import type { VectoredIo } from "./vectored-io.ts";
+
+const EVENTS = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EDGE_TRIGGERED;
+const ONE = new Int32Array([1]);
+const ONE_AT = ptr(ONE);
+/** struct linger: on, 0 seconds: close sends RST */
+const ABORT = new Int32Array([1, 0]);
+const ABORT_AT = ptr(ABORT);
+const error = new Int32Array(1);
+const errorLength = new Uint32Array([4]);
+const ERROR_AT = ptr(error);
+const ERROR_LENGTH_AT = ptr(errorLength);
+
+export class StreamSockets implements HostStreams {
+  readonly #loop: EventLoop;
+  readonly #io: VectoredIo;
+  readonly #now: () => number;
+
+  constructor(loop: EventLoop, io: VectoredIo, now: () => number) {
+    this.#loop = loop;
+    this.#io = io;
+    this.#now = now;
+  }
+
+  connect(target: HostTarget, owner: HostStreamOwner): number | HostFailure {
+    const family = target.kind === "ipv4" ? AF_INET : AF_UNIX;
+    const fd = orErrno(libc.socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+    if (fd < 0) return hostFailure(fd);
+    if (target.kind === "ipv4") libc.setsockopt(fd, SOL_TCP, TCP_NODELAY, ONE_AT, 4);
+    const address =
+      target.kind === "ipv4" ? ipv4SocketAddress(target.address, target.port) : unixSocketAddress(target.path);
+    const result = orErrno(libc.connect(fd, ptr(address), address.length));
+    if (result < 0 && result !== -EINPROGRESS) {
+      libc.close(fd);
+      return hostFailure(result);
+    }
+    this.#loop.add(fd, EVENTS, new Socket(fd, owner, true, this.#now));
+    return fd;
+  }
+
+  adopt(handle: number, owner: HostStreamOwner): void {
+    // a unix socket has no such option, and needs none
+    libc.setsockopt(handle, SOL_TCP, TCP_NODELAY, ONE_AT, 4);
+    this.#loop.add(handle, EVENTS, new Socket(handle, owner, false, this.#now));
+  }
+
+  write(handle: number, from: Gather): number | HostFailure {
+    const sent = this.#io.send(handle, from);
+    if (sent >= 0) return sent;
+    return sent === -EAGAIN ? 0 : hostFailure(sent);
+  }
+
+  read(handle: number, into: Gather): number | HostFailure {
+    const got = this.#io.read(handle, into);
+    return got >= 0 ? got : hostFailure(got);
+  }
+
+  shutdownWrite(handle: number): void {
+    libc.shutdown(handle, SHUT_WR);
+  }
+
+  close(handle: number): void {
+    this.#loop.remove(handle);
+    libc.close(handle);
+  }
+
+  reset(handle: number): void {
+    libc.setsockopt(handle, SOL_SOCKET, SO_LINGER, ABORT_AT, 8);
+    this.close(handle);
+  }
+}
+
+class Socket implements EventHandler {
+  readonly #fd: number;
+  readonly #owner: HostStreamOwner;
+  readonly #now: () => number;
+  #connecting: boolean;
+
+  constructor(fd: number, owner: HostStreamOwner, connecting: boolean, now: () => number) {
+    this.#fd = fd;
+    this.#owner = owner;
+    this.#connecting = connecting;
+    this.#now = now;
+  }
+
+  onEvents(events: number): void {
+    const now = this.#now();
+    if (this.#connecting) {
+      if (!(events & (EPOLLOUT | EPOLLERR | EPOLLHUP))) return;
+      this.#connecting = false;
+      libc.getsockopt(this.#fd, SOL_SOCKET, SO_ERROR, ERROR_AT, ERROR_LENGTH_AT);
+      if (error[0] !== 0) {
+        this.#owner.onHostConnectFailed(now, hostFailure(-error[0]!));
+        return;
+      }
+      this.#owner.onHostConnected(now);
+    }
+    if (events & (EPOLLIN | EPOLLRDHUP | EPOLLERR | EPOLLHUP)) this.#owner.onHostReadable(now);
+    if (events & EPOLLOUT) this.#owner.onHostWritable(now);
+  }
+}

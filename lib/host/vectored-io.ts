@@ -1,0 +1,63 @@
+/** sendmsg and readv over pieces of packet memory, with one iovec array and one msghdr for all calls. */
+import { ptr } from "bun:ffi";
+import type { Gather } from "../storage/gather.ts";
+import type { PacketMemory } from "../storage/packet-memory.ts";
+import { libc, MSG_DONTWAIT, MSG_NOSIGNAL, orErrno } from "./libc.ts";
+
+const MAX_PIECES = 1024;
+
+export class VectoredIo {
+  /** address of packet memory's first octet */
+  readonly base: number;
+  readonly #iovecs = new Uint32Array(MAX_PIECES * 4);
+  readonly #iovecsAt = ptr(this.#iovecs);
+  readonly #message = new DataView(new ArrayBuffer(56));
+  readonly #messageAt = ptr(this.#message);
+
+  constructor(memory: PacketMemory) {
+    this.base = ptr(memory.octets);
+    // struct msghdr: name 0, namelen 8, iov 16, iovlen 24, control 32, controllen 40, flags 48
+    this.#message.setBigUint64(16, BigInt(this.#iovecsAt), true);
+  }
+
+  #list(gather: Gather): number {
+    const count = Math.min(gather.count, MAX_PIECES);
+    const { starts, lengths } = gather;
+    const iovecs = this.#iovecs;
+    for (let i = 0; i < count; i++) {
+      const at = this.base + starts[i]!;
+      iovecs[i * 4] = at;
+      iovecs[i * 4 + 1] = at / 0x1_0000_0000;
+      iovecs[i * 4 + 2] = lengths[i]!;
+    }
+    return count;
+  }
+
+  /** octets sent, or a negative errno */
+  send(fd: number, gather: Gather): number {
+    const flags = MSG_NOSIGNAL | MSG_DONTWAIT;
+    if (gather.count === 1) {
+      return orErrno(libc.sendto(fd, (this.base + gather.starts[0]!) as never, gather.lengths[0]!, flags, null, 0));
+    }
+    this.#message.setUint32(24, this.#list(gather), true);
+    return orErrno(libc.sendmsg(fd, this.#messageAt, flags));
+  }
+
+  /** octets read (0: end of stream), or a negative errno */
+  read(fd: number, gather: Gather): number {
+    if (gather.count === 1) {
+      return orErrno(libc.recv(fd, (this.base + gather.starts[0]!) as never, gather.lengths[0]!, MSG_DONTWAIT));
+    }
+    return orErrno(libc.readv(fd, this.#iovecsAt, this.#list(gather)));
+  }
+
+  /** One piece; as `send`. */
+  sendPiece(fd: number, start: number, length: number): number {
+    return orErrno(libc.sendto(fd, (this.base + start) as never, length, MSG_NOSIGNAL | MSG_DONTWAIT, null, 0));
+  }
+
+  /** One piece; as `read`. */
+  readPiece(fd: number, start: number, length: number): number {
+    return orErrno(libc.recv(fd, (this.base + start) as never, length, MSG_DONTWAIT));
+  }
+}
