@@ -61,6 +61,8 @@ export class DatagramFlows {
   readonly #flows: (DatagramFlow | undefined)[] = [];
   readonly #freeIds: number[] = [];
   #unfinished: DatagramFlow[] = [];
+  #unfinishedForwards: UdpForward[] = [];
+  readonly #random: Random32;
   #sweepAt = Infinity;
   #echoRefusalTold = false;
   readonly #onEchoRefused: () => void;
@@ -77,6 +79,7 @@ export class DatagramFlows {
     this.#host = host;
     this.#translate = translate;
     this.#counters = gateway.counters;
+    this.#random = random;
     this.#onEchoRefused = onEchoRefused;
     this.#tables = { udp: new TupleTable(CAPACITY, random()), echo: new TupleTable(CAPACITY, random()) };
     this.udp = { onDatagram: (now, packet, _ingress, mac) => this.#onUdp(now, packet, mac) };
@@ -153,10 +156,74 @@ export class DatagramFlows {
     this.#send(now, flow, packet, packet.payload, packet.end - packet.payload);
   }
 
+  // ---------------------------------------------------------------- port forwards
+
+  /** Binds a UDP socket of the host whose datagrams go to a guest, each client through a conversation of its own. */
+  openForward(host: string, port: number, guest: number, guestPort: number): UdpForward | HostFailure {
+    const forward = new UdpForward(this, guest, guestPort);
+    const bound = this.#host.bindUdp(host, port, forward);
+    if (typeof bound === "string") return bound;
+    forward.handle = bound.handle;
+    forward.port = bound.port;
+    return forward;
+  }
+
+  closeForward(forward: UdpForward): void {
+    for (const flow of this.#flows) if (flow?.forward === forward) this.#close(flow);
+    this.#host.close(forward.handle);
+    forward.handle = -1;
+  }
+
+  /** Datagrams of the host's clients have come. */
+  onForwardReadable(now: number, forward: UdpForward): void {
+    const { scratch, octets, sum, plan } = this.#gateway;
+    for (let budget = RECEIVE_BUDGET; budget > 0 && forward.handle >= 0; budget--) {
+      const at = scratch.take(LOWER_HEADERS + UDP_HEADER_LENGTH + MAX_PAYLOAD) + LOWER_HEADERS;
+      const received = this.#host.receive(forward.handle, at + UDP_HEADER_LENGTH, MAX_PAYLOAD);
+      if (received !== "datagram") {
+        scratch.trim(at - LOWER_HEADERS);
+        if (received === "nothing") return;
+        continue;
+      }
+      const { length, peer } = this.#host.received;
+      scratch.trim(at + UDP_HEADER_LENGTH + length);
+      const flow = this.#forwardFlow(now, forward, peer);
+      if (flow === undefined) continue;
+      flow.lastUsedAt = now;
+      emitUdp(octets, at, plan.address, flow.guest, flow.destinationPort, flow.guestPort, length, sum);
+      this.#gateway.sendDatagram(now, plan.address, flow.guest, PROTOCOL_UDP, at, UDP_HEADER_LENGTH + length, 64);
+    }
+    if (forward.handle >= 0) this.#unfinishedForwards.push(forward);
+  }
+
+  /** The conversation of one client of a forward; the guest sees it as a port of the gateway. */
+  #forwardFlow(now: number, forward: UdpForward, peer: Uint8Array): DatagramFlow | undefined {
+    const key = peer.join(" ");
+    const known = forward.clients.get(key);
+    if (known !== undefined && this.#flows[known.id] === known) return known;
+    const { address } = this.#gateway.plan;
+    for (let tries = 0; tries < 16; tries++) {
+      const port = 49152 + (this.#random() & 0x3fff);
+      if (this.#tables.udp.get(forward.guest, address, (forward.guestPort << 16) | port) >= 0) continue;
+      const flow = this.#create(now, "udp", forward.guest, address, forward.guestPort, port);
+      flow.handle = forward.handle;
+      flow.forward = forward;
+      flow.peer = peer.slice();
+      flow.peerKey = key;
+      forward.clients.set(key, flow);
+      return flow;
+    }
+    return undefined;
+  }
+
   /** A datagram that has come `ttl` hops less one goes on with what is left, so that traceroute sees the way. */
   #send(now: number, flow: DatagramFlow, packet: Ipv4View, start: number, length: number): void {
     flow.lastUsedAt = now;
     flow.lastLength = length;
+    if (flow.peer !== undefined) {
+      this.#host.sendTo(flow.handle, start, length, flow.peer);
+      return;
+    }
     const own = this.#gateway.isOwn(packet.dst);
     let failure = this.#host.send(flow.handle, start, length, own ? packet.ttl : packet.ttl - 1);
     // an error of an earlier datagram is told on the next call; it has been relayed from the error queue
@@ -206,7 +273,8 @@ export class DatagramFlows {
   }
 
   #close(flow: DatagramFlow): void {
-    if (flow.handle >= 0) this.#host.close(flow.handle);
+    if (flow.forward !== undefined) flow.forward.clients.delete(flow.peerKey);
+    else if (flow.handle >= 0) this.#host.close(flow.handle);
     flow.handle = -1;
     this.#tables[flow.kind].delete(flow.guest, flow.destination, flow.portsWord);
     this.#flows[flow.id] = undefined;
@@ -283,13 +351,16 @@ export class DatagramFlows {
   // ---------------------------------------------------------------- one turn
 
   get hasUnfinished(): boolean {
-    return this.#unfinished.length > 0;
+    return this.#unfinished.length > 0 || this.#unfinishedForwards.length > 0;
   }
 
   resume(now: number): void {
     const flows = this.#unfinished;
     this.#unfinished = [];
     for (const flow of flows) if (this.#flows[flow.id] === flow) this.onReadable(now, flow);
+    const forwards = this.#unfinishedForwards;
+    this.#unfinishedForwards = [];
+    for (const forward of forwards) this.onForwardReadable(now, forward);
   }
 
   nextDeadline(): number {
@@ -323,6 +394,10 @@ class DatagramFlow implements HostDatagramOwner {
   handle = -1;
   lastUsedAt = 0;
   lastLength = 0;
+  /** the port forward this conversation belongs to, and which of its clients has it */
+  forward: UdpForward | undefined;
+  peer: Uint8Array | undefined;
+  peerKey = "";
   readonly #flows: DatagramFlows;
 
   constructor(
@@ -349,5 +424,26 @@ class DatagramFlow implements HostDatagramOwner {
 
   onHostReadable(now: number): void {
     this.#flows.onReadable(now, this);
+  }
+}
+
+/** A UDP port of the host that leads to a guest. */
+export class UdpForward implements HostDatagramOwner {
+  readonly guest: number;
+  readonly guestPort: number;
+  handle = -1;
+  /** the port it is bound to */
+  port = 0;
+  readonly clients = new Map<string, DatagramFlow>();
+  readonly #flows: DatagramFlows;
+
+  constructor(flows: DatagramFlows, guest: number, guestPort: number) {
+    this.#flows = flows;
+    this.guest = guest;
+    this.guestPort = guestPort;
+  }
+
+  onHostReadable(now: number): void {
+    this.#flows.onForwardReadable(now, this);
   }
 }

@@ -19,6 +19,16 @@ export interface GatewayPort {
   onFrame(now: number, ingress: BridgePort, start: number, end: number): void;
 }
 
+/** Sees every frame that enters the switch, from guests and gateway; pieces as in BridgePort.transmit. */
+export type FrameObserver = (
+  head: number,
+  headLength: number,
+  body1: number,
+  length1: number,
+  body2: number,
+  length2: number,
+) => void;
+
 interface FdbEntry {
   port: BridgePort;
   seenAt: number;
@@ -32,6 +42,7 @@ export class Switch {
   readonly #fdb = new Map<number, FdbEntry>();
   readonly #learned = new Map<BridgePort, number>();
   #gateway: GatewayPort | undefined;
+  observer: FrameObserver | undefined;
 
   constructor(octets: Uint8Array, gatewayMac: number, counters: Counters) {
     this.#octets = octets;
@@ -71,6 +82,7 @@ export class Switch {
 
   /** A frame of a guest, in packet memory with FRAME_HEADROOM free octets in front. */
   onFrame(now: number, ingress: BridgePort, start: number, end: number): void {
+    this.observer?.(start, end - start, 0, 0, 0, 0);
     if (end - start < ETHERNET_HEADER_LENGTH) {
       this.#counters.count("switch-runt" satisfies SwitchDrop);
       return;
@@ -101,6 +113,7 @@ export class Switch {
     body2: number,
     length2: number,
   ): void {
+    this.observer?.(head, headLength, body1, length1, body2, length2);
     const egress = this.#fdb.get(destination)?.port;
     if (egress !== undefined) {
       egress.transmit(head, headLength, body1, length1, body2, length2);

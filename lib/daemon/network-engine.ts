@@ -1,0 +1,427 @@
+/**
+ * A network on real sockets: the pure `Network`, the host's sockets, the guests' ports, and the turns of the loop that
+ * drives them. One turn: wait for events, let each handler take in what came, settle (writes to the host, segments to
+ * the guests), flush the ports, run what is due.
+ */
+import { ptr } from "bun:ffi";
+import { formatIpv4, parseCidr, parseIpv4 } from "../addr/ipv4.ts";
+import { formatMac } from "../addr/mac.ts";
+import { formatEndpoint, parseEndpoint } from "../addr/endpoint.ts";
+import { UdpForward, type UdpService } from "../flow/datagram-flows.ts";
+import type { GuestConnectOutcome } from "../flow/tcp-flows.ts";
+import { monotonicMs, random32, unixMs } from "../host/clock.ts";
+import { DatagramPort, reserveDatagramMemory } from "../host/datagram-port.ts";
+import { DatagramSockets } from "../host/datagram-sockets.ts";
+import { acceptDescriptor } from "../host/descriptor-passing.ts";
+import { EventLoop } from "../host/event-loop.ts";
+import { AF_UNIX, libc, orErrno, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_STREAM } from "../host/libc.ts";
+import { HostError, ListeningSockets } from "../host/listening-sockets.ts";
+import { FrameCapture } from "../host/frame-capture.ts";
+import type { PortOwner } from "../host/port-owner.ts";
+import { reservePortMemory, StreamPort, type PortMemory } from "../host/stream-port.ts";
+import { StreamSockets } from "../host/stream-sockets.ts";
+import { VectoredIo } from "../host/vectored-io.ts";
+import type { BridgePort } from "../link/bridge-port.ts";
+import { DhcpServer } from "../service/dhcp/server.ts";
+import { PacketMemory } from "../storage/packet-memory.ts";
+import { simdSumOctets } from "../wire/checksum-simd.ts";
+import { DHCP_CLIENT_PORT, DHCP_SERVER_PORT } from "../wire/dhcpv4.ts";
+import type { AttachKind, EngineEvent, EngineStart, Forward, Lease, Transport } from "./engine-protocol.ts";
+import { Network, PACKET_MEMORY_SIZE } from "./network.ts";
+
+const MAX_PORTS = 64;
+/** DNS queries waiting for the main thread */
+const MAX_QUERIES = 1024;
+
+interface OpenForward {
+  forward: Forward;
+  close(): void;
+}
+
+interface PendingQuery {
+  guest: number;
+  guestPort: number;
+}
+
+export class NetworkEngine implements PortOwner {
+  readonly loop = new EventLoop();
+  readonly #tell: (event: EngineEvent) => void;
+  readonly #memory = new PacketMemory(PACKET_MEMORY_SIZE);
+  readonly #io: VectoredIo;
+  readonly #streams: StreamSockets;
+  readonly #listeners: ListeningSockets;
+  readonly #network: Network;
+  readonly #dhcp: DhcpServer;
+  readonly #dnsAddress: number;
+  readonly #forwards = new Map<string, OpenForward>();
+  readonly #attachments: number[] = [];
+  readonly #freeStreamMemory: PortMemory[] = [];
+  readonly #freeDatagramMemory: number[] = [];
+  readonly #queries = new Map<number, PendingQuery>();
+  #capture: FrameCapture | undefined;
+  #ports = new Map<number, StreamPort | DatagramPort>();
+  #toFlush: { flush(): void }[] = [];
+  #toReceive: { receive(): void }[] = [];
+  #drained = false;
+  #nextPort = 0;
+  #nextQuery = 0;
+  #now = monotonicMs();
+  #probes: { at: number; end(): void }[] = [];
+
+  constructor(start: EngineStart, tell: (event: EngineEvent) => void) {
+    this.#tell = tell;
+    const { plan } = start;
+    this.#io = new VectoredIo(this.#memory);
+    const now = () => this.#now;
+    this.#streams = new StreamSockets(this.loop, this.#io, now);
+    this.#listeners = new ListeningSockets(this.loop, now);
+    const subnet = parseCidr(plan.subnet)!;
+    this.#dnsAddress = parseIpv4(plan.dns)!;
+    this.#network = new Network({
+      plan,
+      memory: this.#memory,
+      sum: simdSumOctets(this.#memory.memory),
+      streams: this.#streams,
+      datagrams: new DatagramSockets(this.loop, this.#io, now),
+      random: random32,
+      dnsTcpPath: start.dnsTcpPath,
+      dhcp: this.#dhcpService(),
+      dns: this.#dnsService(),
+      flush: () => this.#flush(),
+      onEchoRefused: () =>
+        this.#log(
+          "warn",
+          "ping to the outside is not carried: the host allows this user no ping sockets (sysctl net.ipv4.ping_group_range)",
+        ),
+    });
+    this.#dhcp = new DhcpServer(
+      {
+        subnet,
+        gateway: parseIpv4(plan.gateway)!,
+        dns: this.#dnsAddress,
+        reserved: plan.hostAliases.map((alias) => parseIpv4(alias)!),
+        first: plan.dhcpFirst === undefined ? subnet.network + 1 : parseIpv4(plan.dhcpFirst)!,
+        mtu: plan.mtu,
+        leaseSeconds: plan.leaseSeconds,
+        domainName: plan.domainName,
+        searchDomains: plan.searchDomains,
+        staticLeases: plan.staticLeases,
+      },
+      start.leases,
+      this.#network.counters,
+    );
+    if (start.capture !== undefined) this.capture(start.capture);
+  }
+
+  #log(level: "error" | "warn" | "info" | "debug", line: string): void {
+    this.#tell({ type: "log", level, line });
+  }
+
+  // ---------------------------------------------------------------- turns
+
+  /** One turn; waits at most `limitMs` for something to happen (Infinity: as long as it takes). */
+  turn(limitMs: number): void {
+    const due = Math.min(this.#network.nextDeadline(), this.#nextProbe()) - monotonicMs();
+    const idle = this.#toReceive.length === 0 && !this.#network.hasUnfinished && !this.#drained;
+    const wait = idle ? Math.min(limitMs, due) : 0;
+    this.#now = monotonicMs();
+    this.loop.wait(wait === Infinity ? -1 : Math.max(0, Math.ceil(wait)));
+    this.#now = monotonicMs();
+    const ports = this.#toReceive;
+    this.#toReceive = [];
+    for (const port of ports) port.receive();
+    this.#network.resume(this.#now);
+    if (this.#network.nextDeadline() <= this.#now) this.#network.onDeadline(this.#now);
+    this.#endProbes();
+    this.settle();
+  }
+
+  now(): number {
+    return this.#now;
+  }
+
+  onFrame(now: number, port: BridgePort, start: number, end: number): void {
+    this.#network.onFrame(now, port, start, end);
+  }
+
+  settle(): void {
+    do {
+      this.#drained = false;
+      this.#network.tcp.settle(this.#now);
+      this.#flush();
+      if (this.#drained) this.#network.tcp.onPortsDrained();
+    } while (this.#drained);
+    this.#network.gateway.scratch.reset();
+    if (this.#dhcp.leases.changed) {
+      this.#dhcp.leases.changed = false;
+      this.#tell({ type: "leases-changed", leases: this.#dhcp.leases.list() });
+    }
+  }
+
+  #flush(): void {
+    const ports = this.#toFlush;
+    if (ports.length === 0) return;
+    this.#toFlush = [];
+    for (const port of ports) port.flush();
+  }
+
+  receiveLater(port: { receive(): void }): void {
+    this.#toReceive.push(port);
+  }
+
+  flushLater(port: { flush(): void }): void {
+    this.#toFlush.push(port);
+  }
+
+  portDrained(): void {
+    this.#drained = true;
+  }
+
+  // ---------------------------------------------------------------- attachments
+
+  listen(kind: AttachKind, path: string): void {
+    if (kind === "datagram") {
+      this.#attachDatagram(this.#listeners.bindUnixDatagram(path), kind, false);
+      return;
+    }
+    const handle = this.#listeners.listenUnix(path, {
+      onAccept: (_now, fd) => {
+        if (kind === "stream") this.attach(fd, "stream");
+        else acceptDescriptor(this.loop, fd, (passed) => this.#attachDatagram(passed, kind, true));
+      },
+    });
+    this.#attachments.push(handle);
+  }
+
+  /** Takes over a descriptor as a guest's port. */
+  attach(fd: number, kind: "stream" | "datagram"): void {
+    if (kind === "datagram") {
+      this.#attachDatagram(fd, kind, true);
+      return;
+    }
+    if (!this.#hasRoom(fd)) return;
+    const memory = this.#freeStreamMemory.pop() ?? reservePortMemory(this.#memory);
+    const port = new StreamPort(this.#nextPort++, fd, memory, this.#io, this.#memory.octets, this);
+    this.#connect(port, kind);
+  }
+
+  #attachDatagram(fd: number, kind: AttachKind, connected: boolean): void {
+    if (!this.#hasRoom(fd)) return;
+    const memory = this.#freeDatagramMemory.pop() ?? reserveDatagramMemory(this.#memory);
+    const base = ptr(this.#memory.octets);
+    this.#connect(new DatagramPort(this.#nextPort++, fd, memory, base, this.#memory.octets, this, connected), kind);
+  }
+
+  #hasRoom(fd: number): boolean {
+    if (this.#ports.size < MAX_PORTS) return true;
+    libc.close(fd);
+    this.#log("warn", `a guest was turned away: ${MAX_PORTS} are attached, which is the limit of one network`);
+    return false;
+  }
+
+  #connect(port: StreamPort | DatagramPort, kind: AttachKind): void {
+    this.#ports.set(port.id, port);
+    this.#network.link.attach(port);
+    port.watch(this.loop);
+    this.#tell({ type: "port-attached", port: port.id, kind });
+  }
+
+  detach(port: BridgePort, reason: string): void {
+    const open = this.#ports.get(port.id);
+    if (open === undefined) return;
+    this.#ports.delete(port.id);
+    this.#network.link.detach(open);
+    this.loop.remove(open.fd);
+    libc.close(open.fd);
+    this.#toFlush = this.#toFlush.filter((other) => other !== open);
+    this.#toReceive = this.#toReceive.filter((other) => other !== open);
+    if (open instanceof StreamPort) this.#freeStreamMemory.push(open.memory);
+    else this.#freeDatagramMemory.push(open.memory);
+    this.#tell({ type: "port-detached", port: port.id, reason });
+  }
+
+  // ---------------------------------------------------------------- services
+
+  #dhcpService(): UdpService {
+    return {
+      onPayload: (now, _packet, _srcPort, start, end, sourceMac) => {
+        const reply = this.#dhcp.onMessage(unixMs(), this.#memory.octets.slice(start, end), sourceMac);
+        if (reply === undefined) return;
+        const { gateway } = this.#network;
+        if (reply.address !== 0xffffffff) gateway.learnNeighbor(now, reply.address, reply.mac);
+        const from = gateway.plan.address;
+        this.#network.sendService(now, from, DHCP_SERVER_PORT, reply.address, DHCP_CLIENT_PORT, reply.message, reply.mac);
+      },
+    };
+  }
+
+  #dnsService(): UdpService {
+    return {
+      onPayload: (_now, packet, srcPort, start, end) => {
+        if (this.#queries.size >= MAX_QUERIES) {
+          this.#network.counters.count("dns-queries-full");
+          return;
+        }
+        const query = this.#nextQuery++;
+        this.#queries.set(query, { guest: packet.src, guestPort: srcPort });
+        const message = this.#memory.octets.slice(start, end);
+        this.#tell({ type: "dns-query", query, message, client: formatIpv4(packet.src) });
+      },
+    };
+  }
+
+  answerDns(query: number, message: Uint8Array | undefined): void {
+    const pending = this.#queries.get(query);
+    this.#queries.delete(query);
+    if (pending === undefined || message === undefined) return;
+    this.#now = monotonicMs();
+    this.#network.sendService(this.#now, this.#dnsAddress, 53, pending.guest, pending.guestPort, message);
+  }
+
+  // ---------------------------------------------------------------- forwards
+
+  /** Throws HostError. */
+  expose(forward: Forward): string {
+    const { local, remote, protocol } = forward;
+    const key = `${protocol} ${local}`;
+    if (this.#forwards.has(key)) throw new HostError("EEXIST", "proxy already running");
+    const to = this.#guestEndpoint(remote);
+    const owner = {
+      onAccept: (now: number, fd: number) => void this.#network.tcp.connectToGuest(now, fd, to.address, to.port),
+    };
+    if (protocol === "unix") {
+      const handle = this.#listeners.listenUnix(local, owner);
+      this.#forwards.set(key, { forward, close: () => this.#listeners.close(handle) });
+      return local;
+    }
+    const from = parseEndpoint(local);
+    if (from === undefined) throw new HostError("EINVAL", `Cannot forward ${local}: not of the form IP:PORT`);
+    if (protocol === "tcp") {
+      const { handle, port } = this.#listeners.listenTcp(from.host, from.port, owner);
+      const bound = formatEndpoint({ host: from.host, port });
+      const open = { ...forward, local: bound };
+      this.#forwards.set(`tcp ${bound}`, { forward: open, close: () => this.#listeners.close(handle) });
+      return bound;
+    }
+    const opened = this.#network.datagrams.openForward(from.host, from.port, to.address, to.port);
+    if (!(opened instanceof UdpForward)) throw new HostError("EADDRINUSE", `Cannot forward UDP ${local}: the address is in use or not of this machine`);
+    const bound = formatEndpoint({ host: from.host, port: opened.port });
+    this.#forwards.set(`udp ${bound}`, {
+      forward: { ...forward, local: bound },
+      close: () => this.#network.datagrams.closeForward(opened),
+    });
+    return bound;
+  }
+
+  unexpose(local: string, protocol: Transport): void {
+    const key = `${protocol} ${local}`;
+    const open = this.#forwards.get(key);
+    if (open === undefined) throw new HostError("ENOENT", "proxy not found");
+    this.#forwards.delete(key);
+    open.close();
+  }
+
+  forwards(): Forward[] {
+    return [...this.#forwards.values()].map((open) => open.forward);
+  }
+
+  #guestEndpoint(text: string): { address: number; port: number } {
+    const endpoint = parseEndpoint(text);
+    const address = endpoint === undefined ? undefined : parseIpv4(endpoint.host);
+    if (endpoint === undefined || address === undefined || endpoint.port === 0) {
+      throw new HostError("EINVAL", `Cannot reach ${text}: not of the form IPv4:PORT`);
+    }
+    return { address, port: endpoint.port };
+  }
+
+  /** One end of a stream that leads to a guest's port. */
+  tunnel(ip: string, port: number): number {
+    const to = this.#guestEndpoint(`${ip}:${port}`);
+    const pair = new Int32Array(2);
+    const made = orErrno(libc.socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ptr(pair)));
+    if (made < 0) throw new HostError("EMFILE", "Cannot open a tunnel: no descriptors are left (raise the limit with ulimit -n)");
+    this.#now = monotonicMs();
+    this.#network.tcp.connectToGuest(this.#now, pair[0]!, to.address, to.port);
+    return pair[1]!;
+  }
+
+  probe(ip: string, port: number, timeoutMs: number, done: (outcome: GuestConnectOutcome) => void): void {
+    const to = this.#guestEndpoint(`${ip}:${port}`);
+    this.#now = monotonicMs();
+    let open = true;
+    const end = (outcome: GuestConnectOutcome) => {
+      if (open) done(outcome);
+      open = false;
+    };
+    this.#probes.push({ at: this.#now + timeoutMs, end: () => end("timeout") });
+    this.#network.tcp.connectToGuest(this.#now, -1, to.address, to.port, end);
+  }
+
+  #nextProbe(): number {
+    let next = Infinity;
+    for (const probe of this.#probes) next = Math.min(next, probe.at);
+    return next;
+  }
+
+  #endProbes(): void {
+    if (this.#probes.length === 0) return;
+    for (const probe of this.#probes) if (probe.at <= this.#now) probe.end();
+    this.#probes = this.#probes.filter((probe) => probe.at > this.#now);
+  }
+
+  // ---------------------------------------------------------------- views
+
+  leases(): Lease[] {
+    return this.#dhcp.leases.list();
+  }
+
+  cam(): Record<string, number> {
+    const table: Record<string, number> = {};
+    for (const [mac, port] of this.#network.link.addresses()) table[formatMac(mac)] = port.id;
+    return table;
+  }
+
+  stats(): Record<string, number> {
+    const stats: Record<string, number> = {
+      ...this.#network.counters.values,
+      BytesSent: 0,
+      BytesReceived: 0,
+      framesSent: 0,
+      framesReceived: 0,
+      framesDropped: 0,
+      ports: this.#ports.size,
+      tcpFlows: this.#network.tcp.size,
+      datagramFlows: this.#network.datagrams.size,
+    };
+    for (const port of this.#ports.values()) {
+      stats["BytesSent"]! += port.octetsOut;
+      stats["BytesReceived"]! += port.octetsIn;
+      stats["framesSent"]! += port.framesOut;
+      stats["framesReceived"]! += port.framesIn;
+      stats["framesDropped"]! += port.dropped;
+    }
+    return stats;
+  }
+
+  /** Starts or (null) ends writing all frames of the guests to a pcap file. */
+  capture(path: string | null): void {
+    this.#capture?.close();
+    this.#capture = undefined;
+    this.#network.link.observer = undefined;
+    if (path === null) return;
+    const capture = new FrameCapture(path, this.#memory.octets);
+    this.#capture = capture;
+    this.#network.link.observer = (...pieces) => capture.add(...pieces);
+  }
+
+  close(): void {
+    for (const open of this.#forwards.values()) open.close();
+    this.#network.tcp.closeAll();
+    this.#network.datagrams.closeAll();
+    this.#flush();
+    for (const handle of this.#attachments) this.#listeners.close(handle);
+    for (const port of this.#ports.values()) libc.close(port.fd);
+    this.#capture?.close();
+    this.loop.close();
+  }
+}

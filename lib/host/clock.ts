@@ -1,0 +1,19 @@
+/** The clocks and the randomness of the host. */
+
+/** milliseconds that never go back; the start is arbitrary */
+export const monotonicMs = (): number => performance.now();
+
+/** Unix time in milliseconds */
+export const unixMs = (): number => Date.now();
+
+const pool = new Uint32Array(256);
+let used = pool.length;
+
+/** 32 bits that nobody can foresee */
+export function random32(): number {
+  if (used === pool.length) {
+    crypto.getRandomValues(pool);
+    used = 0;
+  }
+  return pool[used++]!;
+}

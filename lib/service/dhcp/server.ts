@@ -1,0 +1,228 @@
+/** The DHCP server of a network (RFC 2131 section 4.3): one message and the time in, at most one reply out. */
+import { LIMITED_BROADCAST, type Cidr } from "../../addr/ipv4.ts";
+import { BROADCAST_MAC } from "../../addr/mac.ts";
+import type { Counters } from "../../trace/counters.ts";
+import {
+  ACK,
+  addressOption,
+  DECLINE,
+  DISCOVER,
+  emitDhcp,
+  encodeClasslessRoutes,
+  encodeSearchList,
+  INFORM,
+  NAK,
+  OFFER,
+  OPTION_CLASSLESS_ROUTES,
+  OPTION_CLIENT_IDENTIFIER,
+  OPTION_DNS,
+  OPTION_DOMAIN_NAME,
+  OPTION_DOMAIN_SEARCH,
+  OPTION_HOST_NAME,
+  OPTION_LEASE_TIME,
+  OPTION_MTU,
+  OPTION_REBINDING_TIME,
+  OPTION_RENEWAL_TIME,
+  OPTION_REQUESTED_ADDRESS,
+  OPTION_ROUTER,
+  OPTION_SERVER_IDENTIFIER,
+  OPTION_SUBNET_MASK,
+  parseDhcp,
+  RELEASE,
+  REQUEST,
+  words,
+  type DhcpMessage,
+} from "../../wire/dhcpv4.ts";
+import { LeaseTable, type Binding, type Lease } from "./lease-table.ts";
+
+export interface DhcpPlan {
+  subnet: Cidr;
+  /** server identifier and router */
+  gateway: number;
+  dns: number;
+  /** addresses of the gateway that no client may get */
+  reserved: readonly number[];
+  /** first address to hand out */
+  first: number;
+  mtu: number;
+  leaseSeconds: number;
+  domainName: string | undefined;
+  searchDomains: readonly string[];
+  staticLeases: readonly Lease[];
+}
+
+export interface DhcpReply {
+  message: Uint8Array;
+  /** where to (RFC 2131 4.1) */
+  address: number;
+  mac: number;
+}
+
+export type DhcpCounter = "dhcp-pool-used-up" | "dhcp-nak" | "dhcp-wrong-hardware-address";
+
+export class DhcpServer {
+  readonly leases: LeaseTable;
+  readonly #plan: DhcpPlan;
+  readonly #counters: Counters;
+
+  /** stored: leases of an earlier run */
+  constructor(plan: DhcpPlan, stored: readonly Lease[], counters: Counters) {
+    this.#plan = plan;
+    this.#counters = counters;
+    const { subnet } = plan;
+    this.leases = new LeaseTable(
+      {
+        first: plan.first,
+        last: subnet.broadcast - 1,
+        excluded: new Set([plan.gateway, plan.dns, ...plan.reserved, subnet.network]),
+        contains: (address) => address > subnet.network && address < subnet.broadcast,
+      },
+      plan.staticLeases,
+      stored,
+    );
+  }
+
+  /** A client's message, its frame's source address and the time in Unix ms. */
+  onMessage(now: number, octets: Uint8Array, sourceMac: number): DhcpReply | undefined {
+    const message = parseDhcp(octets);
+    if (typeof message === "string") {
+      this.#counters.count(message);
+      return undefined;
+    }
+    if (message.chaddr !== sourceMac && message.giaddr === 0) {
+      // one guest speaks for another: not answered, so that it can neither take nor free the other's lease
+      this.#counters.count("dhcp-wrong-hardware-address" satisfies DhcpCounter);
+      return undefined;
+    }
+    const id = message.options.get(OPTION_CLIENT_IDENTIFIER);
+    const clientId = id === undefined ? undefined : hex(id);
+    switch (message.type) {
+      case DISCOVER:
+        return this.#onDiscover(now, message, clientId);
+      case REQUEST:
+        return this.#onRequest(now, message, clientId);
+      case DECLINE: {
+        const declined = addressOption(message, OPTION_REQUESTED_ADDRESS);
+        const binding = this.leases.of(message.chaddr, clientId);
+        if (binding !== undefined && binding.address === declined) this.leases.decline(now, binding);
+        return undefined;
+      }
+      case RELEASE: {
+        const binding = this.leases.of(message.chaddr, clientId);
+        if (binding !== undefined && binding.address === message.ciaddr) this.leases.release(now, binding);
+        return undefined;
+      }
+      case INFORM:
+        // RFC 2131 4.3.5: parameters only, no lease, to the address the client has
+        return this.#reply(message, ACK, 0, this.#parameters());
+      default:
+        return undefined;
+    }
+  }
+
+  #onDiscover(now: number, message: DhcpMessage, clientId: string | undefined): DhcpReply | undefined {
+    const binding = this.leases.offer(now, message.chaddr, clientId, addressOption(message, OPTION_REQUESTED_ADDRESS));
+    if (binding === undefined) {
+      this.#counters.count("dhcp-pool-used-up" satisfies DhcpCounter);
+      return undefined;
+    }
+    return this.#reply(message, OFFER, binding.address, this.#leaseOptions());
+  }
+
+  /** RFC 2131 4.3.2 tells the four situations of a REQUEST by three fields. */
+  #onRequest(now: number, message: DhcpMessage, clientId: string | undefined): DhcpReply | undefined {
+    const server = addressOption(message, OPTION_SERVER_IDENTIFIER);
+    const requested = addressOption(message, OPTION_REQUESTED_ADDRESS);
+    const known = this.leases.of(message.chaddr, clientId);
+    if (server !== undefined) {
+      // SELECTING: for another server, or for what we offered
+      if (server !== this.#plan.gateway) {
+        if (known?.offered) this.leases.release(now, known);
+        return undefined;
+      }
+      return known !== undefined && known.address === requested ? this.#bind(now, message, known) : this.#nak(message);
+    }
+    if (message.ciaddr === 0) {
+      // INIT-REBOOT: the client remembers an address
+      if (requested === undefined) return undefined;
+      if (known === undefined) {
+        // a client of an earlier life of this network may keep an address that nobody has
+        const fresh = this.leases.isFree(now, requested)
+          ? this.leases.offer(now, message.chaddr, clientId, requested)
+          : undefined;
+        return fresh?.address === requested ? this.#bind(now, message, fresh) : this.#nak(message);
+      }
+      return known.address === requested ? this.#bind(now, message, known) : this.#nak(message);
+    }
+    // RENEWING or REBINDING
+    if (known === undefined) {
+      const fresh = this.leases.isFree(now, message.ciaddr)
+        ? this.leases.offer(now, message.chaddr, clientId, message.ciaddr)
+        : undefined;
+      return fresh?.address === message.ciaddr ? this.#bind(now, message, fresh) : this.#nak(message);
+    }
+    return known.address === message.ciaddr ? this.#bind(now, message, known) : this.#nak(message);
+  }
+
+  #bind(now: number, message: DhcpMessage, binding: Binding): DhcpReply {
+    const name = message.options.get(OPTION_HOST_NAME);
+    const hostname = name === undefined ? undefined : printable(name);
+    this.leases.bind(binding, now + this.#plan.leaseSeconds * 1000, hostname);
+    return this.#reply(message, ACK, binding.address, this.#leaseOptions());
+  }
+
+  #nak(message: DhcpMessage): DhcpReply {
+    this.#counters.count("dhcp-nak" satisfies DhcpCounter);
+    const options = new Map([[OPTION_SERVER_IDENTIFIER, words(this.#plan.gateway)]]);
+    const reply = this.#reply({ ...message, ciaddr: 0 }, NAK, 0, options);
+    // RFC 2131 4.1: a NAK is broadcast, the client's address being in doubt
+    return { ...reply, address: LIMITED_BROADCAST, mac: BROADCAST_MAC };
+  }
+
+  #leaseOptions(): Map<number, Uint8Array> {
+    const { leaseSeconds } = this.#plan;
+    return new Map([
+      ...this.#parameters(),
+      [OPTION_LEASE_TIME, words(leaseSeconds)],
+      // RFC 2131 4.4.5
+      [OPTION_RENEWAL_TIME, words(Math.floor(leaseSeconds / 2))],
+      [OPTION_REBINDING_TIME, words(Math.floor((leaseSeconds * 7) / 8))],
+    ]);
+  }
+
+  #parameters(): Map<number, Uint8Array> {
+    const { gateway, dns, subnet, mtu, domainName, searchDomains } = this.#plan;
+    const options = new Map<number, Uint8Array>([
+      [OPTION_SERVER_IDENTIFIER, words(gateway)],
+      [OPTION_SUBNET_MASK, words(subnet.netmask)],
+      [OPTION_ROUTER, words(gateway)],
+      [OPTION_DNS, words(dns)],
+      [OPTION_MTU, new Uint8Array([mtu >>> 8, mtu & 255])],
+      // RFC 3442: clients that know this option ignore option 3, so the default route stands here too
+      [OPTION_CLASSLESS_ROUTES, encodeClasslessRoutes([{ network: 0, prefix: 0, router: gateway }])],
+    ]);
+    if (domainName !== undefined) options.set(OPTION_DOMAIN_NAME, new TextEncoder().encode(domainName));
+    const search = encodeSearchList(searchDomains);
+    if (search.length > 0) options.set(OPTION_DOMAIN_SEARCH, search);
+    return options;
+  }
+
+  #reply(message: DhcpMessage, type: number, yiaddr: number, options: Map<number, Uint8Array>): DhcpReply {
+    const octets = emitDhcp({ ...message, type, yiaddr, options, secs: 0 });
+    // RFC 2131 4.1: to the relay, to the address the client has, to all, or to the address it is about to have
+    if (message.giaddr !== 0) return { message: octets, address: message.giaddr, mac: message.chaddr };
+    if (message.ciaddr !== 0) return { message: octets, address: message.ciaddr, mac: message.chaddr };
+    if (message.broadcast) return { message: octets, address: LIMITED_BROADCAST, mac: BROADCAST_MAC };
+    return { message: octets, address: yiaddr, mac: message.chaddr };
+  }
+}
+
+function hex(octets: Uint8Array): string {
+  return Array.from(octets, (octet) => octet.toString(16).padStart(2, "0")).join("");
+}
+
+/** a name as it may be shown and stored; anything else is not kept */
+function printable(octets: Uint8Array): string | undefined {
+  const text = String.fromCharCode(...octets.subarray(0, 255)).replace(/\0+$/, "");
+  return /^[A-Za-z0-9._-]+$/.test(text) ? text : undefined;
+}
