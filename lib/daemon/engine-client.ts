@@ -37,7 +37,7 @@ export function startEngine(options: EngineOptions): Promise<Engine> {
     if (!closed) options.onEvent({ type: "log", level: "error", line: failure.message });
   };
   const worker = startThread(
-    new URL("./engine-thread.ts", import.meta.url),
+    "lib/daemon/engine-thread.ts",
     (message) => onMessage(message as EngineMessage | EngineEvent),
     (why) => fail({ code: "ECRASHED", message: `The network engine stopped: ${why}` }),
   );

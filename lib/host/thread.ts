@@ -15,9 +15,20 @@ export function afterMessages(next: () => void): void {
   setImmediate(next);
 }
 
-/** In the main thread: starts the worker in a module of this program. */
-export function startThread(url: URL, listener: (message: unknown) => void, onFailure: (why: string) => void): Worker {
-  const worker = new Worker(url.href);
+/** where a compiled executable holds the modules given to the build */
+const EMBEDDED_ROOT = "/$bunfs/root/";
+
+/** this program is one compiled executable */
+export const isCompiled = import.meta.url.includes(EMBEDDED_ROOT);
+
+/** In the main thread: starts a worker in a module of this program, named from the project's folder. */
+export function startThread(
+  module: "lib/daemon/engine-thread.ts" | "lib/host/resolver-thread.ts",
+  listener: (message: unknown) => void,
+  onFailure: (why: string) => void,
+): Worker {
+  const url = isCompiled ? `file://${EMBEDDED_ROOT}${module}` : new URL(`../../${module}`, import.meta.url).href;
+  const worker = new Worker(url);
   worker.onmessage = (event) => listener(event.data);
   worker.onerror = (event) => onFailure(event.message);
   return worker;

@@ -1,0 +1,163 @@
+/**
+ * Every command of limanet in one place: names, arguments, options, help. What a command does is in the module its
+ * action imports, which is loaded only when the command runs, so that daemons start quickly.
+ */
+import { Command, CommanderError, InvalidArgumentError, Option } from "@commander-js/extra-typings";
+import { writeError, writeOut } from "../host/terminal.ts";
+import { unixMs } from "../host/clock.ts";
+import { lineLog, type Level } from "../trace/log.ts";
+import { VERSION } from "./version.ts";
+
+const WRONG_USAGE = 2;
+const FAILED = 1;
+
+/** Runs a command line; the exit code: 0 done, 1 failed, 2 wrong usage. */
+export async function run(args: string[]): Promise<number> {
+  let code = 0;
+  const program = commands((result) => {
+    code = result;
+  });
+  try {
+    await program.parseAsync(args, { from: "user" });
+    return code;
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : WRONG_USAGE;
+    const { name, message } = error as Error;
+    writeError(`limanet: ${message}\n`);
+    return name === "UsageError" ? WRONG_USAGE : FAILED;
+  }
+}
+
+const count = (text: string): number => {
+  if (!/^\d+$/.test(text)) throw new InvalidArgumentError("a number is needed");
+  return Number(text);
+};
+const list = (text: string, before: string[] | undefined): string[] => [...(before ?? []), ...text.split(",")];
+const each = (text: string, before: string[] | undefined): string[] => [...(before ?? []), text];
+
+function commands(done: (code: number) => void): Command {
+  const program = new Command("limanet")
+    .description("Networks for Linux virtual machines, and the machines that use them")
+    .version(VERSION)
+    .addOption(new Option("--log-level <level>", "how much the daemons log").choices(["error", "warn", "info", "debug"]).default("info"))
+    .addOption(new Option("--log-format <format>", "form of log lines").choices(["text", "json"]).default("text"))
+    .enablePositionalOptions()
+    .exitOverride()
+    .configureOutput({ writeOut, writeErr: writeError })
+    .configureHelp({ showGlobalOptions: true });
+  const log = () => {
+    const { logLevel, logFormat } = program.opts() as { logLevel: Level; logFormat: "text" | "json" };
+    return lineLog(logLevel, logFormat, unixMs, writeError);
+  };
+
+  const settings = (command: Command) =>
+    command
+      .option("--name <name>", "name of the instance")
+      .option("--network <network>", "attach to lima:NAME; may be repeated", list)
+      .option("--dns <address>", "DNS server for the guest; may be repeated", list)
+      .option("--vm-type <type>", "virtual machine driver: qemu")
+      .option("--cpus <n>", "processors", count)
+      .option("--memory <size>", "memory, such as 2GiB")
+      .option("--disk <size>", "disk, such as 20GiB")
+      .option("--ssh-port <port>", "host port for ssh (0: any)", count)
+      .option("--port-forward <host:guest>", "forward a host port to a guest port; may be repeated", each)
+      .option("--plain", "nothing but network and ssh inside the guest");
+
+  settings(program.command("create").argument("<template>", "lima.yaml file").description("make an instance without starting it"))
+    .action(async (template, options) => done(await (await import("./instances.ts")).create(template, options)));
+  settings(program.command("start").argument("[instance]", "name of an instance, or a lima.yaml file").description("start an instance, making it first if need be"))
+    .addOption(new Option("--slirp <stack>", "who carries the default network").choices(["own", "qemu"]).default("own"))
+    .option("--timeout <seconds>", "how long to wait until the instance is usable", count, 600)
+    .action(async (instance, options) => done(await (await import("./instances.ts")).start(instance ?? "default", options)));
+  program
+    .command("stop")
+    .argument("[instance...]")
+    .description("shut instances down")
+    .option("-f, --force", "end them at once")
+    .action(async (instances, { force }) => done(await (await import("./instances.ts")).stop(instances, force === true)));
+  program
+    .command("delete")
+    .alias("rm")
+    .argument("<instance...>")
+    .description("delete instances with their disks")
+    .option("-f, --force", "stop them first")
+    .action(async (instances, { force }) => done(await (await import("./instances.ts")).deleteInstances(instances, force === true)));
+  program
+    .command("list")
+    .alias("ls")
+    .argument("[instance...]")
+    .description("list instances")
+    .option("--json", "one JSON object a line")
+    .option("-q, --quiet", "names only")
+    .action(async (instances, options) => done(await (await import("./instances.ts")).list(instances, options)));
+  program
+    .command("shell")
+    .argument("<instance>")
+    .argument("[command...]")
+    .description("run a shell or a command in an instance")
+    .option("--workdir <folder>", "folder of the guest to start in")
+    .passThroughOptions()
+    .action(async (instance, command, options) => done(await (await import("./instances.ts")).shell(instance, command, options)));
+  program
+    .command("show-ssh")
+    .argument("<instance>")
+    .description("print how to reach an instance by ssh")
+    .addOption(new Option("-f, --format <format>", "what to print").choices(["cmd", "args", "options", "config"]).default("cmd"))
+    .action(async (instance, { format }) => done(await (await import("./instances.ts")).showSsh(instance, format)));
+  program
+    .command("edit")
+    .argument("<instance>")
+    .description("edit an instance's lima.yaml with $EDITOR; it is kept only when it is right")
+    .action(async (instance) => done(await (await import("./instances.ts")).edit(instance)));
+  program
+    .command("validate")
+    .argument("<file...>", "lima.yaml files")
+    .description("check lima.yaml files")
+    .action(async (files) => done(await (await import("./validate.ts")).validate(files)));
+
+  program
+    .command("usernet")
+    .description("run one user-mode network (a daemon)")
+    .option("-p, --pidfile <file>", "where to write the process id")
+    .option("-e, --endpoint <socket>", "unix socket of the control API")
+    .option("--listen-qemu <socket>", "unix stream socket for QEMU guests")
+    .option("--listen <socket>", "unix socket on which guests pass a datagram descriptor")
+    .option("--listen-vfkit <socket>", "unix datagram socket for one vfkit guest")
+    .option("--subnet <cidr>", "addresses of the network", "192.168.5.0/24")
+    .option("--mtu <octets>", "largest IP packet, 576 to 65520", count, 1500)
+    .option("--leases <ip=mac,...>", "addresses for known guests")
+    .option("--lease-file <file>", "where leases are kept between runs")
+    .option("--capture <file>", "write all frames to a pcap file")
+    .action(async (options) => {
+      const { runUsernet } = await import("../daemon/usernet.ts");
+      done(
+        await runUsernet(
+          {
+            pidFile: options.pidfile,
+            endpoint: options.endpoint,
+            listenQemu: options.listenQemu,
+            listenDescriptor: options.listen,
+            listenVfkit: options.listenVfkit,
+            subnet: options.subnet,
+            mtu: options.mtu,
+            leases: options.leases,
+            leaseFile: options.leaseFile,
+            capture: options.capture,
+          },
+          log(),
+        ),
+      );
+    });
+  program
+    .command("hostagent", { hidden: true })
+    .argument("<instance>")
+    .description("run one instance (a daemon)")
+    .requiredOption("--pidfile <file>")
+    .requiredOption("--socket <socket>")
+    .addOption(new Option("--slirp <stack>").choices(["own", "qemu"]).default("own"))
+    .action(async (instance, { pidfile, socket, slirp }) => {
+      const { runHostAgent } = await import("../daemon/hostagent.ts");
+      done(await runHostAgent({ name: instance, pidFile: pidfile, socket, slirp: slirp === "qemu" ? "qemu" : "own" }, log()));
+    });
+  return program as unknown as Command;
+}

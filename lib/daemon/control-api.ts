@@ -1,0 +1,167 @@
+/**
+ * The control API of a user-mode network: routes and JSON of gvisor-tap-vsock as Lima uses them (specification
+ * section 8.8). It is served on a unix socket of the host only; no guest can reach it.
+ */
+import { parseEndpoint } from "../addr/endpoint.ts";
+import { parseIpv4 } from "../addr/ipv4.ts";
+import { joinDescriptor, type HttpHandler, type HttpRequest, type HttpResponse } from "../host/unix-http.ts";
+import { sleep } from "../host/clock.ts";
+import type { DnsZones, Zone } from "../service/dns/zones.ts";
+import type { Engine } from "./engine.ts";
+import type { NetworkPlan, Transport } from "./engine-protocol.ts";
+
+const DEFAULT_WAIT_SECONDS = 10;
+const WAIT_STEP_MS = 250;
+
+export interface ControlContext {
+  engine: Engine;
+  zones: DnsZones;
+  plan: NetworkPlan;
+}
+
+/** The handler for `serveUnixHttp`. */
+export function controlApi(context: ControlContext): HttpHandler {
+  return async (request) => {
+    const route = ROUTES[request.path];
+    if (route === undefined) return { status: 404, text: "404 page not found\n" };
+    try {
+      return await route(context, request);
+    } catch (error) {
+      return { status: 500, text: `${(error as Error).message}\n` };
+    }
+  };
+}
+
+type Route = (context: ControlContext, request: HttpRequest) => Promise<HttpResponse>;
+
+const ROUTES: Record<string, Route> = {
+  "/services/forwarder/all": async ({ engine }) => {
+    const forwards = await engine.request({ type: "forwards" });
+    forwards.sort((a, b) => (a.local < b.local ? -1 : a.local > b.local ? 1 : a.protocol < b.protocol ? -1 : 1));
+    return { status: 200, json: forwards };
+  },
+  "/services/forwarder/expose": post(async ({ engine }, body) => {
+    const { local, remote, protocol } = body;
+    const transport = transportOf(protocol);
+    if (typeof local !== "string" || local === "" || typeof remote !== "string" || transport === undefined) {
+      return { status: 400, text: "local, remote and a protocol of tcp, udp or unix are needed\n" };
+    }
+    const target = parseEndpoint(remote.replace(/^tcp:\/\//, ""));
+    if (target === undefined || parseIpv4(target.host) === undefined || target.port === 0) {
+      return { status: 400, text: `remote: not of the form IPv4:PORT: ${remote}\n` };
+    }
+    if (transport !== "unix" && parseEndpoint(local) === undefined) {
+      return { status: 400, text: `local: not of the form IP:PORT: ${local}\n` };
+    }
+    try {
+      await engine.request({
+        type: "expose",
+        forward: { local, remote: `${target.host}:${target.port}`, protocol: transport },
+      });
+    } catch (error) {
+      const { code, message } = error as { code?: string; message: string };
+      const text = code === "EEXIST" ? `proxy already running for ${transport} on ${local}` : message;
+      return { status: 500, text: `${text}\n` };
+    }
+    return { status: 200, text: "" };
+  }),
+  "/services/forwarder/unexpose": post(async ({ engine }, body) => {
+    const transport = transportOf(body["protocol"]);
+    const { local } = body;
+    if (typeof local !== "string" || transport === undefined) return { status: 400, text: "local and protocol are needed\n" };
+    await engine.request({ type: "unexpose", local, protocol: transport });
+    return { status: 200, text: "" };
+  }),
+  "/services/dhcp/leases": leases,
+  "/leases": leases,
+  "/services/dns/all": async ({ zones }) => ({ status: 200, json: zones.all() }),
+  "/services/dns/add": post(async ({ zones }, body) => {
+    const zone = zoneOf(body);
+    if (typeof zone === "string") return { status: 400, text: `${zone}\n` };
+    zones.add(zone);
+    return { status: 200, text: "" };
+  }),
+  "/stats": async ({ engine }) => ({ status: 200, json: await engine.request({ type: "stats" }) }),
+  "/cam": async ({ engine }) => ({ status: 200, json: await engine.request({ type: "cam" }) }),
+  "/tunnel": async ({ engine }, { query }) => {
+    const ip = query.get("ip") ?? "";
+    const port = Number(query.get("port"));
+    if (parseIpv4(ip) === undefined || !(port > 0 && port < 65536)) {
+      return { status: 500, text: "ip and port are needed\n" };
+    }
+    return {
+      status: 200,
+      takeOver: (stream) => {
+        stream.write("OK");
+        engine.request({ type: "tunnel", ip, port }).then(
+          ({ fd }) => joinDescriptor(stream, fd),
+          () => stream.end(),
+        );
+      },
+    };
+  },
+  "/extension/wait_port": async ({ engine }, { query }) => {
+    const ip = query.get("ip") ?? "";
+    const port = Number(query.get("port"));
+    const seconds = Number(query.get("timeout") ?? DEFAULT_WAIT_SECONDS);
+    if (parseIpv4(ip) === undefined || !(port > 0 && port < 65536) || !(seconds >= 0)) {
+      return { status: 400, text: "ip, port and a timeout in seconds are needed\n" };
+    }
+    const signal = AbortSignal.timeout(seconds * 1000);
+    for (;;) {
+      const outcome = await engine.request({ type: "probe", ip, port, timeoutMs: 1000 });
+      if (outcome === "connected") return { status: 200, text: "" };
+      if (signal.aborted) return { status: 408, text: `${ip}:${port} does not accept connections\n` };
+      await sleep(WAIT_STEP_MS);
+    }
+  },
+};
+
+async function leases({ engine, plan }: ControlContext): Promise<HttpResponse> {
+  const table: Record<string, string> = { [plan.gateway]: plan.gatewayMac };
+  for (const lease of await engine.request({ type: "leases" })) table[lease.ip] = lease.mac;
+  return { status: 200, json: table };
+}
+
+/** A route that takes a JSON object by POST. */
+function post(handle: (context: ControlContext, body: Record<string, unknown>) => Promise<HttpResponse>): Route {
+  return async (context, request) => {
+    if (request.method !== "POST") return { status: 400, text: "post only\n" };
+    let body: unknown;
+    try {
+      body = JSON.parse(new TextDecoder().decode(request.body));
+    } catch (error) {
+      return { status: 400, text: `${(error as Error).message}\n` };
+    }
+    if (typeof body !== "object" || body === null || Array.isArray(body)) {
+      return { status: 400, text: "a JSON object is needed\n" };
+    }
+    return handle(context, body as Record<string, unknown>);
+  };
+}
+
+function transportOf(value: unknown): Transport | undefined {
+  const protocol = value === undefined || value === "" ? "tcp" : value;
+  return protocol === "tcp" || protocol === "udp" || protocol === "unix" ? protocol : undefined;
+}
+
+function zoneOf(body: Record<string, unknown>): Zone | string {
+  const { Name: name, Records: records, DefaultIP: defaultIp } = body;
+  if (typeof name !== "string" || name === "") return "Name is needed";
+  if (records !== undefined && records !== null && !Array.isArray(records)) return "Records: a list is needed";
+  const zone: Zone = { Name: name, Records: [] };
+  for (const record of (records ?? []) as unknown[]) {
+    const { Name, IP, Regexp } = (record ?? {}) as Record<string, unknown>;
+    if (typeof IP !== "string" || parseIpv4(IP) === undefined) return `Records: not an IPv4 address: ${String(IP)}`;
+    zone.Records.push({
+      Name: typeof Name === "string" ? Name : "",
+      IP,
+      ...(typeof Regexp === "string" && Regexp !== "" ? { Regexp } : {}),
+    });
+  }
+  if (typeof defaultIp === "string" && defaultIp !== "") {
+    if (parseIpv4(defaultIp) === undefined) return `DefaultIP: not an IPv4 address: ${defaultIp}`;
+    zone.DefaultIP = defaultIp;
+  }
+  return zone;
+}

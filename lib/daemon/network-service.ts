@@ -1,0 +1,111 @@
+/**
+ * A user-mode network as a service on the main thread: engine, DNS responder, control API, stored leases. The usernet
+ * daemon runs one for a user-v2 network, the host agent one for an instance's default network.
+ */
+import { serveDnsUnix, type DnsServer } from "../host/dns-server.ts";
+import { ThreadedSystemResolver } from "../host/dns-system-resolver.ts";
+import { NameServerUpstream } from "../host/dns-upstream.ts";
+import { readTextIfThere, writeFileAtomically } from "../host/files.ts";
+import { serveUnixHttp, type HttpServer } from "../host/unix-http.ts";
+import { DnsResponder } from "../service/dns/responder.ts";
+import { DnsZones, zonesOfHosts } from "../service/dns/zones.ts";
+import type { Log } from "../trace/log.ts";
+import { controlApi } from "./control-api.ts";
+import { startEngine } from "./engine-client.ts";
+import type { Engine } from "./engine.ts";
+import type { AttachKind, EngineEvent, Lease, NetworkPlan } from "./engine-protocol.ts";
+
+export interface NetworkServiceOptions {
+  plan: NetworkPlan;
+  /** sockets on which guests attach */
+  listen: { kind: AttachKind; path: string }[];
+  /** control API socket; undefined: none */
+  endpoint: string | undefined;
+  /** socket that only this process uses, for DNS over TCP */
+  dnsTcpPath: string;
+  /** where leases are kept between runs; undefined: not kept */
+  leaseFile: string | undefined;
+  /** names the network knows: name → address or other name */
+  hosts: Readonly<Record<string, string>>;
+  ipv6: boolean;
+  capture: string | undefined;
+  log: Log;
+}
+
+export interface NetworkService {
+  engine: Engine;
+  responder: DnsResponder;
+  zones: DnsZones;
+  /** rejects when the engine has died */
+  close(): Promise<void>;
+}
+
+/** Starts everything; on failure nothing is left behind. */
+export async function startNetworkService(options: NetworkServiceOptions): Promise<NetworkService> {
+  const { plan, log } = options;
+  const zones = new DnsZones();
+  for (const zone of zonesOfHosts(options.hosts)) zones.add(zone);
+  const resolver = new ThreadedSystemResolver();
+  const responder = new DnsResponder({ zones, resolver, upstream: new NameServerUpstream(), ipv6: options.ipv6 });
+  let dns: DnsServer | undefined;
+  let api: HttpServer | undefined;
+  let engine: Engine | undefined;
+  const close = async () => {
+    api?.close();
+    await engine?.close();
+    dns?.close();
+    resolver.close();
+  };
+  try {
+    // the engine starts in its own thread while the DNS socket is made
+    const starting = startEngine({
+      plan,
+      leases: storedLeases(options.leaseFile, log),
+      dnsTcpPath: options.dnsTcpPath,
+      resolve: (message) => responder.answer(message, "udp"),
+      onEvent: (event) => onEvent(event, options),
+      ...(options.capture === undefined ? {} : { capture: options.capture }),
+    });
+    dns = serveDnsUnix(responder, options.dnsTcpPath);
+    engine = await starting;
+    for (const { kind, path } of options.listen) await engine.request({ type: "listen", kind, path });
+    if (options.endpoint !== undefined) api = await serveUnixHttp(options.endpoint, controlApi({ engine, zones, plan }));
+    return { engine, responder, zones, close };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+function onEvent(event: Exclude<EngineEvent, { type: "dns-query" }>, { leaseFile, log }: NetworkServiceOptions): void {
+  switch (event.type) {
+    case "leases-changed":
+      if (leaseFile === undefined) return;
+      try {
+        writeFileAtomically(leaseFile, `${JSON.stringify(event.leases)}\n`);
+      } catch (error) {
+        // the network goes on; what is lost is that guests keep their addresses over a restart
+        log.error(`Cannot store the leases in ${leaseFile}: ${(error as Error).message}`);
+      }
+      return;
+    case "port-attached":
+      log.info?.(`guest attached port=${event.port} kind=${event.kind}`);
+      return;
+    case "port-detached":
+      log.info?.(`guest detached port=${event.port} reason=${JSON.stringify(event.reason)}`);
+      return;
+    case "log":
+      log[event.level]?.(event.line);
+  }
+}
+
+function storedLeases(path: string | undefined, log: Log): Lease[] {
+  if (path === undefined) return [];
+  try {
+    const stored: unknown = JSON.parse(readTextIfThere(path) ?? "[]");
+    if (Array.isArray(stored)) return stored.filter((lease) => typeof lease?.ip === "string" && typeof lease?.mac === "string");
+  } catch (error) {
+    log.warn(`the leases in ${path} cannot be read and are given up: ${(error as Error).message}`);
+  }
+  return [];
+}

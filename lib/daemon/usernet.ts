@@ -1,0 +1,105 @@
+/** `limanet usernet`: one user-v2 network (specification 8.1 to 8.8). */
+import { cidrContains, formatIpv4, parseCidr, parseIpv4 } from "../addr/ipv4.ts";
+import { parseMac } from "../addr/mac.ts";
+import { hostSearchDomains } from "../host/dns-upstream.ts";
+import { tryLockPidFile } from "../host/lock.ts";
+import { terminationSignal } from "../host/signals.ts";
+import type { Log } from "../trace/log.ts";
+import type { AttachKind, Lease, NetworkPlan } from "./engine-protocol.ts";
+import { startNetworkService } from "./network-service.ts";
+
+export interface UsernetOptions {
+  pidFile: string | undefined;
+  endpoint: string | undefined;
+  listenQemu: string | undefined;
+  listenDescriptor: string | undefined;
+  listenVfkit: string | undefined;
+  subnet: string;
+  mtu: number;
+  /** "IP=MAC,IP=MAC" */
+  leases: string | undefined;
+  leaseFile: string | undefined;
+  capture: string | undefined;
+}
+
+/** Lima's address plan (specification 8.3): the second address is router, DNS server and the way to the host. */
+export const GATEWAY_MAC = "5a:94:ef:e4:0c:dd";
+const LEASE_SECONDS = 3600;
+const MIN_MTU = 576;
+const MAX_MTU = 65520;
+
+/** What a person asked for and cannot have. */
+export class UsageError extends Error {
+  override readonly name = "UsageError";
+}
+
+/** The plan of a user-v2 network; throws UsageError. */
+export function userV2Plan(subnetText: string, mtu: number, leases: string | undefined): NetworkPlan {
+  const subnet = parseCidr(subnetText);
+  if (subnet === undefined || subnet.prefix > 29) {
+    throw new UsageError(`Cannot use the subnet ${subnetText}: an IPv4 subnet of at least 8 addresses is needed, such as 192.168.104.0/24`);
+  }
+  if (!Number.isInteger(mtu) || mtu < MIN_MTU || mtu > MAX_MTU) {
+    throw new UsageError(`Cannot use the MTU ${mtu}: a number from ${MIN_MTU} to ${MAX_MTU} is needed`);
+  }
+  const gateway = formatIpv4(subnet.network + 2);
+  const staticLeases: Lease[] = [];
+  for (const item of (leases ?? "").split(",").filter((text) => text !== "")) {
+    const [ip = "", mac = ""] = item.split("=");
+    const address = parseIpv4(ip);
+    if (address === undefined || parseMac(mac) === undefined) {
+      throw new UsageError(`Cannot use the lease ${item}: not of the form IP=MAC`);
+    }
+    // specification 8.3: persisted leases outside of the subnet are left out, and the gateway always wins
+    if (cidrContains(subnet, address) && ip !== gateway) staticLeases.push({ ip, mac });
+  }
+  return {
+    subnet: subnetText,
+    gateway,
+    hostAliases: [gateway],
+    dns: gateway,
+    gatewayMac: GATEWAY_MAC,
+    mtu,
+    searchDomains: hostSearchDomains(),
+    leaseSeconds: LEASE_SECONDS,
+    staticLeases,
+  };
+}
+
+/** Runs until a signal; the exit code. */
+export async function runUsernet(options: UsernetOptions, log: Log): Promise<number> {
+  const plan = userV2Plan(options.subnet, options.mtu, options.leases);
+  const lock = options.pidFile === undefined ? undefined : tryLockPidFile(options.pidFile);
+  if (options.pidFile !== undefined && lock === undefined) {
+    log.error(`Cannot start the network: pidfile ${JSON.stringify(options.pidFile)} already exists and its process runs`);
+    return 1;
+  }
+  const stop = terminationSignal();
+  const attachments: [AttachKind, string | undefined][] = [
+    ["stream", options.listenQemu],
+    ["descriptor", options.listenDescriptor],
+    ["datagram", options.listenVfkit],
+  ];
+  const listen = attachments.flatMap(([kind, path]) => (path === undefined ? [] : [{ kind, path }]));
+  const base = options.endpoint ?? options.listenQemu ?? options.listenDescriptor ?? options.listenVfkit;
+  if (base === undefined) throw new UsageError("Cannot start a network that nobody can reach: give --endpoint and --listen-qemu, --listen or --listen-vfkit");
+  try {
+    const service = await startNetworkService({
+      plan,
+      listen,
+      endpoint: options.endpoint,
+      dnsTcpPath: `${base.replace(/\.sock$/, "")}_dns.sock`,
+      leaseFile: options.leaseFile,
+      hosts: { "host.lima.internal": plan.gateway },
+      ipv6: false,
+      capture: options.capture,
+      log,
+    });
+    log.info?.(`network ready subnet=${plan.subnet} gateway=${plan.gateway} mtu=${plan.mtu}`);
+    log.info?.(`network ends signal=${await stop}`);
+    await service.close();
+    return 0;
+  } finally {
+    lock?.release();
+  }
+}

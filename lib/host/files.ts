@@ -1,0 +1,86 @@
+/** Files and folders. */
+import {
+  chmodSync,
+  closeSync,
+  existsSync,
+  fsyncSync,
+  lstatSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  realpathSync,
+  renameSync,
+  rmSync,
+  writeSync,
+} from "node:fs";
+import { dirname } from "node:path";
+
+/** undefined when there is no such file */
+export function readTextIfThere(path: string): string | undefined {
+  try {
+    return readFileSync(path, "utf8");
+  } catch (error) {
+    if ((error as { code?: string }).code === "ENOENT") return undefined;
+    throw error;
+  }
+}
+
+/** Writes a file so that a reader, or a crash, sees the old content or the new one and nothing between. */
+export function writeFileAtomically(path: string, content: string | Uint8Array, mode = 0o644): void {
+  const temporary = `${path}.${process.pid}.tmp`;
+  const fd = openSync(temporary, "w", mode);
+  try {
+    const octets = typeof content === "string" ? new TextEncoder().encode(content) : content;
+    for (let at = 0; at < octets.length; ) at += writeSync(fd, octets, at);
+    fsyncSync(fd);
+  } finally {
+    closeSync(fd);
+  }
+  chmodSync(temporary, mode);
+  renameSync(temporary, path);
+}
+
+export function makeFolder(path: string, mode = 0o755): void {
+  mkdirSync(path, { recursive: true, mode });
+}
+
+/** Removes a file or a whole folder; nothing happens when it is not there. */
+export function remove(path: string): void {
+  rmSync(path, { recursive: true, force: true });
+}
+
+export const exists = (path: string): boolean => existsSync(path);
+
+export function isSocket(path: string): boolean {
+  try {
+    return lstatSync(path).isSocket();
+  } catch {
+    return false;
+  }
+}
+
+/** names in a folder, sorted; empty when it is not there */
+export function listFolder(path: string): string[] {
+  try {
+    return readdirSync(path).toSorted();
+  } catch {
+    return [];
+  }
+}
+
+/** the path with every symbolic link resolved, as far as it exists */
+export function realPath(path: string): string {
+  try {
+    return realpathSync(path);
+  } catch {
+    const parent = dirname(path);
+    return parent === path ? path : `${realPath(parent)}${path.slice(parent === "/" ? 0 : parent.length)}`;
+  }
+}
+
+/** the last lines of a text file, for error messages; empty when there is none */
+export function lastLines(path: string, count: number): string {
+  const text = readTextIfThere(path)?.trimEnd() ?? "";
+  return text.split("\n").slice(-count).join("\n");
+}

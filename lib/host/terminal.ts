@@ -1,0 +1,30 @@
+/** What a person or a program reads: standard output and standard error. */
+import { writeSync } from "node:fs";
+
+export function writeOut(text: string): void {
+  writeAll(1, text);
+}
+
+export function writeError(text: string): void {
+  writeAll(2, text);
+}
+
+/** A reader that has gone (a closed pipe) is not an error of ours. */
+function writeAll(fd: number, text: string): void {
+  const octets = new TextEncoder().encode(text);
+  for (let at = 0; at < octets.length; ) {
+    try {
+      at += writeSync(fd, octets, at);
+    } catch (error) {
+      const { code } = error as { code?: string };
+      if (code === "EAGAIN") continue;
+      if (code === "EPIPE") return;
+      throw error;
+    }
+  }
+}
+
+export const isTerminal = (stream: "in" | "out" | "error"): boolean =>
+  (stream === "in" ? process.stdin : stream === "out" ? process.stdout : process.stderr).isTTY === true;
+
+export const terminalColumns = (): number => process.stderr.columns ?? 80;

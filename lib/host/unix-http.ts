@@ -1,0 +1,358 @@
+/**
+ * HTTP/1.1 (RFC 9112) on a unix socket, for the control API. Bun's own server can neither hand the connection over to
+ * something that is not HTTP nor close it when the client asks, so requests are read here: strictly, with bounds.
+ */
+import { chmodSync, lstatSync, unlinkSync } from "node:fs";
+import type { Socket, UnixSocketListener } from "bun";
+
+const MAX_HEAD = 16 * 1024;
+const MAX_BODY = 1024 * 1024;
+
+export interface HttpRequest {
+  method: string;
+  path: string;
+  query: URLSearchParams;
+  body: Uint8Array;
+}
+
+export interface HttpResponse {
+  status: number;
+  /** JSON value, or text */
+  json?: unknown;
+  text?: string;
+  /** Instead of a response: the connection now belongs to this function, which may write to and read from it. */
+  takeOver?: (stream: RawStream) => void;
+}
+
+/** A connection that is no longer HTTP. */
+export interface RawStream {
+  write(octets: Uint8Array | string): void;
+  end(): void;
+  onData(listener: (octets: Uint8Array) => void): void;
+  /** the other side has closed, or the connection broke */
+  onClose(listener: () => void): void;
+}
+
+export type HttpHandler = (request: HttpRequest) => Promise<HttpResponse>;
+
+export interface HttpServer {
+  close(): void;
+}
+
+interface Connection {
+  input: Uint8Array;
+  busy: boolean;
+  output: Uint8Array[];
+  closeWhenWritten: boolean;
+  raw: { data?: (octets: Uint8Array) => void; close?: () => void } | undefined;
+}
+
+/** Serves on a socket of mode 0600; a stale socket file is replaced. Throws when the address is in use. */
+export async function serveUnixHttp(path: string, handler: HttpHandler): Promise<HttpServer> {
+  await removeStale(path);
+  const before = process.umask(0o177);
+  let listener: UnixSocketListener<Connection>;
+  try {
+    listener = Bun.listen<Connection>({
+      unix: path,
+      allowHalfOpen: true,
+      socket: {
+        open(socket) {
+          socket.data = { input: new Uint8Array(0), busy: false, output: [], closeWhenWritten: false, raw: undefined };
+        },
+        data(socket, octets) {
+          const { raw } = socket.data;
+          if (raw !== undefined) {
+            raw.data?.(octets);
+            return;
+          }
+          socket.data.input = concat(socket.data.input, octets);
+          void next(socket, handler);
+        },
+        drain: flush,
+        end(socket) {
+          const { raw } = socket.data;
+          if (raw !== undefined) raw.close?.();
+          else if (!socket.data.busy) socket.end();
+          else socket.data.closeWhenWritten = true;
+        },
+        close(socket) {
+          socket.data.raw?.close?.();
+        },
+        error(socket) {
+          socket.data.raw?.close?.();
+        },
+      },
+    });
+  } finally {
+    process.umask(before);
+  }
+  chmodSync(path, 0o600);
+  return {
+    close() {
+      listener.stop(true);
+      try {
+        unlinkSync(path);
+      } catch {
+        // Bun may have removed it
+      }
+    },
+  };
+}
+
+/** Reads one request after the other; the next one waits until the last is answered. */
+async function next(socket: Socket<Connection>, handler: HttpHandler): Promise<void> {
+  const connection = socket.data;
+  if (connection.busy || connection.raw !== undefined) return;
+  const parsed = parse(connection.input);
+  if (parsed === "incomplete") return;
+  if (typeof parsed === "number") {
+    respond(socket, { status: parsed, text: `${STATUS[parsed]}\n` }, true);
+    return;
+  }
+  connection.input = parsed.rest;
+  connection.busy = true;
+  let response: HttpResponse;
+  try {
+    response = await handler(parsed.request);
+  } catch (error) {
+    response = { status: 500, text: `${(error as Error).message}\n` };
+  }
+  connection.busy = false;
+  if (response.takeOver !== undefined) {
+    takeOver(socket, response.takeOver);
+    return;
+  }
+  respond(socket, response, parsed.close || connection.closeWhenWritten);
+  if (connection.input.length > 0) await next(socket, handler);
+}
+
+function takeOver(socket: Socket<Connection>, owner: (stream: RawStream) => void): void {
+  const connection = socket.data;
+  const raw: NonNullable<Connection["raw"]> = {};
+  connection.raw = raw;
+  owner({
+    write: (octets) => send(socket, typeof octets === "string" ? new TextEncoder().encode(octets) : octets),
+    end: () => {
+      connection.closeWhenWritten = true;
+      flush(socket);
+    },
+    onData: (listener) => {
+      raw.data = listener;
+    },
+    onClose: (listener) => {
+      raw.close = listener;
+    },
+  });
+  const early = connection.input;
+  connection.input = new Uint8Array(0);
+  if (early.length > 0) raw.data?.(early);
+}
+
+interface Parsed {
+  request: HttpRequest;
+  rest: Uint8Array;
+  close: boolean;
+}
+
+/** A whole request, "incomplete", or the status that refuses it. */
+function parse(input: Uint8Array): Parsed | "incomplete" | 400 | 413 | 431 | 501 {
+  const text = new TextDecoder("latin1").decode(input.subarray(0, MAX_HEAD));
+  const headEnd = text.indexOf("\r\n\r\n");
+  if (headEnd < 0) return input.length >= MAX_HEAD ? 431 : "incomplete";
+  const [first, ...lines] = text.slice(0, headEnd).split("\r\n");
+  const line = /^([A-Z]+) (\S+) HTTP\/1\.([01])$/.exec(first ?? "");
+  if (line === null) return 400;
+  const headers = new Map<string, string>();
+  for (const header of lines) {
+    const match = /^([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*(.*?)[ \t]*$/.exec(header);
+    if (match === null) return 400;
+    const name = match[1]!.toLowerCase();
+    // two lengths would let two readers see two different requests
+    if (headers.has(name) && (name === "content-length" || name === "transfer-encoding")) return 400;
+    headers.set(name, match[2]!);
+  }
+  const bodyStart = headEnd + 4;
+  let body: Uint8Array;
+  let end: number;
+  if (headers.has("transfer-encoding")) {
+    if (headers.get("transfer-encoding")?.toLowerCase() !== "chunked") return 501;
+    const chunked = readChunks(input, bodyStart);
+    if (chunked === "incomplete" || typeof chunked === "number") return chunked;
+    ({ body, end } = chunked);
+  } else {
+    const length = headers.get("content-length") ?? "0";
+    if (!/^\d{1,9}$/.test(length)) return 400;
+    if (Number(length) > MAX_BODY) return 413;
+    end = bodyStart + Number(length);
+    if (input.length < end) return "incomplete";
+    body = input.slice(bodyStart, end);
+  }
+  let url: URL;
+  try {
+    // a proxy-style target carries its own host; it is of no interest
+    url = new URL(line[2]!, "http://limanet");
+  } catch {
+    return 400;
+  }
+  const connection = headers.get("connection")?.toLowerCase();
+  return {
+    request: { method: line[1]!, path: url.pathname, query: url.searchParams, body },
+    rest: input.slice(end),
+    close: connection === "close" || (line[3] === "0" && connection !== "keep-alive"),
+  };
+}
+
+function readChunks(input: Uint8Array, start: number): { body: Uint8Array; end: number } | "incomplete" | 400 | 413 {
+  const text = new TextDecoder("latin1").decode(input);
+  const parts: Uint8Array[] = [];
+  let total = 0;
+  for (let at = start; ; ) {
+    const lineEnd = text.indexOf("\r\n", at);
+    if (lineEnd < 0) return input.length - at > 1024 ? 400 : "incomplete";
+    const size = /^([0-9a-fA-F]{1,6})(?:;.*)?$/.exec(text.slice(at, lineEnd));
+    if (size === null) return 400;
+    const length = Number.parseInt(size[1]!, 16);
+    if (length === 0) {
+      const end = text.indexOf("\r\n", lineEnd + 2);
+      // trailers are not used by any client of this API
+      if (end < 0) return "incomplete";
+      return end === lineEnd + 2 ? { body: parts.reduce(concat, new Uint8Array(0)), end: end + 2 } : 400;
+    }
+    total += length;
+    if (total > MAX_BODY) return 413;
+    const chunkEnd = lineEnd + 2 + length;
+    if (input.length < chunkEnd + 2) return "incomplete";
+    parts.push(input.slice(lineEnd + 2, chunkEnd));
+    at = chunkEnd + 2;
+  }
+}
+
+const STATUS: Record<number, string> = {
+  200: "OK",
+  400: "Bad Request",
+  404: "Not Found",
+  405: "Method Not Allowed",
+  408: "Request Timeout",
+  413: "Content Too Large",
+  431: "Request Header Fields Too Large",
+  500: "Internal Server Error",
+  501: "Not Implemented",
+};
+
+function respond(socket: Socket<Connection>, response: HttpResponse, close: boolean): void {
+  const isJson = response.json !== undefined;
+  const body = new TextEncoder().encode(isJson ? `${JSON.stringify(response.json)}\n` : (response.text ?? ""));
+  const head = [
+    `HTTP/1.1 ${response.status} ${STATUS[response.status] ?? "Status"}`,
+    `Content-Type: ${isJson ? "application/json" : "text/plain; charset=utf-8"}`,
+    `Content-Length: ${body.length}`,
+    ...(close ? ["Connection: close"] : []),
+    "",
+    "",
+  ].join("\r\n");
+  socket.data.closeWhenWritten = close;
+  send(socket, concat(new TextEncoder().encode(head), body));
+}
+
+function send(socket: Socket<Connection>, octets: Uint8Array): void {
+  socket.data.output.push(octets);
+  flush(socket);
+}
+
+function flush(socket: Socket<Connection>): void {
+  const { output } = socket.data;
+  while (output.length > 0) {
+    const first = output[0]!;
+    const written = socket.write(first);
+    if (written < first.length) {
+      output[0] = first.subarray(Math.max(0, written));
+      return;
+    }
+    output.shift();
+  }
+  if (socket.data.closeWhenWritten) socket.end();
+}
+
+function concat(a: Uint8Array, b: Uint8Array): Uint8Array {
+  if (a.length === 0) return b.slice();
+  const both = new Uint8Array(a.length + b.length);
+  both.set(a);
+  both.set(b, a.length);
+  return both;
+}
+
+/** Removes a socket file that nobody serves. */
+async function removeStale(path: string): Promise<void> {
+  try {
+    if (!lstatSync(path).isSocket()) throw new Error(`Cannot listen on ${path}: a file that is no socket stands there (move it away)`);
+  } catch (error) {
+    if ((error as { code?: string }).code === "ENOENT") return;
+    throw error;
+  }
+  if (await isServed(path)) throw new Error(`Cannot listen on ${path}: another process serves it (stop that one first)`);
+  unlinkSync(path);
+}
+
+/** Does anybody accept connections on a unix socket? */
+export async function isServed(path: string): Promise<boolean> {
+  try {
+    const socket = await Bun.connect({ unix: path, socket: { data() {}, error() {} } });
+    socket.end();
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** A request to an HTTP server on a unix socket; the answer's status and body. */
+export async function requestUnixHttp(
+  path: string,
+  method: string,
+  target: string,
+  json?: unknown,
+  signal?: AbortSignal,
+): Promise<{ status: number; body: string }> {
+  const response = await fetch(`http://lima${target}`, {
+    unix: path,
+    method,
+    ...(json === undefined ? {} : { body: JSON.stringify(json), headers: { "Content-Type": "application/json" } }),
+    ...(signal === undefined ? {} : { signal }),
+  });
+  return { status: response.status, body: await response.text() };
+}
+
+/** Joins a connection that is no longer HTTP with a descriptor of this process (one end of a socket pair). */
+export async function joinDescriptor(stream: RawStream, fd: number): Promise<void> {
+  const waiting: Uint8Array[] = [];
+  const push = (socket: Socket) => {
+    while (waiting.length > 0) {
+      const written = socket.write(waiting[0]!);
+      if (written < waiting[0]!.length) {
+        waiting[0] = waiting[0]!.subarray(Math.max(0, written));
+        return;
+      }
+      waiting.shift();
+    }
+  };
+  let ended = false;
+  const socket = await Bun.connect({
+    fd,
+    allowHalfOpen: true,
+    socket: {
+      data: (_socket: Socket, octets: Uint8Array) => stream.write(octets.slice()),
+      drain: push,
+      end: () => stream.end(),
+      close: () => stream.end(),
+      error: () => stream.end(),
+    },
+  } as never);
+  stream.onData((octets) => {
+    waiting.push(octets.slice());
+    push(socket as unknown as Socket);
+  });
+  stream.onClose(() => {
+    if (!ended) (socket as unknown as Socket).end();
+    ended = true;
+  });
+}
