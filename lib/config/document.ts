@@ -1,0 +1,176 @@
+/**
+ * YAML text → values, with every complaint collected in file order and placed by line and column. Unknown keys are
+ * warnings that name the nearest known key; duplicate keys and wrong values are errors.
+ */
+import { isAlias, isMap, isScalar, isSeq, LineCounter, parseDocument, type Document, type Node, type Pair } from "yaml";
+
+export interface Diagnostic {
+  file: string;
+  line: number;
+  column: number;
+  /** e.g. "networks[0].lima"; "" for the document as a whole */
+  path: string;
+  message: string;
+  severity: "error" | "warning";
+}
+
+/** "lima.yaml:4:14: networks[0].lima: …" */
+export function formatDiagnostic(diagnostic: Diagnostic): string {
+  const { file, line, column, path, message, severity } = diagnostic;
+  const subject = path === "" ? "" : `${path}: `;
+  return `${file}:${line}:${column}: ${severity === "warning" ? "warning: " : ""}${subject}${message}`;
+}
+
+type ReadValue = (node: Node, path: string) => void;
+
+export class YamlReader {
+  readonly file: string;
+  readonly diagnostics: Diagnostic[] = [];
+  readonly root: Node | null;
+  readonly #lines = new LineCounter();
+  readonly #document: Document;
+
+  constructor(text: string, file: string) {
+    this.file = file;
+    const document = parseDocument(text, { lineCounter: this.#lines, uniqueKeys: true, version: "1.2" });
+    this.#document = document as unknown as Document;
+    for (const error of document.errors) {
+      this.#add(error.pos[0], "", error.message.split("\n")[0]!.replace(/ at line \d+, column \d+:?$/, ""), "error");
+    }
+    this.root = document.contents as Node | null;
+  }
+
+  get failed(): boolean {
+    return this.diagnostics.some((diagnostic) => diagnostic.severity === "error");
+  }
+
+  /** all complaints in file order */
+  sorted(): Diagnostic[] {
+    return this.diagnostics.toSorted((a, b) => a.line - b.line || a.column - b.column);
+  }
+
+  error(node: Node | null, path: string, message: string): void {
+    this.#add(node?.range?.[0] ?? 0, path, message, "error");
+  }
+
+  warn(node: Node | null, path: string, message: string): void {
+    this.#add(node?.range?.[0] ?? 0, path, message, "warning");
+  }
+
+  #add(offset: number, path: string, message: string, severity: "error" | "warning"): void {
+    const { line, col } = this.#lines.linePos(offset);
+    this.diagnostics.push({ file: this.file, line: Math.max(1, line), column: Math.max(1, col), path, message, severity });
+  }
+
+  #resolve(node: Node): Node {
+    return isAlias(node) ? (node.resolve(this.#document as never) ?? node) : node;
+  }
+
+  /** Reads the keys of a mapping, each by its function; null values count as absent. */
+  map(given: Node | null, path: string, keys: Record<string, ReadValue>): void {
+    if (given === null || isNull(given)) return;
+    const node = this.#resolve(given);
+    if (!isMap(node)) {
+      this.error(given, path, `a mapping is needed, not ${describe(node)}`);
+      return;
+    }
+    for (const pair of node.items as Pair<Node, Node | null>[]) {
+      const key = isScalar(pair.key) ? String(pair.key.value) : "";
+      const at = path === "" ? key : `${path}.${key}`;
+      const read = Object.hasOwn(keys, key) ? keys[key] : undefined;
+      if (read === undefined) {
+        const near = nearest(key, Object.keys(keys));
+        this.warn(pair.key, at, `unknown key${near === undefined ? "" : ` (did you mean ${near}?)`}`);
+      } else if (pair.value !== null && !isNull(pair.value)) {
+        read(this.#resolve(pair.value), at);
+      }
+    }
+  }
+
+  /** Reads each item of a list. */
+  list(node: Node, path: string, read: ReadValue): void {
+    if (!isSeq(node)) {
+      this.error(node, path, `a list is needed, not ${describe(node)}`);
+      return;
+    }
+    node.items.forEach((item, i) => read(this.#resolve(item as Node), `${path}[${i}]`));
+  }
+
+  /** Reads a mapping with free keys. */
+  entries(node: Node, path: string, read: (key: string, value: Node, path: string) => void): void {
+    if (!isMap(node)) {
+      this.error(node, path, `a mapping is needed, not ${describe(node)}`);
+      return;
+    }
+    for (const pair of node.items as Pair<Node, Node | null>[]) {
+      const key = isScalar(pair.key) ? String(pair.key.value) : "";
+      if (pair.value !== null) read(key, this.#resolve(pair.value), `${path}.${key}`);
+    }
+  }
+
+  string(node: Node, path: string): string | undefined {
+    if (isScalar(node) && typeof node.value === "string") return node.value;
+    // what a person writes without quotes may look like a number
+    if (isScalar(node) && (typeof node.value === "number" || typeof node.value === "bigint")) return node.source ?? String(node.value);
+    this.error(node, path, `a string is needed, not ${describe(node)}`);
+    return undefined;
+  }
+
+  boolean(node: Node, path: string): boolean | undefined {
+    if (isScalar(node) && typeof node.value === "boolean") return node.value;
+    this.error(node, path, `true or false is needed, not ${describe(node)}`);
+    return undefined;
+  }
+
+  /** A whole number; quoted numerals are taken too (specification 3.1). */
+  integer(node: Node, path: string, min: number, max: number): number | undefined {
+    const value = isScalar(node) ? Number(node.value === "" ? Number.NaN : node.value) : Number.NaN;
+    if (Number.isInteger(value) && value >= min && value <= max && isScalar(node) && typeof node.value !== "boolean") return value;
+    this.error(node, path, `a whole number from ${min} to ${max} is needed, not ${describe(node)}`);
+    return undefined;
+  }
+
+  /** One of some words. */
+  oneOf<T extends string>(node: Node, path: string, words: readonly T[]): T | undefined {
+    const text = isScalar(node) ? String(node.value) : "";
+    const found = words.find((word) => word === text);
+    if (found === undefined) this.error(node, path, `one of ${words.join(", ")} is needed, not ${describe(node)}`);
+    return found;
+  }
+}
+
+function isNull(node: Node): boolean {
+  return isScalar(node) && node.value === null;
+}
+
+function describe(node: Node): string {
+  if (isMap(node)) return "a mapping";
+  if (isSeq(node)) return "a list";
+  return isScalar(node) ? JSON.stringify(node.value) : "an alias";
+}
+
+/** the known word with the fewest edits, when there are few */
+export function nearest(word: string, known: readonly string[]): string | undefined {
+  let best: string | undefined;
+  let bestDistance = Math.max(2, Math.floor(word.length / 3)) + 1;
+  for (const candidate of known) {
+    const distance = editDistance(word.toLowerCase(), candidate.toLowerCase());
+    if (distance < bestDistance) {
+      best = candidate;
+      bestDistance = distance;
+    }
+  }
+  return best;
+}
+
+function editDistance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, i) => i);
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i];
+    for (let j = 1; j <= b.length; j++) {
+      next.push(Math.min(row[j]! + 1, next[j - 1]! + 1, row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1)));
+    }
+    row = next;
+  }
+  return row[b.length]!;
+}

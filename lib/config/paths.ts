@@ -1,0 +1,78 @@
+/** Where everything lies below the home folder (specification, section 2). Pure: paths in, paths out. */
+
+export const networksFile = (home: string): string => `${home}/_config/networks.yaml`;
+export const identityFile = (home: string): string => `${home}/_config/user`;
+
+export interface InstancePaths {
+  dir: string;
+  config: string;
+  limaVersion: string;
+  cidata: string;
+  disk: string;
+  hostAgentPid: string;
+  hostAgentSocket: string;
+  hostAgentOut: string;
+  hostAgentErr: string;
+  sshConfig: string;
+  sshControl: string;
+  qemuPid: string;
+  qmp: string;
+  serialLog: string;
+  endpoint: string;
+  guestSocket: string;
+  descriptorSocket: string;
+  dnsSocket: string;
+  leases: string;
+}
+
+export function instancePaths(home: string, name: string): InstancePaths {
+  const dir = `${home}/${name}`;
+  return {
+    dir,
+    config: `${dir}/lima.yaml`,
+    limaVersion: `${dir}/lima-version`,
+    cidata: `${dir}/cidata.iso`,
+    disk: `${dir}/disk`,
+    hostAgentPid: `${dir}/ha.pid`,
+    hostAgentSocket: `${dir}/ha.sock`,
+    hostAgentOut: `${dir}/ha.stdout.log`,
+    hostAgentErr: `${dir}/ha.stderr.log`,
+    sshConfig: `${dir}/ssh.config`,
+    sshControl: `${dir}/ssh.sock`,
+    qemuPid: `${dir}/qemu.pid`,
+    qmp: `${dir}/qmp.sock`,
+    serialLog: `${dir}/serial.log`,
+    endpoint: `${dir}/default_ep.sock`,
+    guestSocket: `${dir}/default_qemu.sock`,
+    descriptorSocket: `${dir}/default_fd.sock`,
+    dnsSocket: `${dir}/default_dns.sock`,
+    leases: `${dir}/leases-limanet.json`,
+  };
+}
+
+export interface NetworkPaths {
+  dir: string;
+  pid: string;
+  endpoint: string;
+  qemu: string;
+  descriptor: string;
+  leases: string;
+  ownLeases: string;
+  stdout: string;
+  stderr: string;
+}
+
+export function networkPaths(home: string, network: string): NetworkPaths {
+  const dir = `${home}/_networks/${network}`;
+  return {
+    dir,
+    pid: `${dir}/usernet_${network}.pid`,
+    endpoint: `${dir}/${network}_ep.sock`,
+    qemu: `${dir}/${network}_qemu.sock`,
+    descriptor: `${dir}/${network}_fd.sock`,
+    leases: `${dir}/leases.json`,
+    ownLeases: `${dir}/leases-limanet.json`,
+    stdout: `${dir}/usernet.${network}.stdout.log`,
+    stderr: `${dir}/usernet.${network}.stderr.log`,
+  };
+}

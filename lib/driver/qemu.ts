@@ -1,0 +1,92 @@
+/** QEMU's command line for an instance (specification, section 13). Pure: facts in, arguments out. */
+import type { Architecture } from "../config/instance.ts";
+
+export interface QemuNic {
+  mac: string;
+  /** how the frames get out of QEMU */
+  backend:
+    | { kind: "stream"; path: string }
+    /** QEMU's own user-mode network, with ssh forwarded to a host port */
+    | { kind: "slirp"; sshPort: number };
+}
+
+export interface QemuFacts {
+  arch: Architecture;
+  accelerator: "kvm" | "hvf" | "tcg";
+  /** e.g. [7, 2] */
+  version: readonly [number, number];
+  cpus: number;
+  /** octets */
+  memory: number;
+  name: string;
+  /** qcow2 file; undefined: no disk */
+  disk: string | undefined;
+  kernel: string | undefined;
+  cmdline: string | undefined;
+  initrd: string | undefined;
+  cidata: string;
+  qmp: string;
+  pidFile: string;
+  serialLog: string;
+  /** octets of the link's largest IP packet */
+  mtu: number;
+  nics: readonly QemuNic[];
+}
+
+export const qemuProgram = (arch: Architecture): string => `qemu-system-${arch}`;
+
+/** A comma in a value is written twice (QEMU's option syntax). */
+const value = (text: string): string => text.replaceAll(",", ",,");
+
+export function qemuArguments(facts: QemuFacts): string[] {
+  const machine = facts.arch === "x86_64" ? "q35" : "virt";
+  const args = [
+    "-name", value(`lima-${facts.name}`),
+    "-machine", `${machine},accel=${facts.accelerator}`,
+    "-cpu", facts.accelerator === "tcg" ? "max" : "host",
+    "-smp", String(facts.cpus),
+    "-m", `${Math.ceil(facts.memory / 1024 ** 2)}M`,
+    "-nodefaults",
+    "-no-user-config",
+    "-display", "none",
+    "-serial", `file:${facts.serialLog}`,
+    "-qmp", `unix:${value(facts.qmp)},server=on,wait=off`,
+    "-pidfile", facts.pidFile,
+    "-device", "virtio-rng-pci",
+  ];
+  if (facts.kernel !== undefined) args.push("-kernel", facts.kernel);
+  if (facts.initrd !== undefined) args.push("-initrd", facts.initrd);
+  if (facts.kernel !== undefined) args.push("-append", facts.cmdline ?? defaultCmdline(facts));
+  if (facts.disk !== undefined) {
+    args.push("-drive", `file=${value(facts.disk)},if=virtio,format=qcow2,discard=on`);
+  }
+  args.push("-drive", `file=${value(facts.cidata)},if=virtio,format=raw,readonly=on`);
+  facts.nics.forEach((nic, i) => {
+    args.push("-netdev", netdev(nic, i, facts), "-device", nicDevice(nic, i, facts));
+  });
+  return args;
+}
+
+function defaultCmdline(facts: QemuFacts): string {
+  const console = facts.arch === "x86_64" ? "ttyS0" : "ttyAMA0";
+  return facts.disk === undefined ? `console=${console}` : `root=/dev/vda console=${console}`;
+}
+
+function netdev({ backend }: QemuNic, index: number, facts: QemuFacts): string {
+  if (backend.kind === "slirp") {
+    return `user,id=net${index},net=192.168.5.0/24,dhcpstart=192.168.5.15,hostfwd=tcp:127.0.0.1:${backend.sshPort}-:22`;
+  }
+  return `stream,id=net${index},server=off,addr.type=unix,addr.path=${value(backend.path)}${reconnect(facts.version)}`;
+}
+
+/** Before 8.0 a stream network device cannot come back; from 9.2 on the interval is in milliseconds. */
+function reconnect([major, minor]: readonly [number, number]): string {
+  if (major > 9 || (major === 9 && minor >= 2)) return ",reconnect-ms=500";
+  return major >= 8 ? ",reconnect=1" : "";
+}
+
+function nicDevice(nic: QemuNic, index: number, facts: QemuFacts): string {
+  // the device tells the guest the link's MTU before DHCP does; without a large one it takes no large frames
+  const mtu = facts.mtu === 1500 || nic.backend.kind === "slirp" ? "" : `,host_mtu=${facts.mtu}`;
+  return `virtio-net-pci,netdev=net${index},mac=${nic.mac}${mtu}`;
+}
