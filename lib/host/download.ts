@@ -1,0 +1,53 @@
+/** Downloads and digests of files. */
+import { createHash } from "node:crypto";
+import { createReadStream, renameSync, rmSync } from "node:fs";
+import { open } from "node:fs/promises";
+import cliProgress from "cli-progress";
+import { isTerminal } from "./terminal.ts";
+
+/** hexadecimal digest of a file */
+export async function digestOfFile(path: string, algorithm: "sha256" | "sha512"): Promise<string> {
+  const hash = createHash(algorithm);
+  for await (const chunk of createReadStream(path)) hash.update(chunk as Uint8Array);
+  return hash.digest("hex");
+}
+
+/** Fetches a URL into a file, which appears only when it is whole. Shows progress on a terminal. */
+export async function download(url: string, path: string): Promise<void> {
+  const response = await fetch(url);
+  if (!response.ok || response.body === null) throw new Error(`the server answered ${response.status} ${response.statusText}`);
+  const total = Number(response.headers.get("content-length") ?? 0);
+  const bar = isTerminal("error")
+    ? new cliProgress.SingleBar({ format: "{bar} {percentage} % of {mib} MiB, {eta} s left", stream: process.stderr })
+    : undefined;
+  const temporary = `${path}.${process.pid}.tmp`;
+  const file = await open(temporary, "w");
+  bar?.start(total, 0, { mib: Math.ceil(total / 1024 ** 2) });
+  try {
+    let received = 0;
+    for await (const chunk of response.body) {
+      await file.writeFile(chunk);
+      received += chunk.length;
+      bar?.update(received);
+    }
+    if (total > 0 && received !== total) throw new Error(`the connection ended after ${received} of ${total} octets`);
+    await file.sync();
+    renameSync(temporary, path);
+  } finally {
+    bar?.stop();
+    await file.close();
+    rmSync(temporary, { force: true });
+  }
+}
+
+/** the first octets of a file */
+export async function firstOctets(path: string, count: number): Promise<Uint8Array> {
+  const file = await open(path, "r");
+  try {
+    const octets = new Uint8Array(count);
+    const { bytesRead } = await file.read(octets, 0, count, 0);
+    return octets.subarray(0, bytesRead);
+  } finally {
+    await file.close();
+  }
+}

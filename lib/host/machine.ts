@@ -1,0 +1,67 @@
+/** What this machine and this user are. */
+import { createHash } from "node:crypto";
+import { accessSync, constants, readFileSync } from "node:fs";
+import { homedir, hostname, userInfo } from "node:os";
+import type { Architecture } from "../config/instance.ts";
+import { realPath } from "./files.ts";
+
+/** $LIMANET_HOME, else $LIMA_HOME, else ~/.lima, with symbolic links resolved (MAC addresses depend on it) */
+export function limanetHome(): string {
+  return realPath(process.env["LIMANET_HOME"] ?? process.env["LIMA_HOME"] ?? `${userHome()}/.lima`);
+}
+
+const userHome = (): string => process.env["HOME"] ?? homedir();
+
+/** where downloads are kept */
+export function cacheFolder(): string {
+  return `${process.env["XDG_CACHE_HOME"] ?? `${userHome()}/.cache`}/limanet`;
+}
+
+/** specification, section 12; macOS has its own way, which the native shim will provide */
+export function machineId(): string {
+  for (const path of ["/etc/machine-id", "/var/lib/dbus/machine-id"]) {
+    try {
+      const id = readFileSync(path, "utf8").trim();
+      if (id !== "") return id;
+    } catch {
+      // the next place is tried
+    }
+  }
+  return hostname();
+}
+
+export function sha256(text: string): Uint8Array {
+  return createHash("sha256").update(text).digest();
+}
+
+export interface HostUser {
+  name: string;
+  uid: number;
+}
+
+export function hostUser(): HostUser {
+  const { username, uid } = userInfo();
+  return { name: username, uid };
+}
+
+export const hostPlatform = (): "darwin" | "linux" => (process.platform === "darwin" ? "darwin" : "linux");
+export const hostArchitecture = (): Architecture => (process.arch === "arm64" ? "aarch64" : "x86_64");
+export const hostEnvironment = (): Readonly<Record<string, string | undefined>> => process.env;
+
+/** may this user use the kernel's virtual machine monitor? */
+export function kvmUsable(): boolean {
+  try {
+    accessSync("/dev/kvm", constants.R_OK | constants.W_OK);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** A TCP port of 127.0.0.1 that is free now. */
+export function freePort(): number {
+  const listener = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data() {} } });
+  const { port } = listener;
+  listener.stop(true);
+  return port;
+}

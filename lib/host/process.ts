@@ -1,0 +1,94 @@
+/** Other processes: started, watched, ended. */
+import { closeSync, openSync } from "node:fs";
+import { isCompiled } from "./thread.ts";
+
+/** The command line that starts this program again. */
+export function selfCommand(): string[] {
+  return isCompiled ? [process.execPath] : [process.execPath, new URL("../../main.ts", import.meta.url).pathname];
+}
+
+/** What children inherit: our environment without the variables by which it would change how Bun runs our own code. */
+export function childEnvironment(): Record<string, string> {
+  const environment: Record<string, string> = {};
+  for (const [name, value] of Object.entries(process.env)) {
+    if (value !== undefined && !name.startsWith("BUN_")) environment[name] = value;
+  }
+  return environment;
+}
+
+export interface StartedProcess {
+  pid: number;
+  /** exit code, or the signal's name */
+  exited: Promise<number | string>;
+  kill(signal: "SIGTERM" | "SIGINT" | "SIGKILL"): void;
+}
+
+/** Starts a process with its output in files; `detached` ones outlive us. */
+export function startProcess(
+  command: readonly string[],
+  files: { stdout: string; stderr: string },
+  detached: boolean,
+): StartedProcess {
+  const stdout = openSync(files.stdout, "w", 0o644);
+  const stderr = openSync(files.stderr, "w", 0o644);
+  try {
+    const child = Bun.spawn([...command], {
+      stdin: "ignore",
+      stdout,
+      stderr,
+      env: childEnvironment(),
+      ...(detached ? { detached: true } : {}),
+    });
+    if (detached) child.unref();
+    return {
+      pid: child.pid,
+      exited: child.exited.then((code) => child.signalCode ?? code),
+      kill: (signal) => child.kill(signal),
+    };
+  } finally {
+    closeSync(stdout);
+    closeSync(stderr);
+  }
+}
+
+export interface Finished {
+  code: number;
+  stdout: string;
+  stderr: string;
+}
+
+/** Runs a command to its end; after `timeoutMs` it is killed and the code is -1. */
+export async function runCommand(command: readonly string[], timeoutMs: number): Promise<Finished> {
+  const child = Bun.spawn([...command], { stdin: "ignore", stdout: "pipe", stderr: "pipe", env: childEnvironment() });
+  let late = false;
+  const timer = setTimeout(() => {
+    late = true;
+    child.kill("SIGKILL");
+  }, timeoutMs);
+  const [stdout, stderr, code] = await Promise.all([
+    new Response(child.stdout).text(),
+    new Response(child.stderr).text(),
+    child.exited,
+  ]);
+  clearTimeout(timer);
+  return { code: late ? -1 : code, stdout, stderr };
+}
+
+/** Runs a command on our own terminal; its exit code. */
+export async function runInTerminal(command: readonly string[]): Promise<number> {
+  const child = Bun.spawn([...command], { stdin: "inherit", stdout: "inherit", stderr: "inherit", env: childEnvironment() });
+  return child.exited;
+}
+
+/** the path of a program, or undefined when it is not installed */
+export const findProgram = (name: string): string | undefined => Bun.which(name) ?? undefined;
+
+/** Sends a signal; false when there is no such process. */
+export function signalProcess(pid: number, signal: "SIGTERM" | "SIGINT" | "SIGKILL"): boolean {
+  try {
+    process.kill(pid, signal);
+    return true;
+  } catch {
+    return false;
+  }
+}

@@ -1,0 +1,51 @@
+/** QEMU's monitor protocol (QMP) on a unix socket: one JSON object a line. */
+export interface QmpClient {
+  execute(command: string): Promise<unknown>;
+  close(): void;
+}
+
+/** Connects and leaves the negotiation mode; rejects when nobody listens. */
+export async function connectQmp(path: string, onEvent: (name: string) => void): Promise<QmpClient> {
+  let input = "";
+  const waiting: { resolve(value: unknown): void; reject(error: Error): void }[] = [];
+  const { promise: greeted, resolve: greet, reject: refuse } = Promise.withResolvers<void>();
+  const fail = () => {
+    const error = new Error("QEMU has closed its monitor");
+    refuse(error);
+    for (const request of waiting.splice(0)) request.reject(error);
+  };
+  const onLine = (line: string) => {
+    const message = JSON.parse(line) as { QMP?: unknown; event?: string; return?: unknown; error?: { desc: string } };
+    if (message.QMP !== undefined) greet();
+    else if (message.event !== undefined) onEvent(message.event);
+    else if (message.error !== undefined) waiting.shift()?.reject(new Error(message.error.desc));
+    else waiting.shift()?.resolve(message.return);
+  };
+  const socket = await Bun.connect({
+    unix: path,
+    socket: {
+      data(_socket, octets) {
+        input += octets.toString("utf8");
+        for (let end = input.indexOf("\n"); end >= 0; end = input.indexOf("\n")) {
+          const line = input.slice(0, end).trim();
+          input = input.slice(end + 1);
+          if (line !== "") onLine(line);
+        }
+      },
+      close: fail,
+      error: fail,
+    },
+  });
+  const client: QmpClient = {
+    execute(command) {
+      return new Promise((resolve, reject) => {
+        waiting.push({ resolve, reject });
+        socket.write(`${JSON.stringify({ execute: command })}\n`);
+      });
+    },
+    close: () => void socket.end(),
+  };
+  await greeted;
+  await client.execute("qmp_capabilities");
+  return client;
+}

@@ -1,0 +1,77 @@
+/** The instances of a home folder. */
+import { parseInstance, type InstanceConfig } from "../config/instance.ts";
+import { formatDiagnostic, nearest } from "../config/document.ts";
+import { defaultNetworksText, parseNetworks, type NetworksConfig } from "../config/networks.ts";
+import { instanceNameProblem } from "../config/names.ts";
+import { instancePaths, networksFile, type InstancePaths } from "../config/paths.ts";
+import { exists, listFolder, makeFolder, readTextIfThere, writeFileAtomically } from "../host/files.ts";
+import { lockHolder } from "../host/lock.ts";
+import { hostPlatform, hostUser } from "../host/machine.ts";
+
+export interface Instance {
+  name: string;
+  paths: InstancePaths;
+  status: "Running" | "Stopped" | "Broken";
+  /** pid of the host agent; 0: none */
+  hostAgent: number;
+  config: InstanceConfig | undefined;
+  /** 0 while it does not run */
+  sshPort: number;
+}
+
+/** marks instances that limanet has made; those of Lima itself are left alone */
+const MARK = "limanet";
+
+export const isOurs = (paths: InstancePaths): boolean => (readTextIfThere(paths.limaVersion) ?? "").startsWith(MARK);
+
+export function markAsOurs(paths: InstancePaths, version: string): void {
+  writeFileAtomically(paths.limaVersion, `${MARK} ${version}\n`);
+}
+
+export function instanceNames(home: string): string[] {
+  return listFolder(home).filter(
+    (name) => !/^[._]/.test(name) && instanceNameProblem(name) === undefined && exists(`${home}/${name}/lima.yaml`),
+  );
+}
+
+/** What is known of an instance; throws when there is none of that name. */
+export function inspectInstance(home: string, name: string): Instance {
+  const paths = instancePaths(home, name);
+  const text = readTextIfThere(paths.config);
+  if (text === undefined) {
+    const near = nearest(name, instanceNames(home));
+    throw new Error(`Cannot find the instance ${name}: there is none of that name${near === undefined ? " (limanet list shows all)" : ` (did you mean ${near}?)`}`);
+  }
+  const { config } = parseInstance(text, paths.config);
+  const hostAgent = lockHolder(paths.hostAgentPid);
+  const port = /^\s*Port (\d+)$/m.exec(readTextIfThere(paths.sshConfig) ?? "");
+  return {
+    name,
+    paths,
+    status: config === undefined ? "Broken" : hostAgent === 0 ? "Stopped" : "Running",
+    hostAgent,
+    config,
+    sshPort: hostAgent === 0 ? 0 : Number(port?.[1] ?? 0),
+  };
+}
+
+/** The configuration of an instance; throws all that is wrong with it. */
+export function loadConfig(home: string, name: string): InstanceConfig {
+  const paths = instancePaths(home, name);
+  const { config, diagnostics } = parseInstance(readTextIfThere(paths.config) ?? "", paths.config);
+  if (config === undefined) throw new Error(`Cannot use the instance ${name}:\n${diagnostics.map(formatDiagnostic).join("\n")}`);
+  return config;
+}
+
+/** networks.yaml, made with its default content if it is not there. */
+export function loadNetworks(home: string): NetworksConfig {
+  const file = networksFile(home);
+  if (!exists(file)) {
+    makeFolder(`${home}/_config`);
+    const group = hostPlatform() === "darwin" ? "everyone" : hostUser().name;
+    writeFileAtomically(file, defaultNetworksText(hostPlatform(), group));
+  }
+  const { config, diagnostics } = parseNetworks(readTextIfThere(file) ?? "", file);
+  if (config === undefined) throw new Error(`Cannot use the networks:\n${diagnostics.map(formatDiagnostic).join("\n")}`);
+  return config;
+}
