@@ -2,7 +2,7 @@
  * Every command of limanet in one place: names, arguments, options, help. What a command does is in the module its
  * action imports, which is loaded only when the command runs, so that daemons start quickly.
  */
-import { Command, CommanderError, InvalidArgumentError, Option } from "@commander-js/extra-typings";
+import { Command, CommanderError, InvalidArgumentError, Option, type OptionValues } from "@commander-js/extra-typings";
 import { writeError, writeOut } from "../host/terminal.ts";
 import { unixMs } from "../host/clock.ts";
 import { lineLog, type Level } from "../trace/log.ts";
@@ -50,7 +50,7 @@ function commands(done: (code: number) => void): Command {
     return lineLog(logLevel, logFormat, unixMs, writeError);
   };
 
-  const settings = (command: Command) =>
+  const settings = <Args extends unknown[], Global extends OptionValues>(command: Command<Args, object, Global>) =>
     command
       .option("--name <name>", "name of the instance")
       .option("--network <network>", "attach to lima:NAME; may be repeated", list)
@@ -125,7 +125,7 @@ function commands(done: (code: number) => void): Command {
     .option("--listen-vfkit <socket>", "unix datagram socket for one vfkit guest")
     .option("--subnet <cidr>", "addresses of the network", "192.168.5.0/24")
     .option("--mtu <octets>", "largest IP packet, 576 to 65520", count, 1500)
-    .option("--leases <ip=mac,...>", "addresses for known guests")
+    .option("--leases <ip=mac,ip=mac>", "addresses for known guests")
     .option("--lease-file <file>", "where leases are kept between runs")
     .option("--capture <file>", "write all frames to a pcap file")
     .action(async (options) => {

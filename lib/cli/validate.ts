@@ -1,1 +1,22 @@
-export {};
+import { formatDiagnostic } from "../config/document.ts";
+import { parseInstance } from "../config/instance.ts";
+import { readTextIfThere } from "../host/files.ts";
+import { writeError, writeOut } from "../host/terminal.ts";
+
+/** Checks lima.yaml files and tells all that is wrong with each. */
+export async function validate(files: string[]): Promise<number> {
+  let code = 0;
+  for (const file of files) {
+    const text = readTextIfThere(file);
+    if (text === undefined) {
+      writeError(`limanet: Cannot check ${file}: there is no such file\n`);
+      code = 1;
+      continue;
+    }
+    const { config, diagnostics } = parseInstance(text, file);
+    for (const diagnostic of diagnostics) writeError(`${formatDiagnostic(diagnostic)}\n`);
+    if (config === undefined) code = 1;
+    else writeOut(`${file}: OK\n`);
+  }
+  return code;
+}

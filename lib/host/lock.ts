@@ -2,7 +2,7 @@
  * Locks that end with their holder: flock(2) on a file that also tells the holder's pid. The number alone is never
  * trusted, since it may by now belong to another process.
  */
-import { closeSync, ftruncateSync, openSync, readFileSync, unlinkSync, writeSync } from "node:fs";
+import { closeSync, existsSync, ftruncateSync, openSync, readFileSync, unlinkSync, writeSync } from "node:fs";
 import { libc, LOCK_EX, LOCK_NB } from "./libc.ts";
 
 export interface Lock {
@@ -51,9 +51,9 @@ export function lockHolder(path: string): number {
   }
 }
 
-/** Holds a lock on a file while `work` runs; waits for it as long as another process has it. */
+/** Holds a lock on a file or folder while `work` runs; waits for it as long as another process has it. */
 export async function withLock<T>(path: string, work: () => Promise<T>): Promise<T> {
-  const fd = openSync(path, "a", 0o644);
+  const fd = existsSync(path) ? openSync(path, "r") : openSync(path, "a", 0o644);
   try {
     while (libc.flock(fd, LOCK_EX | LOCK_NB) !== 0) await new Promise((resolve) => setTimeout(resolve, 20));
     return await work();
