@@ -2,8 +2,18 @@
  * Locks that end with their holder: flock(2) on a file that also tells the holder's pid. The number alone is never
  * trusted, since it may by now belong to another process.
  */
-import { closeSync, existsSync, ftruncateSync, openSync, readFileSync, unlinkSync, writeSync } from "node:fs";
-import { libc, LOCK_EX, LOCK_NB } from "./libc.ts";
+import {
+  closeSync,
+  existsSync,
+  fstatSync,
+  ftruncateSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeSync,
+} from "node:fs";
+import { libc, LOCK_EX, LOCK_NB, LOCK_SH } from "./libc.ts";
 
 export interface Lock {
   /** Removes the file and releases the lock. */
@@ -12,37 +22,55 @@ export interface Lock {
 
 /** Takes the lock and writes our pid; undefined when another process holds it. */
 export function tryLockPidFile(path: string): Lock | undefined {
-  const fd = openSync(path, "a+", 0o644);
-  if (libc.flock(fd, LOCK_EX | LOCK_NB) !== 0) {
-    closeSync(fd);
-    return undefined;
-  }
-  ftruncateSync(fd);
-  writeSync(fd, `${process.pid}\n`);
-  return {
-    release() {
-      // removed while still held, so that nobody locks a file that is about to vanish
-      try {
-        unlinkSync(path);
-      } catch {
-        // it is gone already
-      }
+  for (;;) {
+    const fd = openSync(path, "a+", 0o644);
+    if (libc.flock(fd, LOCK_EX | LOCK_NB) !== 0) {
+      // a shared lock is in the way of nobody but a holder: whoever else keeps us out is only asking, and soon done
+      const isHeld = libc.flock(fd, LOCK_SH | LOCK_NB) !== 0;
       closeSync(fd);
-    },
-  };
+      if (isHeld) return undefined;
+      continue;
+    }
+    if (!isAt(fd, path)) {
+      // the holder before us has removed the file between our open and its release
+      closeSync(fd);
+      continue;
+    }
+    ftruncateSync(fd);
+    writeSync(fd, `${process.pid}\n`);
+    return {
+      release() {
+        // removed while still held, so that nobody locks a file that is about to vanish
+        rmSync(path, { force: true });
+        closeSync(fd);
+      },
+    };
+  }
 }
 
-/** pid of the process that holds the lock; 0 when nobody does (a dead holder's file is removed) */
+function isAt(fd: number, path: string): boolean {
+  const there = statSync(path, { throwIfNoEntry: false });
+  const { dev, ino } = fstatSync(fd);
+  return there?.ino === ino && there.dev === dev;
+}
+
+/** attempts to read the pid of a holder that has not written it yet */
+const READS = 1000;
+
+/** pid of the process that holds the lock; 0 when nobody does, whatever the file says */
 export function lockHolder(path: string): number {
   let fd: number;
   try {
-    fd = openSync(path, "r+");
+    fd = openSync(path, "r");
   } catch {
     return 0;
   }
   try {
-    if (libc.flock(fd, LOCK_EX | LOCK_NB) !== 0) return Number(readFileSync(path, "utf8").trim()) || 0;
-    unlinkSync(path);
+    for (let read = 0; read < READS; read++) {
+      if (libc.flock(fd, LOCK_SH | LOCK_NB) === 0 || !isAt(fd, path)) return 0;
+      const pid = Number(readFileSync(path, "utf8").trim());
+      if (pid > 0) return pid;
+    }
     return 0;
   } catch {
     return 0;
@@ -55,7 +83,8 @@ export function lockHolder(path: string): number {
 export async function withLock<T>(path: string, work: () => Promise<T>): Promise<T> {
   const fd = existsSync(path) ? openSync(path, "r") : openSync(path, "a", 0o644);
   try {
-    while (libc.flock(fd, LOCK_EX | LOCK_NB) !== 0) await new Promise((resolve) => setTimeout(resolve, 20));
+    while (libc.flock(fd, LOCK_EX | LOCK_NB) !== 0)
+      await new Promise((resolve) => setTimeout(resolve, 20));
     return await work();
   } finally {
     closeSync(fd);

@@ -1,0 +1,148 @@
+import { afterEach, beforeEach, expect, test } from "bun:test";
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { lockHolder, tryLockPidFile, withLock } from "../../lib/host/lock.ts";
+
+let folder: string;
+let pidFile: string;
+
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), "limanet-lock-"));
+  pidFile = join(folder, "daemon.pid");
+});
+afterEach(() => rmSync(folder, { recursive: true, force: true }));
+
+/** Another process that takes the lock, says whether it got it, and keeps it until it is ended. */
+async function holder(): Promise<{
+  pid: number;
+  said: string;
+  end(signal: "SIGKILL" | "SIGTERM"): Promise<void>;
+}> {
+  const module = new URL("../../lib/host/lock.ts", import.meta.url).pathname;
+  const script = `
+    const { tryLockPidFile } = await import(${JSON.stringify(module)});
+    process.stdout.write(tryLockPidFile(${JSON.stringify(pidFile)}) === undefined ? "refused" : "locked");
+    setInterval(() => {}, 1000);`;
+  const child = Bun.spawn([process.execPath, "-e", script], { stdout: "pipe", stderr: "inherit" });
+  const { value } = await child.stdout.getReader().read();
+  return {
+    pid: child.pid,
+    said: new TextDecoder().decode(value),
+    async end(signal) {
+      child.kill(signal);
+      await child.exited;
+    },
+  };
+}
+
+test("tryLockPidFile() writes the pid of its process and removes the file on release", () => {
+  const lock = tryLockPidFile(pidFile);
+  expect(readFileSync(pidFile, "utf8")).toBe(`${process.pid}\n`);
+  lock?.release();
+  expect(existsSync(pidFile)).toBe(false);
+});
+
+test("tryLockPidFile() refuses while another process holds the lock, and that one's pid stays in the file", async () => {
+  const other = await holder();
+  expect(other.said).toBe("locked");
+  expect(tryLockPidFile(pidFile)).toBeUndefined();
+  expect(readFileSync(pidFile, "utf8")).toBe(`${other.pid}\n`);
+  expect(lockHolder(pidFile)).toBe(other.pid);
+  await other.end("SIGKILL");
+});
+
+test("lockHolder() and tryLockPidFile() know that a holder killed with -9 is gone", async () => {
+  const other = await holder();
+  await other.end("SIGKILL");
+  expect(existsSync(pidFile)).toBe(true);
+  expect(lockHolder(pidFile)).toBe(0);
+  const lock = tryLockPidFile(pidFile);
+  expect(readFileSync(pidFile, "utf8")).toBe(`${process.pid}\n`);
+  lock?.release();
+});
+
+test("a lock ends with its holder even while a process that the holder started lives on", async () => {
+  const module = new URL("../../lib/host/lock.ts", import.meta.url).pathname;
+  const script = `
+    const { tryLockPidFile } = await import(${JSON.stringify(module)});
+    tryLockPidFile(${JSON.stringify(pidFile)});
+    const child = Bun.spawn(["sleep", "60"], { detached: true, stdio: ["ignore", "ignore", "ignore"] });
+    process.stdout.write(String(child.pid));
+    setInterval(() => {}, 1000);`;
+  const daemon = Bun.spawn([process.execPath, "-e", script], { stdout: "pipe", stderr: "inherit" });
+  const { value } = await daemon.stdout.getReader().read();
+  const grandchild = Number(new TextDecoder().decode(value));
+  try {
+    expect(lockHolder(pidFile)).toBe(daemon.pid);
+    daemon.kill("SIGKILL");
+    await daemon.exited;
+    expect(lockHolder(pidFile)).toBe(0);
+  } finally {
+    process.kill(grandchild, "SIGKILL");
+  }
+});
+
+test.each([
+  ["the pid of a living process that holds no lock", `${process.pid}\n`],
+  ["no number", "rubbish"],
+  ["nothing", ""],
+])("lockHolder() is 0 for a file with %s, and the file can be locked", (_name, content) => {
+  writeFileSync(pidFile, content);
+  expect(lockHolder(pidFile)).toBe(0);
+  const lock = tryLockPidFile(pidFile);
+  expect(lock).toBeDefined();
+  expect(readFileSync(pidFile, "utf8")).toBe(`${process.pid}\n`);
+  lock?.release();
+});
+
+test("lockHolder() is 0 when there is no file, and makes none", () => {
+  expect(lockHolder(pidFile)).toBe(0);
+  expect(existsSync(pidFile)).toBe(false);
+});
+
+test("a lock taken while others ask who holds it is seen by them and refused to a second taker", async () => {
+  // lockHolder() must never make a taker fail, nor remove a file that somebody is just locking
+  const asking = Bun.spawn(
+    [
+      process.execPath,
+      "-e",
+      `const { lockHolder } = await import(${JSON.stringify(new URL("../../lib/host/lock.ts", import.meta.url).pathname)});
+       process.stdout.write("asking");
+       for (;;) lockHolder(${JSON.stringify(pidFile)});`,
+    ],
+    { stdout: "pipe", stderr: "inherit" },
+  );
+  try {
+    await asking.stdout.getReader().read();
+    for (let round = 0; round < 500; round++) {
+      const lock = tryLockPidFile(pidFile);
+      expect(lock).toBeDefined();
+      expect(lockHolder(pidFile)).toBe(process.pid);
+      lock?.release();
+    }
+  } finally {
+    asking.kill("SIGKILL");
+    await asking.exited;
+  }
+});
+
+test.each(["file", "folder"])(
+  "withLock() on a %s lets one at a time in, and the next after a failure",
+  async (kind) => {
+    const path = kind === "folder" ? folder : join(folder, "lock");
+    const order: string[] = [];
+    const work = (name: string, fails: boolean) => async () => {
+      order.push(`${name} begins`);
+      await Bun.sleep(30);
+      order.push(`${name} ends`);
+      if (fails) throw new Error(name);
+    };
+    const results = await Promise.allSettled([
+      withLock(path, work("a", true)),
+      withLock(path, work("b", false)),
+    ]);
+    expect(results.map((result) => result.status).toSorted()).toEqual(["fulfilled", "rejected"]);
+    expect(order).toEqual(["a begins", "a ends", "b begins", "b ends"]);
+  },
+);
