@@ -4,13 +4,17 @@ export interface QmpClient {
   close(): void;
 }
 
+const CLOSED = "QEMU has closed its monitor";
+
 /** Connects and leaves the negotiation mode; rejects when nobody listens. */
 export async function connectQmp(path: string, onEvent: (name: string) => void): Promise<QmpClient> {
   let input = "";
   const waiting: { resolve(value: unknown): void; reject(error: Error): void }[] = [];
   const { promise: greeted, resolve: greet, reject: refuse } = Promise.withResolvers<void>();
+  let closed = false;
   const fail = () => {
-    const error = new Error("QEMU has closed its monitor");
+    closed = true;
+    const error = new Error(CLOSED);
     refuse(error);
     for (const request of waiting.splice(0)) request.reject(error);
   };
@@ -38,6 +42,7 @@ export async function connectQmp(path: string, onEvent: (name: string) => void):
   });
   const client: QmpClient = {
     execute(command) {
+      if (closed) return Promise.reject(new Error(CLOSED));
       return new Promise((resolve, reject) => {
         waiting.push({ resolve, reject });
         socket.write(`${JSON.stringify({ execute: command })}\n`);
