@@ -145,12 +145,13 @@ async function follow(
   const waiting = Object.keys(STAGES);
   const limit = monotonicMs() + limitMs;
   let read = 0;
-  let ended = false;
-  void agent.exited.then(() => {
-    ended = true;
+  let exit: number | string | undefined;
+  void agent.exited.then((result) => {
+    exit = result;
   });
   while (!interrupted.aborted) {
-    const wasEnded = ended;
+    // read after the end was seen, so that the last lines are not missed
+    const exitBefore = exit;
     const lines = (readTextIfThere(paths.hostAgentOut) ?? "").split("\n").slice(0, -1);
     for (const line of lines.slice(read)) {
       const event = JSON.parse(line) as AgentLine;
@@ -165,7 +166,8 @@ async function follow(
       if (event.status?.errors !== undefined && event.status.exiting === true) return event.status.errors.join("; ");
     }
     read = lines.length;
-    if (wasEnded) return lastLines(paths.hostAgentErr, 1) || "the virtual machine has powered off";
+    if (exitBefore === 0) return `the virtual machine has powered off; the last lines of its console:\n${lastLines(paths.serialLog, 3)}`;
+    if (exitBefore !== undefined) return lastLines(paths.hostAgentErr, 1) || `its host agent ended with ${exitBefore}`;
     if (monotonicMs() > limit) {
       const missing = waiting[0] ?? "ready";
       return `the stage "${missing}" has not come within ${limitMs / 1000} s: ${STAGES[missing]}`;

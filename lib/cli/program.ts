@@ -50,7 +50,7 @@ function commands(done: (code: number) => void): Command {
     return lineLog(logLevel, logFormat, unixMs, writeError);
   };
 
-  const settings = <Args extends unknown[], Global extends OptionValues>(command: Command<Args, object, Global>) =>
+  const settings = <Args extends unknown[], Global extends OptionValues>(command: Command<Args, Record<never, never>, Global>) =>
     command
       .option("--name <name>", "name of the instance")
       .option("--network <network>", "attach to lima:NAME; may be repeated", list)

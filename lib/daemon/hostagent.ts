@@ -6,7 +6,7 @@ import { derivedMac } from "../config/mac-address.ts";
 import { hostnameOf } from "../config/names.ts";
 import { networkPaths, instancePaths, type InstancePaths } from "../config/paths.ts";
 import type { InstanceConfig, PortForward } from "../config/instance.ts";
-import { qemuArguments, qemuProgram, type QemuNic } from "../driver/qemu.ts";
+import { qemuArguments, qemuProgram, type QemuFacts, type QemuNic } from "../driver/qemu.ts";
 import { cidataFiles, type GuestFacts, type GuestNic } from "../guest/cidata.ts";
 import { buildIso } from "../guest/iso9660.ts";
 import { guestEnvironment } from "../guest/proxy-environment.ts";
@@ -145,7 +145,7 @@ async function runInstance(
     0o600,
   );
 
-  const qemu = await startQemu(paths, config, name, nics, first.mtu);
+  const qemu = await startQemu(paths, config, name, nics, first.mtu, log);
   cleanUps.push(() => endQemu(qemu, paths));
   stage("machine", `${qemu.program} runs as process ${qemu.process.pid}`);
   const info = await serveUnixHttp(options.socket, async ({ method, path }) => {
@@ -459,6 +459,7 @@ async function startQemu(
   name: string,
   nics: readonly QemuNic[],
   mtu: number,
+  log: Log,
 ): Promise<Machine> {
   if (config.vmType !== "qemu") throw new Error("Cannot start the virtual machine: vmType vz is not built yet (set vmType: qemu)");
   const arch = hostArchitecture();
@@ -474,9 +475,8 @@ async function startQemu(
   if (number[0] < 7 || (number[0] === 7 && number[1] < 2)) {
     throw new Error(`Cannot start the virtual machine: QEMU ${number.join(".")} has no stream network device (7.2 or later is needed)`);
   }
-  const args = qemuArguments({
+  const facts: Omit<QemuFacts, "accelerator"> = {
     arch,
-    accelerator: kvmUsable() ? "kvm" : "tcg",
     version: number,
     cpus: config.cpus,
     memory: config.memory,
@@ -491,7 +491,19 @@ async function startQemu(
     serialLog: paths.serialLog,
     mtu,
     nics,
-  });
+  };
+  if (kvmUsable()) {
+    try {
+      return await launch(program, qemuArguments({ ...facts, accelerator: "kvm" }), paths);
+    } catch (error) {
+      // a /dev/kvm that cannot be used, as in some nested machines, is worse than none only in speed
+      log.warn(`${(error as Error).message}; it is tried again without KVM`);
+    }
+  }
+  return launch(program, qemuArguments({ ...facts, accelerator: "tcg" }), paths);
+}
+
+async function launch(program: string, args: string[], paths: InstancePaths): Promise<Machine> {
   const files = { stdout: `${paths.dir}/qemu.stdout.log`, stderr: `${paths.dir}/qemu.stderr.log` };
   const child = startProcess([program, ...args], files, false);
   let ended = false;

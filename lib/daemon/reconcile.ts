@@ -41,8 +41,13 @@ export async function startNetwork(home: string, name: string, networks: Network
     const command = [
       ...selfCommand(),
       "usernet",
-      ...["-p", paths.pid, "-e", paths.endpoint, "--listen-qemu", paths.qemu, "--listen", paths.descriptor],
-      ...["--subnet", subnet, "--mtu", String(mtu ?? 1500), "--lease-file", paths.ownLeases],
+      `--pidfile=${paths.pid}`,
+      `--endpoint=${paths.endpoint}`,
+      `--listen-qemu=${paths.qemu}`,
+      `--listen=${paths.descriptor}`,
+      `--subnet=${subnet}`,
+      `--mtu=${mtu ?? 1500}`,
+      `--lease-file=${paths.ownLeases}`,
     ];
     const daemon = startProcess(command, { stdout: paths.stdout, stderr: paths.stderr }, true);
     let code: number | string | undefined;
@@ -60,12 +65,13 @@ export async function startNetwork(home: string, name: string, networks: Network
   });
 }
 
-/** Stops the daemon of a network and keeps its leases as Lima does. */
-export async function stopNetwork(home: string, name: string): Promise<void> {
+/** Stops the daemon of a network and keeps its leases as Lima does; not when `isUsed` says so once nobody can start it. */
+export async function stopNetwork(home: string, name: string, isUsed: () => boolean = () => false): Promise<void> {
   const paths = networkPaths(home, name);
+  if (lockHolder(paths.pid) === 0) return;
   await withLock(paths.dir, async () => {
     const pid = lockHolder(paths.pid);
-    if (pid === 0) return;
+    if (pid === 0 || isUsed()) return;
     try {
       const { status, body } = await requestUnixHttp(paths.endpoint, "GET", "/leases");
       if (status === 200) writeFileAtomically(paths.leases, `${body.trim()}\n`);
@@ -88,16 +94,16 @@ export function networksOf(networks: readonly { lima?: string }[]): string[] {
 
 /** Stops every network that no running instance uses; `ending` counts as not running any more. */
 export async function stopUnusedNetworks(home: string, ending?: string): Promise<void> {
-  const used = new Set<string>();
-  for (const name of instanceNames(home)) {
-    if (name === ending) continue;
-    const instance = inspectInstance(home, name);
-    if (instance.status === "Running") for (const network of networksOf(instance.config?.networks ?? [])) used.add(network);
-    // an instance whose configuration cannot be read may use any network
-    if (instance.status === "Broken") return;
-  }
   for (const name of listFolder(`${home}/_networks`)) {
-    const paths = networkPaths(home, name);
-    if (!used.has(name) && lockHolder(paths.pid) !== 0) await stopNetwork(home, name);
+    await stopNetwork(home, name, () => isUsedByAny(home, name, ending));
   }
+}
+
+function isUsedByAny(home: string, network: string, ending: string | undefined): boolean {
+  return instanceNames(home).some((name) => {
+    if (name === ending) return false;
+    const { status, config } = inspectInstance(home, name);
+    // an instance whose configuration cannot be read may use any network
+    return status === "Broken" || (status === "Running" && networksOf(config?.networks ?? []).includes(network));
+  });
 }
