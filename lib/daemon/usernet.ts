@@ -69,6 +69,8 @@ export function userV2Plan(subnetText: string, mtu: number, leases: string | und
 /** Runs until a signal; the exit code. */
 export async function runUsernet(options: UsernetOptions, log: Log): Promise<number> {
   const plan = userV2Plan(options.subnet, options.mtu, options.leases);
+  const base = options.endpoint ?? options.listenQemu ?? options.listenDescriptor ?? options.listenVfkit;
+  if (base === undefined) throw new UsageError("Cannot start a network that nobody can reach: give --endpoint and --listen-qemu, --listen or --listen-vfkit");
   const lock = options.pidFile === undefined ? undefined : tryLockPidFile(options.pidFile);
   if (options.pidFile !== undefined && lock === undefined) {
     log.error(`Cannot start the network: pidfile ${JSON.stringify(options.pidFile)} already exists and its process runs`);
@@ -81,8 +83,6 @@ export async function runUsernet(options: UsernetOptions, log: Log): Promise<num
     ["datagram", options.listenVfkit],
   ];
   const listen = attachments.flatMap(([kind, path]) => (path === undefined ? [] : [{ kind, path }]));
-  const base = options.endpoint ?? options.listenQemu ?? options.listenDescriptor ?? options.listenVfkit;
-  if (base === undefined) throw new UsageError("Cannot start a network that nobody can reach: give --endpoint and --listen-qemu, --listen or --listen-vfkit");
   try {
     const service = await startNetworkService({
       plan,
