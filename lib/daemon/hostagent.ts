@@ -31,7 +31,7 @@ import type { Log } from "../trace/log.ts";
 import type { Forward, NetworkPlan, Transport } from "./engine-protocol.ts";
 import { endLeftovers } from "./leftovers.ts";
 import { startNetworkService } from "./network-service.ts";
-import { stopUnusedNetworks, userV2Network } from "./reconcile.ts";
+import { networksOf, startNetwork, stopUnusedNetworks, userV2Network } from "./reconcile.ts";
 import { GATEWAY_MAC } from "./usernet.ts";
 
 export interface HostAgentOptions {
@@ -49,6 +49,8 @@ const DEFAULT_DNS = "192.168.5.3";
 const DEFAULT_GUEST = "192.168.5.15";
 const FIRST_NIC_METRIC = 200;
 const SHUTDOWN_LIMIT_MS = 20_000;
+/** between asking QEMU to end and killing it */
+const QUIT_LIMIT_MS = 2000;
 const STEP_MS = 100;
 const SSH_LIMIT_MS = 5000;
 /** rules without ports of their own ask for dynamic forwarding, which needs an agent in the guest */
@@ -111,6 +113,8 @@ async function runInstance(
   const paths = instancePaths(home, name);
   const config = loadConfig(home, name);
   await endLeftovers(home, name);
+  // only from now on do we count as a user of these networks: another instance's end may have stopped them since our start
+  for (const network of networksOf(config.networks)) await startNetwork(home, network, loadNetworks(home));
 
   const sshPort = config.ssh.localPort === 0 ? freePort() : config.ssh.localPort;
   const mac = (id: string) => derivedMac(sha256, machineId(), id);
@@ -543,9 +547,14 @@ async function powerDown(machine: Machine, paths: InstancePaths, name: string): 
 async function endQemu(machine: Machine, paths: InstancePaths): Promise<void> {
   machine.qmp.close();
   machine.process.kill("SIGTERM");
-  const killer = sleep(2000).then(() => machine.process.kill("SIGKILL"));
+  let ended = false;
+  void machine.process.exited.then(() => {
+    ended = true;
+  });
+  const limit = monotonicMs() + QUIT_LIMIT_MS;
+  while (!ended && monotonicMs() < limit) await sleep(STEP_MS / 5);
+  machine.process.kill("SIGKILL");
   await machine.process.exited;
-  void killer;
   await runCommand(["ssh", "-F", paths.sshConfig, "-O", "exit", "ignored"], SSH_LIMIT_MS).catch(() => {});
   for (const path of [paths.qmp, paths.qemuPid, paths.sshControl]) remove(path);
 }

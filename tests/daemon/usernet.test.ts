@@ -15,6 +15,7 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(folder, { recursive: true, force: true }));
 
+const at = (name: string) => join(folder, name);
 const usernet = (...args: string[]) =>
   Bun.spawn([process.execPath, MAIN, "usernet", ...args], { stdin: "ignore", stdout: "pipe", stderr: "pipe" });
 
@@ -49,7 +50,6 @@ test.each([
 test.each(["SIGINT", "SIGTERM"] as const)(
   "usernet ends on %s with exit code 0 and removes its pid file and its sockets",
   async (signal) => {
-    const at = (name: string) => join(folder, name);
     const daemon = usernet("-p", at("n.pid"), "-e", at("n_ep.sock"), "--listen-qemu", at("n_qemu.sock"));
     try {
       while (!(existsSync(at("n_ep.sock")) && (await isServed(at("n_ep.sock"))))) await Bun.sleep(10);
