@@ -68,4 +68,5 @@ export const isLinkLocal = (address: number): boolean => address >>> 16 === 0xa9
 /** 224.0.0.0/4 (RFC 5771) */
 export const isMulticast = (address: number): boolean => address >>> 28 === 14;
 /** 0.0.0.0/8 and 240.0.0.0/4: never a destination (RFC 1122, 1112) */
-export const isReserved = (address: number): boolean => address >>> 24 === 0 || address >>> 28 === 15;
+export const isReserved = (address: number): boolean =>
+  address >>> 24 === 0 || address >>> 28 === 15;

@@ -5,9 +5,21 @@ import { parseInstance } from "../config/instance.ts";
 import { hostnameOf, instanceNameProblem } from "../config/names.ts";
 import { instancePaths, type InstancePaths } from "../config/paths.ts";
 import { endLeftovers } from "../daemon/leftovers.ts";
-import { networksOf, startNetwork, stopUnusedNetworks, userV2Network } from "../daemon/reconcile.ts";
+import {
+  networksOf,
+  startNetwork,
+  stopUnusedNetworks,
+  userV2Network,
+} from "../daemon/reconcile.ts";
 import { monotonicMs, sleep } from "../host/clock.ts";
-import { exists, lastLines, makeFolder, readTextIfThere, remove, writeFileAtomically } from "../host/files.ts";
+import {
+  exists,
+  lastLines,
+  makeFolder,
+  readTextIfThere,
+  remove,
+  writeFileAtomically,
+} from "../host/files.ts";
 import { lockHolder } from "../host/lock.ts";
 import { hostArchitecture, hostEnvironment, limanetHome } from "../host/machine.ts";
 import { runInTerminal, selfCommand, signalProcess, startProcess } from "../host/process.ts";
@@ -16,7 +28,15 @@ import { isTerminal, writeError, writeOut } from "../host/terminal.ts";
 import { makeDisk } from "../instance/disk.ts";
 import { localFile } from "../instance/image-cache.ts";
 import { sshConfigText, sshOptions, sshPublicKey } from "../instance/ssh.ts";
-import { inspectInstance, instanceNames, isOurs, loadConfig, loadNetworks, markAsOurs, type Instance } from "../instance/store.ts";
+import {
+  inspectInstance,
+  instanceNames,
+  isOurs,
+  loadConfig,
+  loadNetworks,
+  markAsOurs,
+  type Instance,
+} from "../instance/store.ts";
 import { fillTemplate, type TemplateOptions } from "../instance/template.ts";
 import { VERSION } from "./version.ts";
 
@@ -37,7 +57,8 @@ const STOP_LIMIT_MS = 40_000;
 const STAGES: Record<string, string> = {
   network: "the network could not be made (see ha.stderr.log)",
   machine: "QEMU did not start (see qemu.stderr.log)",
-  address: "the guest asked for no address by DHCP: it may not have booted, or has no driver for virtio network cards (see serial.log)",
+  address:
+    "the guest asked for no address by DHCP: it may not have booted, or has no driver for virtio network cards (see serial.log)",
   ssh: "the guest's ssh server does not answer or refuses the key: cloud-init may not have run (see serial.log)",
   guest: "the guest has not run the boot scripts of its cidata image (plain: true does without)",
   ready: "a provision script is still running",
@@ -53,17 +74,22 @@ export async function create(template: string, options: CreateOptions): Promise<
 /** Makes an instance from a template and gives its name; nothing is left behind when that fails. */
 async function make(home: string, template: string, options: CreateOptions): Promise<string> {
   const text = readTextIfThere(template);
-  if (text === undefined) throw new Error(`Cannot read the template ${template}: there is no such file`);
+  if (text === undefined)
+    throw new Error(`Cannot read the template ${template}: there is no such file`);
   const name = options.name ?? basename(template).replace(/\.ya?ml$/i, "");
   const problem = instanceNameProblem(name);
   if (problem !== undefined) throw new Error(`Cannot make the instance ${name}: ${problem}`);
   const paths = instancePaths(home, name);
-  if (exists(paths.dir)) throw new Error(`Cannot make the instance ${name}: it is there already (limanet start ${name} starts it)`);
+  if (exists(paths.dir))
+    throw new Error(
+      `Cannot make the instance ${name}: it is there already (limanet start ${name} starts it)`,
+    );
   checkSocketPath(paths);
   const filled = fillTemplate(text, template, options);
   const { config, diagnostics } = parseInstance(filled, template);
   for (const diagnostic of diagnostics) writeError(`${formatDiagnostic(diagnostic)}\n`);
-  if (config === undefined) throw new Error(`Cannot make the instance ${name}: ${template} is not right (see above)`);
+  if (config === undefined)
+    throw new Error(`Cannot make the instance ${name}: ${template} is not right (see above)`);
   const networks = loadNetworks(home);
   for (const network of networksOf(config.networks)) userV2Network(networks, network);
   makeFolder(paths.dir, 0o700);
@@ -75,10 +101,14 @@ async function make(home: string, template: string, options: CreateOptions): Pro
 const SOCKET_PATH_LIMIT = process.platform === "darwin" ? 104 : 108;
 
 function checkSocketPath(paths: InstancePaths): void {
-  const longest = Math.max(...[paths.guestSocket, paths.sshControl, paths.endpoint].map((path) => Buffer.byteLength(path)));
+  const longest = Math.max(
+    ...[paths.guestSocket, paths.sshControl, paths.endpoint].map((path) => Buffer.byteLength(path)),
+  );
   // ssh makes its control socket under a name with 17 more octets first
   if (longest + 17 >= SOCKET_PATH_LIMIT) {
-    throw new Error(`Cannot keep the instance in ${paths.dir}: socket paths in it would have ${longest + 17} octets and the system takes ${SOCKET_PATH_LIMIT - 1} (choose a shorter name or LIMANET_HOME)`);
+    throw new Error(
+      `Cannot keep the instance in ${paths.dir}: socket paths in it would have ${longest + 17} octets and the system takes ${SOCKET_PATH_LIMIT - 1} (choose a shorter name or LIMANET_HOME)`,
+    );
   }
 }
 
@@ -92,26 +122,48 @@ export async function start(nameOrTemplate: string, options: StartOptions): Prom
   const interrupted = new AbortController();
   void terminationSignal().then(() => interrupted.abort());
   const isTemplate = /\.ya?ml$/i.test(nameOrTemplate);
-  const known = isTemplate ? (options.name ?? basename(nameOrTemplate).replace(/\.ya?ml$/i, "")) : nameOrTemplate;
-  const name = isTemplate && !exists(instancePaths(home, known).dir) ? await make(home, nameOrTemplate, options) : known;
+  const known = isTemplate
+    ? (options.name ?? basename(nameOrTemplate).replace(/\.ya?ml$/i, ""))
+    : nameOrTemplate;
+  const name =
+    isTemplate && !exists(instancePaths(home, known).dir)
+      ? await make(home, nameOrTemplate, options)
+      : known;
   const instance = inspectInstance(home, name);
   const { paths } = instance;
   if (!isOurs(paths)) {
-    throw new Error(`Cannot start the instance ${name}: it belongs to Lima, not to limanet (make one of your own with limanet create)`);
+    throw new Error(
+      `Cannot start the instance ${name}: it belongs to Lima, not to limanet (make one of your own with limanet create)`,
+    );
   }
-  if (instance.status === "Running") throw new Error(`Cannot start the instance ${name}: it runs already`);
+  if (instance.status === "Running")
+    throw new Error(`Cannot start the instance ${name}: it runs already`);
   const config = loadConfig(home, name);
   await sshPublicKey(home);
   const image = config.images.find((candidate) => candidate.arch === hostArchitecture());
-  if (image === undefined) throw new Error(`Cannot start the instance ${name}: lima.yaml has no image for ${hostArchitecture()}`);
-  for (const file of [image.disk, image.kernel, image.initrd]) if (file !== undefined) await localFile(file);
-  if (image.disk !== undefined && !exists(paths.disk)) await makeDisk(await localFile(image.disk), paths.disk, config.disk);
+  if (image === undefined)
+    throw new Error(
+      `Cannot start the instance ${name}: lima.yaml has no image for ${hostArchitecture()}`,
+    );
+  for (const file of [image.disk, image.kernel, image.initrd])
+    if (file !== undefined) await localFile(file);
+  if (image.disk !== undefined && !exists(paths.disk))
+    await makeDisk(await localFile(image.disk), paths.disk, config.disk);
   say("image", image.disk === undefined ? "kernel and initrd, no disk" : "ready");
   const networks = loadNetworks(home);
   for (const network of networksOf(config.networks)) await startNetwork(home, network, networks);
   const slirp = options.slirp === "qemu" ? ["--slirp", "qemu"] : [];
   const agent = startProcess(
-    [...selfCommand(), "hostagent", "--pidfile", paths.hostAgentPid, "--socket", paths.hostAgentSocket, ...slirp, name],
+    [
+      ...selfCommand(),
+      "hostagent",
+      "--pidfile",
+      paths.hostAgentPid,
+      "--socket",
+      paths.hostAgentSocket,
+      ...slirp,
+      name,
+    ],
     { stdout: paths.hostAgentOut, stderr: paths.hostAgentErr },
     true,
   );
@@ -163,11 +215,14 @@ async function follow(
         for (const error of event.status.errors ?? []) writeError(`warning: ${error}\n`);
         return undefined;
       }
-      if (event.status?.errors !== undefined && event.status.exiting === true) return event.status.errors.join("; ");
+      if (event.status?.errors !== undefined && event.status.exiting === true)
+        return event.status.errors.join("; ");
     }
     read = lines.length;
-    if (exitBefore === 0) return `the virtual machine has powered off; the last lines of its console:\n${lastLines(paths.serialLog, 3)}`;
-    if (exitBefore !== undefined) return lastLines(paths.hostAgentErr, 1) || `its host agent ended with ${exitBefore}`;
+    if (exitBefore === 0)
+      return `the virtual machine has powered off; the last lines of its console:\n${lastLines(paths.serialLog, 3)}`;
+    if (exitBefore !== undefined)
+      return lastLines(paths.hostAgentErr, 1) || `its host agent ended with ${exitBefore}`;
     if (monotonicMs() > limit) {
       const missing = waiting[0] ?? "ready";
       return `the stage "${missing}" has not come within ${limitMs / 1000} s: ${STAGES[missing]}`;
@@ -209,9 +264,12 @@ export async function deleteInstances(names: string[], force: boolean): Promise<
   for (const name of names) {
     if (force && !exists(instancePaths(home, name).dir)) continue;
     const instance = inspectInstance(home, name);
-    if (!isOurs(instance.paths)) throw new Error(`Cannot delete the instance ${name}: it belongs to Lima, not to limanet`);
+    if (!isOurs(instance.paths))
+      throw new Error(`Cannot delete the instance ${name}: it belongs to Lima, not to limanet`);
     if (instance.status === "Running" && !force) {
-      throw new Error(`Cannot delete the instance ${name}: it runs (limanet stop ${name}, or limanet delete --force)`);
+      throw new Error(
+        `Cannot delete the instance ${name}: it runs (limanet stop ${name}, or limanet delete --force)`,
+      );
     }
     await end(home, instance, force);
     remove(instance.paths.dir);
@@ -220,7 +278,10 @@ export async function deleteInstances(names: string[], force: boolean): Promise<
   return 0;
 }
 
-export async function list(names: string[], options: { json?: true | undefined; quiet?: true | undefined }): Promise<number> {
+export async function list(
+  names: string[],
+  options: { json?: true | undefined; quiet?: true | undefined },
+): Promise<number> {
   const home = limanetHome();
   const wanted = names.length === 0 ? instanceNames(home) : names;
   const instances = wanted.map((name) => inspectInstance(home, name));
@@ -268,15 +329,28 @@ export async function list(names: string[], options: { json?: true | undefined; 
 
 function table(rows: string[][]): string {
   const widths = rows[0]!.map((_, column) => Math.max(...rows.map((row) => row[column]!.length)));
-  return rows.map((row) => `${row.map((cell, i) => (i === row.length - 1 ? cell : cell.padEnd(widths[i]! + 4))).join("")}\n`).join("");
+  return rows
+    .map(
+      (row) =>
+        `${row.map((cell, i) => (i === row.length - 1 ? cell : cell.padEnd(widths[i]! + 4))).join("")}\n`,
+    )
+    .join("");
 }
 
-export async function shell(name: string, command: string[], options: { workdir?: string | undefined }): Promise<number> {
+export async function shell(
+  name: string,
+  command: string[],
+  options: { workdir?: string | undefined },
+): Promise<number> {
   const { paths, status } = inspectInstance(limanetHome(), name);
-  if (status !== "Running") throw new Error(`Cannot open a shell in ${name}: it does not run (limanet start ${name})`);
+  if (status !== "Running")
+    throw new Error(`Cannot open a shell in ${name}: it does not run (limanet start ${name})`);
   const interactive = isTerminal("in") && isTerminal("out");
   const quoted = command.map(quote).join(" ");
-  const remote = options.workdir === undefined ? quoted : `cd ${quote(options.workdir)} && ${quoted === "" ? "exec $SHELL -l" : quoted}`;
+  const remote =
+    options.workdir === undefined
+      ? quoted
+      : `cd ${quote(options.workdir)} && ${quoted === "" ? "exec $SHELL -l" : quoted}`;
   return runInTerminal([
     "ssh",
     "-F",
@@ -290,19 +364,33 @@ export async function shell(name: string, command: string[], options: { workdir?
 
 /** for the guest's shell: each argument arrives as it was given */
 function quote(argument: string): string {
-  return /^[A-Za-z0-9_./:=@%+-]+$/.test(argument) ? argument : `'${argument.replaceAll("'", "'\\''")}'`;
+  return /^[A-Za-z0-9_./:=@%+-]+$/.test(argument)
+    ? argument
+    : `'${argument.replaceAll("'", "'\\''")}'`;
 }
 
 export async function showSsh(name: string, format: string): Promise<number> {
   const home = limanetHome();
   const { paths, status } = inspectInstance(home, name);
-  if (status !== "Running") throw new Error(`Cannot show how to reach ${name}: it does not run (limanet start ${name})`);
+  if (status !== "Running")
+    throw new Error(`Cannot show how to reach ${name}: it does not run (limanet start ${name})`);
   const text = readTextIfThere(paths.sshConfig) ?? "";
   const value = (key: string) => new RegExp(`^\\s*${key} (.*)$`, "m").exec(text)?.[1] ?? "";
-  const target = { home, name, user: value("User"), port: Number(value("Port")), forwardAgent: value("ForwardAgent") === "yes" };
+  const target = {
+    home,
+    name,
+    user: value("User"),
+    port: Number(value("Port")),
+    forwardAgent: value("ForwardAgent") === "yes",
+  };
   const args = sshOptions(target).flatMap(([key, setting]) => ["-o", quote(`${key}=${setting}`)]);
   if (format === "config") writeOut(sshConfigText(target));
-  else if (format === "options") writeOut(sshOptions(target).map(([key, setting]) => `${key}=${setting}\n`).join(""));
+  else if (format === "options")
+    writeOut(
+      sshOptions(target)
+        .map(([key, setting]) => `${key}=${setting}\n`)
+        .join(""),
+    );
   else if (format === "args") writeOut(`${args.join(" ")}\n`);
   else writeOut(`ssh -F ${quote(paths.sshConfig)} ${hostnameOf(name)}\n`);
   return 0;
@@ -311,7 +399,8 @@ export async function showSsh(name: string, format: string): Promise<number> {
 export async function edit(name: string): Promise<number> {
   const home = limanetHome();
   const { paths, status } = inspectInstance(home, name);
-  if (status === "Running") throw new Error(`Cannot edit the instance ${name}: it runs (limanet stop ${name})`);
+  if (status === "Running")
+    throw new Error(`Cannot edit the instance ${name}: it runs (limanet stop ${name})`);
   const environment = hostEnvironment();
   const editor = environment["VISUAL"] ?? environment["EDITOR"] ?? "vi";
   const draft = `${paths.dir}/lima.yaml.draft`;
@@ -320,13 +409,17 @@ export async function edit(name: string): Promise<number> {
   const text = readTextIfThere(draft) ?? "";
   if (code !== 0) {
     remove(draft);
-    throw new Error(`Cannot edit the instance ${name}: the editor ended with ${code}; lima.yaml is as it was`);
+    throw new Error(
+      `Cannot edit the instance ${name}: the editor ended with ${code}; lima.yaml is as it was`,
+    );
   }
   const { config, diagnostics } = parseInstance(text, draft);
   for (const diagnostic of diagnostics) writeError(`${formatDiagnostic(diagnostic)}\n`);
-  if (config === undefined) throw new Error(`Cannot keep the changes: they are not right (see above; they are in ${draft}, lima.yaml is as it was)`);
+  if (config === undefined)
+    throw new Error(
+      `Cannot keep the changes: they are not right (see above; they are in ${draft}, lima.yaml is as it was)`,
+    );
   writeFileAtomically(paths.config, text);
   remove(draft);
   return 0;
 }
-

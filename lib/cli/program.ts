@@ -2,7 +2,13 @@
  * Every command of limanet in one place: names, arguments, options, help. What a command does is in the module its
  * action imports, which is loaded only when the command runs, so that daemons start quickly.
  */
-import { Command, CommanderError, InvalidArgumentError, Option, type OptionValues } from "@commander-js/extra-typings";
+import {
+  Command,
+  CommanderError,
+  InvalidArgumentError,
+  Option,
+  type OptionValues,
+} from "@commander-js/extra-typings";
 import { writeError, writeOut } from "../host/terminal.ts";
 import { unixMs } from "../host/clock.ts";
 import { lineLog, type Level } from "../trace/log.ts";
@@ -32,25 +38,41 @@ const count = (text: string): number => {
   if (!/^\d+$/.test(text)) throw new InvalidArgumentError("a number is needed");
   return Number(text);
 };
-const list = (text: string, before: string[] | undefined): string[] => [...(before ?? []), ...text.split(",")];
+const list = (text: string, before: string[] | undefined): string[] => [
+  ...(before ?? []),
+  ...text.split(","),
+];
 const each = (text: string, before: string[] | undefined): string[] => [...(before ?? []), text];
 
 function commands(done: (code: number) => void): Command {
   const program = new Command("limanet")
     .description("Networks for Linux virtual machines, and the machines that use them")
     .version(VERSION)
-    .addOption(new Option("--log-level <level>", "how much the daemons log").choices(["error", "warn", "info", "debug"]).default("info"))
-    .addOption(new Option("--log-format <format>", "form of log lines").choices(["text", "json"]).default("text"))
+    .addOption(
+      new Option("--log-level <level>", "how much the daemons log")
+        .choices(["error", "warn", "info", "debug"])
+        .default("info"),
+    )
+    .addOption(
+      new Option("--log-format <format>", "form of log lines")
+        .choices(["text", "json"])
+        .default("text"),
+    )
     .enablePositionalOptions()
     .exitOverride()
     .configureOutput({ writeOut, writeErr: writeError })
     .configureHelp({ showGlobalOptions: true });
   const log = () => {
-    const { logLevel, logFormat } = program.opts() as { logLevel: Level; logFormat: "text" | "json" };
+    const { logLevel, logFormat } = program.opts() as {
+      logLevel: Level;
+      logFormat: "text" | "json";
+    };
     return lineLog(logLevel, logFormat, unixMs, writeError);
   };
 
-  const settings = <Args extends unknown[], Global extends OptionValues>(command: Command<Args, Record<never, never>, Global>) =>
+  const settings = <Args extends unknown[], Global extends OptionValues>(
+    command: Command<Args, Record<never, never>, Global>,
+  ) =>
     command
       .option("--name <name>", "name of the instance")
       .option("--network <network>", "attach to lima:NAME; may be repeated", list)
@@ -60,28 +82,53 @@ function commands(done: (code: number) => void): Command {
       .option("--memory <size>", "memory, such as 2GiB")
       .option("--disk <size>", "disk, such as 20GiB")
       .option("--ssh-port <port>", "host port for ssh (0: any)", count)
-      .option("--port-forward <host:guest>", "forward a host port to a guest port; may be repeated", each)
+      .option(
+        "--port-forward <host:guest>",
+        "forward a host port to a guest port; may be repeated",
+        each,
+      )
       .option("--plain", "nothing but network and ssh inside the guest");
 
-  settings(program.command("create").argument("<template>", "lima.yaml file").description("make an instance without starting it"))
-    .action(async (template, options) => done(await (await import("./instances.ts")).create(template, options)));
-  settings(program.command("start").argument("[instance]", "name of an instance, or a lima.yaml file").description("start an instance, making it first if need be"))
-    .addOption(new Option("--slirp <stack>", "who carries the default network").choices(["own", "qemu"]).default("own"))
+  settings(
+    program
+      .command("create")
+      .argument("<template>", "lima.yaml file")
+      .description("make an instance without starting it"),
+  ).action(async (template, options) =>
+    done(await (await import("./instances.ts")).create(template, options)),
+  );
+  settings(
+    program
+      .command("start")
+      .argument("[instance]", "name of an instance, or a lima.yaml file")
+      .description("start an instance, making it first if need be"),
+  )
+    .addOption(
+      new Option("--slirp <stack>", "who carries the default network")
+        .choices(["own", "qemu"])
+        .default("own"),
+    )
     .option("--timeout <seconds>", "how long to wait until the instance is usable", count, 600)
-    .action(async (instance, options) => done(await (await import("./instances.ts")).start(instance ?? "default", options)));
+    .action(async (instance, options) =>
+      done(await (await import("./instances.ts")).start(instance ?? "default", options)),
+    );
   program
     .command("stop")
     .argument("[instance...]")
     .description("shut instances down")
     .option("-f, --force", "end them at once")
-    .action(async (instances, { force }) => done(await (await import("./instances.ts")).stop(instances, force === true)));
+    .action(async (instances, { force }) =>
+      done(await (await import("./instances.ts")).stop(instances, force === true)),
+    );
   program
     .command("delete")
     .alias("rm")
     .argument("<instance...>")
     .description("delete instances with their disks")
     .option("-f, --force", "stop them first")
-    .action(async (instances, { force }) => done(await (await import("./instances.ts")).deleteInstances(instances, force === true)));
+    .action(async (instances, { force }) =>
+      done(await (await import("./instances.ts")).deleteInstances(instances, force === true)),
+    );
   program
     .command("list")
     .alias("ls")
@@ -89,7 +136,9 @@ function commands(done: (code: number) => void): Command {
     .description("list instances")
     .option("--json", "one JSON object a line")
     .option("-q, --quiet", "names only")
-    .action(async (instances, options) => done(await (await import("./instances.ts")).list(instances, options)));
+    .action(async (instances, options) =>
+      done(await (await import("./instances.ts")).list(instances, options)),
+    );
   program
     .command("shell")
     .argument("<instance>")
@@ -97,13 +146,21 @@ function commands(done: (code: number) => void): Command {
     .description("run a shell or a command in an instance")
     .option("--workdir <folder>", "folder of the guest to start in")
     .passThroughOptions()
-    .action(async (instance, command, options) => done(await (await import("./instances.ts")).shell(instance, command, options)));
+    .action(async (instance, command, options) =>
+      done(await (await import("./instances.ts")).shell(instance, command, options)),
+    );
   program
     .command("show-ssh")
     .argument("<instance>")
     .description("print how to reach an instance by ssh")
-    .addOption(new Option("-f, --format <format>", "what to print").choices(["cmd", "args", "options", "config"]).default("cmd"))
-    .action(async (instance, { format }) => done(await (await import("./instances.ts")).showSsh(instance, format)));
+    .addOption(
+      new Option("-f, --format <format>", "what to print")
+        .choices(["cmd", "args", "options", "config"])
+        .default("cmd"),
+    )
+    .action(async (instance, { format }) =>
+      done(await (await import("./instances.ts")).showSsh(instance, format)),
+    );
   program
     .command("edit")
     .argument("<instance>")
@@ -157,7 +214,12 @@ function commands(done: (code: number) => void): Command {
     .addOption(new Option("--slirp <stack>").choices(["own", "qemu"]).default("own"))
     .action(async (instance, { pidfile, socket, slirp }) => {
       const { runHostAgent } = await import("../daemon/hostagent.ts");
-      done(await runHostAgent({ name: instance, pidFile: pidfile, socket, slirp: slirp === "qemu" ? "qemu" : "own" }, log()));
+      done(
+        await runHostAgent(
+          { name: instance, pidFile: pidfile, socket, slirp: slirp === "qemu" ? "qemu" : "own" },
+          log(),
+        ),
+      );
     });
   return program as unknown as Command;
 }

@@ -2,7 +2,17 @@
  * YAML text → values, with every complaint collected in file order and placed by line and column. Unknown keys are
  * warnings that name the nearest known key; duplicate keys and wrong values are errors.
  */
-import { isAlias, isMap, isScalar, isSeq, LineCounter, parseDocument, type Document, type Node, type Pair } from "yaml";
+import {
+  isAlias,
+  isMap,
+  isScalar,
+  isSeq,
+  LineCounter,
+  parseDocument,
+  type Document,
+  type Node,
+  type Pair,
+} from "yaml";
 
 export interface Diagnostic {
   file: string;
@@ -32,10 +42,19 @@ export class YamlReader {
 
   constructor(text: string, file: string) {
     this.file = file;
-    const document = parseDocument(text, { lineCounter: this.#lines, uniqueKeys: true, version: "1.2" });
+    const document = parseDocument(text, {
+      lineCounter: this.#lines,
+      uniqueKeys: true,
+      version: "1.2",
+    });
     this.#document = document as unknown as Document;
     for (const error of document.errors) {
-      this.#add(error.pos[0], "", error.message.split("\n")[0]!.replace(/ at line \d+, column \d+:?$/, ""), "error");
+      this.#add(
+        error.pos[0],
+        "",
+        error.message.split("\n")[0]!.replace(/ at line \d+, column \d+:?$/, ""),
+        "error",
+      );
     }
     this.root = document.contents as Node | null;
   }
@@ -59,7 +78,14 @@ export class YamlReader {
 
   #add(offset: number, path: string, message: string, severity: "error" | "warning"): void {
     const { line, col } = this.#lines.linePos(offset);
-    this.diagnostics.push({ file: this.file, line: Math.max(1, line), column: Math.max(1, col), path, message, severity });
+    this.diagnostics.push({
+      file: this.file,
+      line: Math.max(1, line),
+      column: Math.max(1, col),
+      path,
+      message,
+      severity,
+    });
   }
 
   #resolve(node: Node): Node {
@@ -80,7 +106,11 @@ export class YamlReader {
       const read = Object.hasOwn(keys, key) ? keys[key] : undefined;
       if (read === undefined) {
         const near = nearest(key, Object.keys(keys));
-        this.warn(pair.key, at, `unknown key${near === undefined ? "" : ` (did you mean ${near}?)`}`);
+        this.warn(
+          pair.key,
+          at,
+          `unknown key${near === undefined ? "" : ` (did you mean ${near}?)`}`,
+        );
       } else if (pair.value !== null && !isNull(pair.value)) {
         read(this.#resolve(pair.value), at);
       }
@@ -111,7 +141,8 @@ export class YamlReader {
   string(node: Node, path: string): string | undefined {
     if (isScalar(node) && typeof node.value === "string") return node.value;
     // what a person writes without quotes may look like a number
-    if (isScalar(node) && (typeof node.value === "number" || typeof node.value === "bigint")) return node.source ?? String(node.value);
+    if (isScalar(node) && (typeof node.value === "number" || typeof node.value === "bigint"))
+      return node.source ?? String(node.value);
     this.error(node, path, `a string is needed, not ${describe(node)}`);
     return undefined;
   }
@@ -125,7 +156,14 @@ export class YamlReader {
   /** A whole number; quoted numerals are taken too (specification 3.1). */
   integer(node: Node, path: string, min: number, max: number): number | undefined {
     const value = isScalar(node) ? Number(node.value === "" ? Number.NaN : node.value) : Number.NaN;
-    if (Number.isInteger(value) && value >= min && value <= max && isScalar(node) && typeof node.value !== "boolean") return value;
+    if (
+      Number.isInteger(value) &&
+      value >= min &&
+      value <= max &&
+      isScalar(node) &&
+      typeof node.value !== "boolean"
+    )
+      return value;
     this.error(node, path, `a whole number from ${min} to ${max} is needed, not ${describe(node)}`);
     return undefined;
   }
@@ -134,7 +172,8 @@ export class YamlReader {
   oneOf<T extends string>(node: Node, path: string, words: readonly T[]): T | undefined {
     const text = isScalar(node) ? String(node.value) : "";
     const found = words.find((word) => word === text);
-    if (found === undefined) this.error(node, path, `one of ${words.join(", ")} is needed, not ${describe(node)}`);
+    if (found === undefined)
+      this.error(node, path, `one of ${words.join(", ")} is needed, not ${describe(node)}`);
     return found;
   }
 }
@@ -168,7 +207,9 @@ function editDistance(a: string, b: string): number {
   for (let i = 1; i <= a.length; i++) {
     const next = [i];
     for (let j = 1; j <= b.length; j++) {
-      next.push(Math.min(row[j]! + 1, next[j - 1]! + 1, row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1)));
+      next.push(
+        Math.min(row[j]! + 1, next[j - 1]! + 1, row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1)),
+      );
     }
     row = next;
   }

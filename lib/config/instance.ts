@@ -80,7 +80,10 @@ const ALL_PORTS = [1, 65535] as const;
 const MAX_INTERFACE_NAME = 15;
 
 /** Reads lima.yaml; the configuration is undefined when there are errors. */
-export function parseInstance(text: string, file: string): { config?: InstanceConfig; diagnostics: Diagnostic[] } {
+export function parseInstance(
+  text: string,
+  file: string,
+): { config?: InstanceConfig; diagnostics: Diagnostic[] } {
   const reader = new YamlReader(text, file);
   const config: InstanceConfig = {
     vmType: "qemu",
@@ -110,14 +113,16 @@ export function parseInstance(text: string, file: string): { config?: InstanceCo
     vmType: (node, path) => {
       config.vmType = reader.oneOf(node, path, ["qemu", "vz"]) ?? "qemu";
     },
-    images: (node, path) => reader.list(node, path, (item, at) => config.images.push(readImage(reader, item, at))),
+    images: (node, path) =>
+      reader.list(node, path, (item, at) => config.images.push(readImage(reader, item, at))),
     arch: (node, path) => void reader.oneOf(node, path, ARCHITECTURES),
     cpus: (node, path) => {
       config.cpus = reader.integer(node, path, 1, 512) ?? config.cpus;
     },
     memory: size("memory"),
     disk: size("disk"),
-    networks: (node, path) => reader.list(node, path, (item, at) => readNetworkEntry(reader, item, at, config)),
+    networks: (node, path) =>
+      reader.list(node, path, (item, at) => readNetworkEntry(reader, item, at, config)),
     hostResolver: (node, path) =>
       reader.map(node, path, {
         enabled: (value, at) => {
@@ -134,7 +139,8 @@ export function parseInstance(text: string, file: string): { config?: InstanceCo
       dnsNode = node;
       reader.list(node, path, (item, at) => {
         const address = reader.string(item, at) ?? "";
-        if (parseIpv4(address) === undefined) reader.error(item, at, `not an IPv4 address: ${address}`);
+        if (parseIpv4(address) === undefined)
+          reader.error(item, at, `not an IPv4 address: ${address}`);
         else config.dns.push(address);
       });
     },
@@ -147,7 +153,8 @@ export function parseInstance(text: string, file: string): { config?: InstanceCo
       reader.map(node, path, {
         localPort: (value, at) => {
           config.ssh.localPort = reader.integer(value, at, 0, 65535) ?? 0;
-          if (config.ssh.localPort === 22) reader.error(value, at, "must not be 22, which is the guest's");
+          if (config.ssh.localPort === 22)
+            reader.error(value, at, "must not be 22, which is the guest's");
         },
         loadDotSSHPubKeys: (value, at) => {
           config.ssh.loadDotSSHPubKeys = reader.boolean(value, at) ?? false;
@@ -185,7 +192,8 @@ export function parseInstance(text: string, file: string): { config?: InstanceCo
       reader.map(node, path, {
         name: (value, at) => {
           const name = reader.string(value, at);
-          if (name !== undefined && !/^[a-z_][a-z0-9_-]{0,31}$/.test(name)) reader.error(value, at, `not a Linux user name: ${name}`);
+          if (name !== undefined && !/^[a-z_][a-z0-9_-]{0,31}$/.test(name))
+            reader.error(value, at, `not a Linux user name: ${name}`);
           else if (name !== undefined) config.user.name = name;
         },
         uid: (value, at) => {
@@ -224,7 +232,8 @@ export function parseInstance(text: string, file: string): { config?: InstanceCo
     copyToHost: skip,
     vmOpts: skip,
   });
-  if (config.images.length === 0 && !reader.failed) reader.error(reader.root, "images", "at least one image is needed");
+  if (config.images.length === 0 && !reader.failed)
+    reader.error(reader.root, "images", "at least one image is needed");
   if (config.dns.length > 0 && config.hostResolver.enabled) {
     reader.error(dnsNode, "dns", "must be empty when hostResolver.enabled is true");
   }
@@ -259,7 +268,11 @@ function readImage(reader: YamlReader, node: Node, path: string): Image {
     }
     return digest;
   };
-  const readFile = (value: Node, at: string, more: Record<string, (node: Node, path: string) => void> = {}) => {
+  const readFile = (
+    value: Node,
+    at: string,
+    more: Record<string, (node: Node, path: string) => void> = {},
+  ) => {
     const file: { location?: string; digest?: string } = {};
     reader.map(value, at, {
       location: (item, where) => {
@@ -272,7 +285,8 @@ function readImage(reader: YamlReader, node: Node, path: string): Image {
       },
       ...more,
     });
-    if (file.location === undefined) reader.error(value, `${at}.location`, "a path or URL is needed");
+    if (file.location === undefined)
+      reader.error(value, `${at}.location`, "a path or URL is needed");
     return { ...file, location: file.location ?? "" };
   };
   let location: string | undefined;
@@ -300,14 +314,24 @@ function readImage(reader: YamlReader, node: Node, path: string): Image {
       image.initrd = readFile(value, at);
     },
   });
-  if (location !== undefined) image.disk = { location, ...(digest === undefined ? {} : { digest }) };
+  if (location !== undefined)
+    image.disk = { location, ...(digest === undefined ? {} : { digest }) };
   else if (image.kernel === undefined || image.initrd === undefined) {
-    reader.error(node, `${path}.location`, "a path or URL is needed (only a guest with kernel and initrd may do without)");
+    reader.error(
+      node,
+      `${path}.location`,
+      "a path or URL is needed (only a guest with kernel and initrd may do without)",
+    );
   }
   return image;
 }
 
-function readNetworkEntry(reader: YamlReader, node: Node, path: string, config: InstanceConfig): void {
+function readNetworkEntry(
+  reader: YamlReader,
+  node: Node,
+  path: string,
+  config: InstanceConfig,
+): void {
   const index = config.networks.length;
   const network: InstanceNetwork = { interface: `lima${index}`, metric: 100 };
   reader.map(node, path, {
@@ -324,13 +348,20 @@ function readNetworkEntry(reader: YamlReader, node: Node, path: string, config: 
     },
     macAddress: (value, at) => {
       const mac = reader.string(value, at) ?? "";
-      if (parseMac(mac) === undefined) reader.error(value, at, `must be a 48 bit (6 bytes) MAC address, not ${JSON.stringify(mac)}`);
+      if (parseMac(mac) === undefined)
+        reader.error(
+          value,
+          at,
+          `must be a 48 bit (6 bytes) MAC address, not ${JSON.stringify(mac)}`,
+        );
       else network.macAddress = mac.toLowerCase();
     },
     interface: (value, at) => {
       const name = reader.string(value, at) ?? "";
-      if (new TextEncoder().encode(name).length > MAX_INTERFACE_NAME) reader.error(value, at, "must be less than 16 bytes");
-      else if (/[\s/]/.test(name)) reader.error(value, at, "must not contain whitespace or slashes");
+      if (new TextEncoder().encode(name).length > MAX_INTERFACE_NAME)
+        reader.error(value, at, "must be less than 16 bytes");
+      else if (/[\s/]/.test(name))
+        reader.error(value, at, "must not contain whitespace or slashes");
       else if (name === "eth0") reader.error(value, at, "eth0 is reserved for the first network");
       else if (name !== "") network.interface = name;
     },
@@ -338,17 +369,27 @@ function readNetworkEntry(reader: YamlReader, node: Node, path: string, config: 
       network.metric = reader.integer(value, at, 0, 2 ** 32 - 1) ?? 100;
     },
   });
-  const kinds = [network.lima, network.socket, network.vzNAT].filter((kind) => kind !== undefined).length;
+  const kinds = [network.lima, network.socket, network.vzNAT].filter(
+    (kind) => kind !== undefined,
+  ).length;
   if (kinds === 0) reader.error(node, path, "lima, socket or vzNAT must be set");
   if (kinds > 1) reader.error(node, path, "lima, socket and vzNAT are mutually exclusive");
   const earlier = config.networks.findIndex((other) => other.interface === network.interface);
-  if (earlier >= 0) reader.error(node, `${path}.interface`, `${network.interface} is used by networks[${earlier}] already`);
+  if (earlier >= 0)
+    reader.error(
+      node,
+      `${path}.interface`,
+      `${network.interface} is used by networks[${earlier}] already`,
+    );
   config.networks.push(network);
 }
 
 function readPortForward(reader: YamlReader, node: Node, path: string): PortForward | undefined {
   const before = reader.diagnostics.length;
-  const given: Partial<{ -readonly [K in keyof PortForward]: PortForward[K] }> & { guestPort?: number; hostPort?: number } = {};
+  const given: Partial<{ -readonly [K in keyof PortForward]: PortForward[K] }> & {
+    guestPort?: number;
+    hostPort?: number;
+  } = {};
   const port = (key: "guestPort" | "hostPort") => (value: Node, at: string) => {
     const number = reader.integer(value, at, 1, 65535);
     if (number === 22 && key === "hostPort") reader.error(value, at, "must not be 22");
@@ -361,12 +402,14 @@ function readPortForward(reader: YamlReader, node: Node, path: string): PortForw
       if (number !== undefined) ports.push(number);
     });
     const [first, last, ...rest] = ports;
-    if (first === undefined || last === undefined || rest.length > 0 || first > last) reader.error(value, at, "two ports, the smaller first, are needed");
+    if (first === undefined || last === undefined || rest.length > 0 || first > last)
+      reader.error(value, at, "two ports, the smaller first, are needed");
     else given[key] = [first, last];
   };
   const address = (key: "guestIP" | "hostIP") => (value: Node, at: string) => {
     const text = reader.string(value, at) ?? "";
-    if (parseIpv4(text) === undefined && !/^[0-9a-fA-F:]+$/.test(text)) reader.error(value, at, `not an IP address: ${text}`);
+    if (parseIpv4(text) === undefined && !/^[0-9a-fA-F:]+$/.test(text))
+      reader.error(value, at, `not an IP address: ${text}`);
     else given[key] = text;
   };
   const flag = (key: "ignore" | "static" | "reverse") => (value: Node, at: string) => {
@@ -394,12 +437,21 @@ function readPortForward(reader: YamlReader, node: Node, path: string): PortForw
     ignore: flag("ignore"),
     static: flag("static"),
   });
-  const guest = given.guestPortRange ?? (given.guestPort === undefined ? ALL_PORTS : [given.guestPort, given.guestPort]);
-  const host = given.hostPortRange ?? (given.hostPort === undefined ? guest : [given.hostPort, given.hostPort]);
-  if (given.hostSocket === undefined && given.guestSocket === undefined && guest[1] - guest[0] !== host[1] - host[0]) {
+  const guest =
+    given.guestPortRange ??
+    (given.guestPort === undefined ? ALL_PORTS : [given.guestPort, given.guestPort]);
+  const host =
+    given.hostPortRange ??
+    (given.hostPort === undefined ? guest : [given.hostPort, given.hostPort]);
+  if (
+    given.hostSocket === undefined &&
+    given.guestSocket === undefined &&
+    guest[1] - guest[0] !== host[1] - host[0]
+  ) {
     reader.error(node, path, "guestPortRange and hostPortRange must have the same length");
   }
-  if (reader.diagnostics.slice(before).some((diagnostic) => diagnostic.severity === "error")) return undefined;
+  if (reader.diagnostics.slice(before).some((diagnostic) => diagnostic.severity === "error"))
+    return undefined;
   return {
     guestIP: given.guestIP ?? "127.0.0.1",
     guestPortRange: guest as [number, number],

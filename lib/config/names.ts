@@ -9,7 +9,8 @@ export function identifierProblem(name: string): string | undefined {
 }
 
 export function instanceNameProblem(name: string): string | undefined {
-  if (/\.ya?ml$/i.test(name)) return `a name that ends like a YAML file cannot be told from one: ${name}`;
+  if (/\.ya?ml$/i.test(name))
+    return `a name that ends like a YAML file cannot be told from one: ${name}`;
   return identifierProblem(name);
 }
 

@@ -69,15 +69,28 @@ networks:
 }
 
 /** Reads networks.yaml; the configuration is undefined when there are errors. */
-export function parseNetworks(text: string, file: string): { config?: NetworksConfig; diagnostics: Diagnostic[] } {
+export function parseNetworks(
+  text: string,
+  file: string,
+): { config?: NetworksConfig; diagnostics: Diagnostic[] } {
   const reader = new YamlReader(text, file);
-  const config: NetworksConfig = { paths: { socketVMNet: "", varRun: "", sudoers: "" }, group: "", networks: {} };
-  const path = (key: keyof NetworksConfig["paths"]) => (node: Parameters<YamlReader["string"]>[0], at: string) => {
-    config.paths[key] = reader.string(node, at) ?? "";
+  const config: NetworksConfig = {
+    paths: { socketVMNet: "", varRun: "", sudoers: "" },
+    group: "",
+    networks: {},
   };
+  const path =
+    (key: keyof NetworksConfig["paths"]) =>
+    (node: Parameters<YamlReader["string"]>[0], at: string) => {
+      config.paths[key] = reader.string(node, at) ?? "";
+    };
   reader.map(reader.root, "", {
     paths: (node, at) =>
-      reader.map(node, at, { socketVMNet: path("socketVMNet"), varRun: path("varRun"), sudoers: path("sudoers") }),
+      reader.map(node, at, {
+        socketVMNet: path("socketVMNet"),
+        varRun: path("varRun"),
+        sudoers: path("sudoers"),
+      }),
     group: (node, at) => {
       config.group = reader.string(node, at) ?? "";
     },
@@ -90,12 +103,23 @@ export function parseNetworks(text: string, file: string): { config?: NetworksCo
   });
   if (reader.failed) return { diagnostics: reader.sorted() };
   // specification 4.4
-  const hasUserV2 = Object.values(config.networks).some((network) => network.mode === "user-v2" && network.gateway !== undefined);
-  if (!hasUserV2) config.networks["user-v2"] = { mode: "user-v2", gateway: "192.168.104.1", netmask: DEFAULT_NETMASK };
+  const hasUserV2 = Object.values(config.networks).some(
+    (network) => network.mode === "user-v2" && network.gateway !== undefined,
+  );
+  if (!hasUserV2)
+    config.networks["user-v2"] = {
+      mode: "user-v2",
+      gateway: "192.168.104.1",
+      netmask: DEFAULT_NETMASK,
+    };
   return { config, diagnostics: reader.sorted() };
 }
 
-function readNetwork(reader: YamlReader, node: Parameters<YamlReader["string"]>[0], path: string): NetworkConfig {
+function readNetwork(
+  reader: YamlReader,
+  node: Parameters<YamlReader["string"]>[0],
+  path: string,
+): NetworkConfig {
   const network: NetworkConfig = { mode: "user-v2" };
   const address = (key: "gateway" | "dhcpEnd" | "netmask") => (value: typeof node, at: string) => {
     const text = reader.string(value, at);

@@ -4,7 +4,12 @@
  */
 import { parseEndpoint } from "../addr/endpoint.ts";
 import { parseIpv4 } from "../addr/ipv4.ts";
-import { joinDescriptor, type HttpHandler, type HttpRequest, type HttpResponse } from "../host/unix-http.ts";
+import {
+  joinDescriptor,
+  type HttpHandler,
+  type HttpRequest,
+  type HttpResponse,
+} from "../host/unix-http.ts";
 import { sleep } from "../host/clock.ts";
 import type { DnsZones, Zone } from "../service/dns/zones.ts";
 import type { Engine } from "./engine.ts";
@@ -37,13 +42,20 @@ type Route = (context: ControlContext, request: HttpRequest) => Promise<HttpResp
 const ROUTES: Record<string, Route> = {
   "/services/forwarder/all": async ({ engine }) => {
     const forwards = await engine.request({ type: "forwards" });
-    forwards.sort((a, b) => (a.local < b.local ? -1 : a.local > b.local ? 1 : a.protocol < b.protocol ? -1 : 1));
+    forwards.sort((a, b) =>
+      a.local < b.local ? -1 : a.local > b.local ? 1 : a.protocol < b.protocol ? -1 : 1,
+    );
     return { status: 200, json: forwards };
   },
   "/services/forwarder/expose": post(async ({ engine }, body) => {
     const { local, remote, protocol } = body;
     const transport = transportOf(protocol);
-    if (typeof local !== "string" || local === "" || typeof remote !== "string" || transport === undefined) {
+    if (
+      typeof local !== "string" ||
+      local === "" ||
+      typeof remote !== "string" ||
+      transport === undefined
+    ) {
       return { status: 400, text: "local, remote and a protocol of tcp, udp or unix are needed\n" };
     }
     const target = parseEndpoint(remote.replace(/^tcp:\/\//, ""));
@@ -60,7 +72,8 @@ const ROUTES: Record<string, Route> = {
       });
     } catch (error) {
       const { code, message } = error as { code?: string; message: string };
-      const text = code === "EEXIST" ? `proxy already running for ${transport} on ${local}` : message;
+      const text =
+        code === "EEXIST" ? `proxy already running for ${transport} on ${local}` : message;
       return { status: 500, text: `${text}\n` };
     }
     return { status: 200, text: "" };
@@ -68,7 +81,8 @@ const ROUTES: Record<string, Route> = {
   "/services/forwarder/unexpose": post(async ({ engine }, body) => {
     const transport = transportOf(body["protocol"]);
     const { local } = body;
-    if (typeof local !== "string" || transport === undefined) return { status: 400, text: "local and protocol are needed\n" };
+    if (typeof local !== "string" || transport === undefined)
+      return { status: 400, text: "local and protocol are needed\n" };
     await engine.request({ type: "unexpose", local, protocol: transport });
     return { status: 200, text: "" };
   }),
@@ -111,7 +125,8 @@ const ROUTES: Record<string, Route> = {
     for (;;) {
       const outcome = await engine.request({ type: "probe", ip, port, timeoutMs: 1000 });
       if (outcome === "connected") return { status: 200, text: "" };
-      if (signal.aborted) return { status: 408, text: `${ip}:${port} does not accept connections\n` };
+      if (signal.aborted)
+        return { status: 408, text: `${ip}:${port} does not accept connections\n` };
       await sleep(WAIT_STEP_MS);
     }
   },
@@ -124,7 +139,9 @@ async function leases({ engine, plan }: ControlContext): Promise<HttpResponse> {
 }
 
 /** A route that takes a JSON object by POST. */
-function post(handle: (context: ControlContext, body: Record<string, unknown>) => Promise<HttpResponse>): Route {
+function post(
+  handle: (context: ControlContext, body: Record<string, unknown>) => Promise<HttpResponse>,
+): Route {
   return async (context, request) => {
     if (request.method !== "POST") return { status: 400, text: "post only\n" };
     let body: unknown;
@@ -148,11 +165,13 @@ function transportOf(value: unknown): Transport | undefined {
 function zoneOf(body: Record<string, unknown>): Zone | string {
   const { Name: name, Records: records, DefaultIP: defaultIp } = body;
   if (typeof name !== "string" || name === "") return "Name is needed";
-  if (records !== undefined && records !== null && !Array.isArray(records)) return "Records: a list is needed";
+  if (records !== undefined && records !== null && !Array.isArray(records))
+    return "Records: a list is needed";
   const zone: Zone = { Name: name, Records: [] };
   for (const record of (records ?? []) as unknown[]) {
     const { Name, IP, Regexp } = (record ?? {}) as Record<string, unknown>;
-    if (typeof IP !== "string" || parseIpv4(IP) === undefined) return `Records: not an IPv4 address: ${String(IP)}`;
+    if (typeof IP !== "string" || parseIpv4(IP) === undefined)
+      return `Records: not an IPv4 address: ${String(IP)}`;
     zone.Records.push({
       Name: typeof Name === "string" ? Name : "",
       IP,

@@ -2,7 +2,14 @@
 import { Doorbell } from "../host/doorbell.ts";
 import { startThread } from "../host/thread.ts";
 import type { Engine, EngineOptions } from "./engine.ts";
-import type { DnsAnswer, EngineEvent, EngineFailure, EngineReplies, EngineRequest, EngineStart } from "./engine-protocol.ts";
+import type {
+  DnsAnswer,
+  EngineEvent,
+  EngineFailure,
+  EngineReplies,
+  EngineRequest,
+  EngineStart,
+} from "./engine-protocol.ts";
 import type { EngineMessage, NumberedRequest } from "./engine-thread.ts";
 
 /** A request that the engine could not carry out; the message is meant for people. */
@@ -67,7 +74,12 @@ export function startEngine(options: EngineOptions): Promise<Engine> {
       case "dns-query": {
         const { query } = message;
         options.resolve(message.message, message.client).then(
-          (answer) => post({ type: "dns-answer", query, ...(answer === undefined ? {} : { message: answer }) }),
+          (answer) =>
+            post({
+              type: "dns-answer",
+              query,
+              ...(answer === undefined ? {} : { message: answer }),
+            }),
           () => post({ type: "dns-answer", query }),
         );
         return;

@@ -5,7 +5,13 @@
 import { Doorbell } from "../host/doorbell.ts";
 import { HostError } from "../host/listening-sockets.ts";
 import { afterMessages, onMessage, postToMain } from "../host/thread.ts";
-import type { DnsAnswer, EngineFailure, EngineReplies, EngineRequest, EngineStart } from "./engine-protocol.ts";
+import type {
+  DnsAnswer,
+  EngineFailure,
+  EngineReplies,
+  EngineRequest,
+  EngineStart,
+} from "./engine-protocol.ts";
 import { NetworkEngine } from "./network-engine.ts";
 
 /** a request with the number its reply must carry */
@@ -62,7 +68,8 @@ function serve(request: NumberedRequest): void {
   const reply = (value: EngineReplies[keyof EngineReplies]) =>
     postToMain({ type: "reply", id, value } satisfies EngineMessage);
   try {
-    if (engine === undefined) throw new HostError("ESHUTDOWN", "Cannot serve the request: the network has been shut down");
+    if (engine === undefined)
+      throw new HostError("ESHUTDOWN", "Cannot serve the request: the network has been shut down");
     switch (request.type) {
       case "listen":
         engine.listen(request.kind, request.path);
@@ -117,4 +124,3 @@ function failureOf(error: unknown): EngineFailure {
   const { code, message } = error as { code?: string; message?: string };
   return { code: code ?? "FAILED", message: message ?? String(error) };
 }
-

@@ -1,4 +1,10 @@
-import type { EngineEvent, EngineReplies, EngineRequest, Lease, NetworkPlan } from "./engine-protocol.ts";
+import type {
+  EngineEvent,
+  EngineReplies,
+  EngineRequest,
+  Lease,
+  NetworkPlan,
+} from "./engine-protocol.ts";
 
 /** The main thread's handle on a running engine thread. Implemented in `engine-client.ts`. */
 export interface Engine {

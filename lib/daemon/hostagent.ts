@@ -16,7 +16,16 @@ import { ThreadedSystemResolver } from "../host/dns-system-resolver.ts";
 import { hostSearchDomains, NameServerUpstream } from "../host/dns-upstream.ts";
 import { lastLines, remove, writeFileAtomically } from "../host/files.ts";
 import { tryLockPidFile } from "../host/lock.ts";
-import { freePort, hostArchitecture, hostEnvironment, hostUser, kvmUsable, limanetHome, machineId, sha256 } from "../host/machine.ts";
+import {
+  freePort,
+  hostArchitecture,
+  hostEnvironment,
+  hostUser,
+  kvmUsable,
+  limanetHome,
+  machineId,
+  sha256,
+} from "../host/machine.ts";
 import { findProgram, runCommand, startProcess, type StartedProcess } from "../host/process.ts";
 import { connectQmp, type QmpClient } from "../host/qmp-client.ts";
 import { terminationSignal } from "../host/signals.ts";
@@ -74,12 +83,15 @@ interface FirstNetwork {
 /** Runs until the machine ends or a signal comes; the exit code. */
 export async function runHostAgent(options: HostAgentOptions, log: Log): Promise<number> {
   const started = monotonicMs();
-  const emit = (line: object) => writeOut(`${JSON.stringify({ time: new Date(unixMs()).toISOString(), ...line })}\n`);
+  const emit = (line: object) =>
+    writeOut(`${JSON.stringify({ time: new Date(unixMs()).toISOString(), ...line })}\n`);
   const stage = (name: string, detail = "") =>
     emit({ stage: name, detail, elapsedMs: Math.round(monotonicMs() - started) });
   const lock = tryLockPidFile(options.pidFile);
   if (lock === undefined) {
-    log.error(`Cannot start the instance ${options.name}: it seems to run already (limanet stop ${options.name})`);
+    log.error(
+      `Cannot start the instance ${options.name}: it seems to run already (limanet stop ${options.name})`,
+    );
     return 1;
   }
   const home = limanetHome();
@@ -93,7 +105,8 @@ export async function runHostAgent(options: HostAgentOptions, log: Log): Promise
     emit({ status: { errors: [(error as Error).message], exiting: true } });
     log.error((error as Error).message);
   }
-  for (const cleanUp of cleanUps.toReversed()) await cleanUp().catch((error: Error) => log.warn(error.message));
+  for (const cleanUp of cleanUps.toReversed())
+    await cleanUp().catch((error: Error) => log.warn(error.message));
   await stopUnusedNetworks(home, options.name).catch((error: Error) => log.warn(error.message));
   if (code === 0) emit({ status: { exiting: true } });
   lock.release();
@@ -114,7 +127,8 @@ async function runInstance(
   const config = loadConfig(home, name);
   await endLeftovers(home, name);
   // only from now on do we count as a user of these networks: another instance's end may have stopped them since our start
-  for (const network of networksOf(config.networks)) await startNetwork(home, network, loadNetworks(home));
+  for (const network of networksOf(config.networks))
+    await startNetwork(home, network, loadNetworks(home));
 
   const sshPort = config.ssh.localPort === 0 ? freePort() : config.ssh.localPort;
   const mac = (id: string) => derivedMac(sha256, machineId(), id);
@@ -127,13 +141,19 @@ async function runInstance(
         ? await useQemuSlirp(config, name, sshPort)
         : await carryDefaultNetwork(paths, config, name, firstMac, log);
   cleanUps.push(() => first.close());
-  stage("network", primary >= 0 ? config.networks[primary]!.lima! : `default, carried by ${options.slirp === "qemu" ? "QEMU" : "limanet"}`);
+  stage(
+    "network",
+    primary >= 0
+      ? config.networks[primary]!.lima!
+      : `default, carried by ${options.slirp === "qemu" ? "QEMU" : "limanet"}`,
+  );
 
   const nics: QemuNic[] = [{ mac: firstMac, backend: first.nic }];
   const guestNics: GuestNic[] = [{ mac: firstMac, name: "eth0", metric: FIRST_NIC_METRIC }];
   config.networks.forEach((network, i) => {
     if (i === primary) return;
-    if (network.vzNAT === true) throw new Error(`Cannot attach networks[${i}]: vzNAT needs vmType vz on macOS`);
+    if (network.vzNAT === true)
+      throw new Error(`Cannot attach networks[${i}]: vzNAT needs vmType vz on macOS`);
     const path = network.socket ?? networkPaths(home, network.lima!).qemu;
     const address = network.macAddress ?? mac(`${paths.config}#${i}`);
     nics.push({ mac: address, backend: { kind: "stream", path } });
@@ -145,7 +165,13 @@ async function runInstance(
   const { user } = facts;
   writeFileAtomically(
     paths.sshConfig,
-    sshConfigText({ home, name, user: user.name, port: sshPort, forwardAgent: config.ssh.forwardAgent }),
+    sshConfigText({
+      home,
+      name,
+      user: user.name,
+      port: sshPort,
+      forwardAgent: config.ssh.forwardAgent,
+    }),
     0o600,
   );
 
@@ -173,7 +199,11 @@ async function runInstance(
   if (!over()) {
     stage("address", address);
     if (first.nic.kind === "stream") {
-      await first.expose({ local: `127.0.0.1:${sshPort}`, remote: `${address}:22`, protocol: "tcp" });
+      await first.expose({
+        local: `127.0.0.1:${sshPort}`,
+        remote: `${address}:22`,
+        protocol: "tcp",
+      });
     }
     await waitForSsh(paths, name, over);
   }
@@ -182,8 +212,11 @@ async function runInstance(
     await waitForFile(paths, name, "/run/lima-ssh-ready", facts.instanceId, over);
     stage("guest", "boot scripts have begun");
   }
-  const errors = over() ? [] : await forwardPorts(config.portForwards, address, first, sshPort, emit);
-  if (!over() && !config.plain) await waitForFile(paths, name, "/run/lima-boot-done", facts.instanceId, over);
+  const errors = over()
+    ? []
+    : await forwardPorts(config.portForwards, address, first, sshPort, emit);
+  if (!over() && !config.plain)
+    await waitForFile(paths, name, "/run/lima-boot-done", facts.instanceId, over);
   if (!over()) {
     stage("ready");
     emit({
@@ -247,7 +280,12 @@ async function carryDefaultNetwork(
     dnsPorts: { udp: 0, tcp: 0 },
     waitForAddress: (signal) =>
       poll(signal, async () => {
-        const outcome = await service.engine.request({ type: "probe", ip: DEFAULT_GUEST, port: 22, timeoutMs: 500 });
+        const outcome = await service.engine.request({
+          type: "probe",
+          ip: DEFAULT_GUEST,
+          port: 22,
+          timeoutMs: 500,
+        });
         return outcome === "timeout" ? undefined : DEFAULT_GUEST;
       }),
     expose: async (forward) => void (await service.engine.request({ type: "expose", forward })),
@@ -266,19 +304,32 @@ function staticHosts(config: InstanceConfig, name: string): Record<string, strin
 }
 
 /** QEMU's own network, with our DNS on two loopback ports that the guest redirects to. */
-async function useQemuSlirp(config: InstanceConfig, name: string, sshPort: number): Promise<FirstNetwork> {
+async function useQemuSlirp(
+  config: InstanceConfig,
+  name: string,
+  sshPort: number,
+): Promise<FirstNetwork> {
   const closers: (() => void)[] = [];
   const dnsPorts = { udp: 0, tcp: 0 };
   if (config.hostResolver.enabled) {
     const zones = new DnsZones();
     for (const zone of zonesOfHosts(staticHosts(config, name))) zones.add(zone);
     const resolver = new ThreadedSystemResolver();
-    const responder = new DnsResponder({ zones, resolver, upstream: new NameServerUpstream(), ipv6: config.hostResolver.ipv6 });
+    const responder = new DnsResponder({
+      zones,
+      resolver,
+      upstream: new NameServerUpstream(),
+      ipv6: config.hostResolver.ipv6,
+    });
     const udp = await serveDnsUdp(responder, "127.0.0.1", 0);
     const tcp = serveDnsTcp(responder, "127.0.0.1", 0);
     dnsPorts.udp = udp.port;
     dnsPorts.tcp = tcp.port;
-    closers.push(() => udp.close(), () => tcp.close(), () => resolver.close());
+    closers.push(
+      () => udp.close(),
+      () => tcp.close(),
+      () => resolver.close(),
+    );
   }
   return {
     nic: { kind: "slirp", sshPort },
@@ -288,7 +339,10 @@ async function useQemuSlirp(config: InstanceConfig, name: string, sshPort: numbe
     guestAddress: DEFAULT_GUEST,
     dnsPorts,
     waitForAddress: async () => DEFAULT_GUEST,
-    expose: () => Promise.reject(new Error("port forwards need limanet's own network: start without --slirp=qemu")),
+    expose: () =>
+      Promise.reject(
+        new Error("port forwards need limanet's own network: start without --slirp=qemu"),
+      ),
     close: async () => {
       for (const close of closers) close();
     },
@@ -367,7 +421,9 @@ async function guestFacts(
 ): Promise<GuestFacts> {
   const host = hostUser();
   const isRoot = host.uid === 0;
-  const user = config.user.name ?? (isRoot || !/^[a-z_][a-z0-9_-]{0,31}$/.test(host.name) ? "lima" : host.name);
+  const user =
+    config.user.name ??
+    (isRoot || !/^[a-z_][a-z0-9_-]{0,31}$/.test(host.name) ? "lima" : host.name);
   const ownKey = await sshPublicKey(home);
   const environment = hostEnvironment();
   return {
@@ -380,7 +436,10 @@ async function guestFacts(
       home: config.user.home ?? `/home/${user}.linux`,
       shell: config.user.shell,
     },
-    sshKeys: [ownKey, ...(config.ssh.loadDotSSHPubKeys ? userPublicKeys(environment["HOME"] ?? "/root") : [])],
+    sshKeys: [
+      ownKey,
+      ...(config.ssh.loadDotSSHPubKeys ? userPublicKeys(environment["HOME"] ?? "/root") : []),
+    ],
     nics,
     // specification 3.4; what DHCP says is the network's own DNS address, so nothing needs to be written
     dns: config.dns,
@@ -403,7 +462,13 @@ async function waitForSsh(paths: InstancePaths, name: string, over: () => boolea
 }
 
 /** Waits until a file of the guest holds the id of this boot. */
-async function waitForFile(paths: InstancePaths, name: string, file: string, id: string, over: () => boolean): Promise<void> {
+async function waitForFile(
+  paths: InstancePaths,
+  name: string,
+  file: string,
+  id: string,
+  over: () => boolean,
+): Promise<void> {
   while (!over()) {
     const { code, stdout } = await inGuest(paths, name, `cat ${file}`);
     if (code === 0 && stdout.trim() === id) return;
@@ -412,7 +477,10 @@ async function waitForFile(paths: InstancePaths, name: string, file: string, id:
 }
 
 const inGuest = (paths: InstancePaths, name: string, command: string) =>
-  runCommand(["ssh", "-F", paths.sshConfig, "-o", "ConnectTimeout=4", hostnameOf(name), command], SSH_LIMIT_MS);
+  runCommand(
+    ["ssh", "-F", paths.sshConfig, "-o", "ConnectTimeout=4", hostnameOf(name), command],
+    SSH_LIMIT_MS,
+  );
 
 /** Makes the forwards that name their ports; the sentences about those that could not be made. */
 async function forwardPorts(
@@ -427,12 +495,18 @@ async function forwardPorts(
     const [from, to] = rule.guestPortRange;
     if (rule.ignore || rule.reverse || to - from >= MAX_STATIC_PORTS) continue;
     const protocols: Transport[] =
-      rule.hostSocket !== undefined ? ["unix"] : rule.proto === "any" ? ["tcp", "udp"] : [rule.proto];
+      rule.hostSocket !== undefined
+        ? ["unix"]
+        : rule.proto === "any"
+          ? ["tcp", "udp"]
+          : [rule.proto];
     for (let port = from; port <= to; port++) {
       const hostPort = rule.hostPortRange[0] + port - from;
       if (port === 22 || hostPort === sshPort) continue;
       for (const protocol of protocols) {
-        const local = rule.hostSocket ?? `${rule.hostIP.includes(":") ? `[${rule.hostIP}]` : rule.hostIP}:${hostPort}`;
+        const local =
+          rule.hostSocket ??
+          `${rule.hostIP.includes(":") ? `[${rule.hostIP}]` : rule.hostIP}:${hostPort}`;
         const remote = `${address}:${port}`;
         const told = { protocol, guestAddr: remote, hostAddr: local };
         try {
@@ -465,19 +539,29 @@ async function startQemu(
   mtu: number,
   log: Log,
 ): Promise<Machine> {
-  if (config.vmType !== "qemu") throw new Error("Cannot start the virtual machine: vmType vz is not built yet (set vmType: qemu)");
+  if (config.vmType !== "qemu")
+    throw new Error(
+      "Cannot start the virtual machine: vmType vz is not built yet (set vmType: qemu)",
+    );
   const arch = hostArchitecture();
   const image = config.images.find((candidate) => candidate.arch === arch);
-  if (image === undefined) throw new Error(`Cannot start the virtual machine: lima.yaml has no image for ${arch}`);
+  if (image === undefined)
+    throw new Error(`Cannot start the virtual machine: lima.yaml has no image for ${arch}`);
   const program = qemuProgram(arch);
   if (findProgram(program) === undefined) {
     const fix = arch === "x86_64" ? "qemu-system-x86" : "qemu-system-arm";
-    throw new Error(`Cannot start the virtual machine: ${program} is not installed (on Debian and Ubuntu: apt install ${fix}; on macOS: brew install qemu)`);
+    throw new Error(
+      `Cannot start the virtual machine: ${program} is not installed (on Debian and Ubuntu: apt install ${fix}; on macOS: brew install qemu)`,
+    );
   }
-  const version = /version (\d+)\.(\d+)/.exec((await runCommand([program, "--version"], SSH_LIMIT_MS)).stdout);
+  const version = /version (\d+)\.(\d+)/.exec(
+    (await runCommand([program, "--version"], SSH_LIMIT_MS)).stdout,
+  );
   const number: [number, number] = [Number(version?.[1] ?? 0), Number(version?.[2] ?? 0)];
   if (number[0] < 7 || (number[0] === 7 && number[1] < 2)) {
-    throw new Error(`Cannot start the virtual machine: QEMU ${number.join(".")} has no stream network device (7.2 or later is needed)`);
+    throw new Error(
+      `Cannot start the virtual machine: QEMU ${number.join(".")} has no stream network device (7.2 or later is needed)`,
+    );
   }
   const facts: Omit<QemuFacts, "accelerator"> = {
     arch,
@@ -515,7 +599,10 @@ async function launch(program: string, args: string[], paths: InstancePaths): Pr
     ended = true;
   });
   for (;;) {
-    if (ended) throw new Error(`Cannot start the virtual machine: QEMU ended at once: ${lastLines(files.stderr, 3)}`);
+    if (ended)
+      throw new Error(
+        `Cannot start the virtual machine: QEMU ended at once: ${lastLines(files.stderr, 3)}`,
+      );
     try {
       return { program, process: child, qmp: await connectQmp(paths.qmp, () => {}) };
     } catch {
@@ -555,7 +642,9 @@ async function endQemu(machine: Machine, paths: InstancePaths): Promise<void> {
   while (!ended && monotonicMs() < limit) await sleep(STEP_MS / 5);
   machine.process.kill("SIGKILL");
   await machine.process.exited;
-  await runCommand(["ssh", "-F", paths.sshConfig, "-O", "exit", "ignored"], SSH_LIMIT_MS).catch(() => {});
+  await runCommand(["ssh", "-F", paths.sshConfig, "-O", "exit", "ignored"], SSH_LIMIT_MS).catch(
+    () => {},
+  );
   for (const path of [paths.qmp, paths.qemuPid, paths.sshControl]) remove(path);
 }
 

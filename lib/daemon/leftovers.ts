@@ -22,7 +22,13 @@ export async function endLeftovers(home: string, name: string): Promise<void> {
     }
     await unexposeSsh(home, name);
   }
-  const sockets = [paths.endpoint, paths.guestSocket, paths.descriptorSocket, paths.dnsSocket, paths.hostAgentSocket];
+  const sockets = [
+    paths.endpoint,
+    paths.guestSocket,
+    paths.descriptorSocket,
+    paths.dnsSocket,
+    paths.hostAgentSocket,
+  ];
   for (const path of [...sockets, paths.qmp, paths.qemuPid, paths.sshControl]) remove(path);
 }
 
@@ -34,6 +40,9 @@ async function unexposeSsh(home: string, name: string): Promise<void> {
     const local = `127.0.0.1:${port}`;
     const { endpoint } = networkPaths(home, network);
     // the daemon may be gone as well
-    await requestUnixHttp(endpoint, "POST", "/services/forwarder/unexpose", { local, protocol: "tcp" }).catch(() => {});
+    await requestUnixHttp(endpoint, "POST", "/services/forwarder/unexpose", {
+      local,
+      protocol: "tcp",
+    }).catch(() => {});
   }
 }

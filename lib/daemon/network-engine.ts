@@ -26,7 +26,14 @@ import { DhcpServer } from "../service/dhcp/server.ts";
 import { PacketMemory } from "../storage/packet-memory.ts";
 import { simdSumOctets } from "../wire/checksum-simd.ts";
 import { DHCP_CLIENT_PORT, DHCP_SERVER_PORT } from "../wire/dhcpv4.ts";
-import type { AttachKind, EngineEvent, EngineStart, Forward, Lease, Transport } from "./engine-protocol.ts";
+import type {
+  AttachKind,
+  EngineEvent,
+  EngineStart,
+  Forward,
+  Lease,
+  Transport,
+} from "./engine-protocol.ts";
 import { Network, PACKET_MEMORY_SIZE } from "./network.ts";
 
 const MAX_PORTS = 64;
@@ -209,13 +216,19 @@ export class NetworkEngine implements PortOwner {
     if (!this.#hasRoom(fd)) return;
     const memory = this.#freeDatagramMemory.pop() ?? reserveDatagramMemory(this.#memory);
     const base = ptr(this.#memory.octets);
-    this.#connect(new DatagramPort(this.#nextPort++, fd, memory, base, this.#memory.octets, this, connected), kind);
+    this.#connect(
+      new DatagramPort(this.#nextPort++, fd, memory, base, this.#memory.octets, this, connected),
+      kind,
+    );
   }
 
   #hasRoom(fd: number): boolean {
     if (this.#ports.size < MAX_PORTS) return true;
     libc.close(fd);
-    this.#log("warn", `a guest was turned away: ${MAX_PORTS} are attached, which is the limit of one network`);
+    this.#log(
+      "warn",
+      `a guest was turned away: ${MAX_PORTS} are attached, which is the limit of one network`,
+    );
     return false;
   }
 
@@ -245,12 +258,24 @@ export class NetworkEngine implements PortOwner {
   #dhcpService(): UdpService {
     return {
       onPayload: (now, _packet, _srcPort, start, end, sourceMac) => {
-        const reply = this.#dhcp.onMessage(unixMs(), this.#memory.octets.slice(start, end), sourceMac);
+        const reply = this.#dhcp.onMessage(
+          unixMs(),
+          this.#memory.octets.slice(start, end),
+          sourceMac,
+        );
         if (reply === undefined) return;
         const { gateway } = this.#network;
         if (reply.address !== 0xffffffff) gateway.learnNeighbor(now, reply.address, reply.mac);
         const from = gateway.plan.address;
-        this.#network.sendService(now, from, DHCP_SERVER_PORT, reply.address, DHCP_CLIENT_PORT, reply.message, reply.mac);
+        this.#network.sendService(
+          now,
+          from,
+          DHCP_SERVER_PORT,
+          reply.address,
+          DHCP_CLIENT_PORT,
+          reply.message,
+          reply.mac,
+        );
       },
     };
   }
@@ -275,7 +300,14 @@ export class NetworkEngine implements PortOwner {
     this.#queries.delete(query);
     if (pending === undefined || message === undefined) return;
     this.#now = monotonicMs();
-    this.#network.sendService(this.#now, this.#dnsAddress, 53, pending.guest, pending.guestPort, message);
+    this.#network.sendService(
+      this.#now,
+      this.#dnsAddress,
+      53,
+      pending.guest,
+      pending.guestPort,
+      message,
+    );
   }
 
   // ---------------------------------------------------------------- forwards
@@ -287,7 +319,8 @@ export class NetworkEngine implements PortOwner {
     if (this.#forwards.has(key)) throw new HostError("EEXIST", "proxy already running");
     const to = this.#guestEndpoint(remote);
     const owner = {
-      onAccept: (now: number, fd: number) => void this.#network.tcp.connectToGuest(now, fd, to.address, to.port),
+      onAccept: (now: number, fd: number) =>
+        void this.#network.tcp.connectToGuest(now, fd, to.address, to.port),
     };
     if (protocol === "unix") {
       const handle = this.#listeners.listenUnix(local, owner);
@@ -295,16 +328,24 @@ export class NetworkEngine implements PortOwner {
       return local;
     }
     const from = parseEndpoint(local);
-    if (from === undefined) throw new HostError("EINVAL", `Cannot forward ${local}: not of the form IP:PORT`);
+    if (from === undefined)
+      throw new HostError("EINVAL", `Cannot forward ${local}: not of the form IP:PORT`);
     if (protocol === "tcp") {
       const { handle, port } = this.#listeners.listenTcp(from.host, from.port, owner);
       const bound = formatEndpoint({ host: from.host, port });
       const open = { ...forward, local: bound };
-      this.#forwards.set(`tcp ${bound}`, { forward: open, close: () => this.#listeners.close(handle) });
+      this.#forwards.set(`tcp ${bound}`, {
+        forward: open,
+        close: () => this.#listeners.close(handle),
+      });
       return bound;
     }
     const opened = this.#network.datagrams.openForward(from.host, from.port, to.address, to.port);
-    if (!(opened instanceof UdpForward)) throw new HostError("EADDRINUSE", `Cannot forward UDP ${local}: the address is in use or not of this machine`);
+    if (!(opened instanceof UdpForward))
+      throw new HostError(
+        "EADDRINUSE",
+        `Cannot forward UDP ${local}: the address is in use or not of this machine`,
+      );
     const bound = formatEndpoint({ host: from.host, port: opened.port });
     this.#forwards.set(`udp ${bound}`, {
       forward: { ...forward, local: bound },
@@ -338,14 +379,25 @@ export class NetworkEngine implements PortOwner {
   tunnel(ip: string, port: number): number {
     const to = this.#guestEndpoint(`${ip}:${port}`);
     const pair = new Int32Array(2);
-    const made = orErrno(libc.socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ptr(pair)));
-    if (made < 0) throw new HostError("EMFILE", "Cannot open a tunnel: no descriptors are left (raise the limit with ulimit -n)");
+    const made = orErrno(
+      libc.socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ptr(pair)),
+    );
+    if (made < 0)
+      throw new HostError(
+        "EMFILE",
+        "Cannot open a tunnel: no descriptors are left (raise the limit with ulimit -n)",
+      );
     this.#now = monotonicMs();
     this.#network.tcp.connectToGuest(this.#now, pair[0]!, to.address, to.port);
     return pair[1]!;
   }
 
-  probe(ip: string, port: number, timeoutMs: number, done: (outcome: GuestConnectOutcome) => void): void {
+  probe(
+    ip: string,
+    port: number,
+    timeoutMs: number,
+    done: (outcome: GuestConnectOutcome) => void,
+  ): void {
     const to = this.#guestEndpoint(`${ip}:${port}`);
     this.#now = monotonicMs();
     let open = true;

@@ -46,7 +46,12 @@ export async function startNetworkService(options: NetworkServiceOptions): Promi
   const zones = new DnsZones();
   for (const zone of zonesOfHosts(options.hosts)) zones.add(zone);
   const resolver = new ThreadedSystemResolver();
-  const responder = new DnsResponder({ zones, resolver, upstream: new NameServerUpstream(), ipv6: options.ipv6 });
+  const responder = new DnsResponder({
+    zones,
+    resolver,
+    upstream: new NameServerUpstream(),
+    ipv6: options.ipv6,
+  });
   let dns: DnsServer | undefined;
   let api: HttpServer | undefined;
   let engine: Engine | undefined;
@@ -68,8 +73,10 @@ export async function startNetworkService(options: NetworkServiceOptions): Promi
     });
     dns = serveDnsUnix(responder, options.dnsTcpPath);
     engine = await starting;
-    for (const { kind, path } of options.listen) await engine.request({ type: "listen", kind, path });
-    if (options.endpoint !== undefined) api = await serveUnixHttp(options.endpoint, controlApi({ engine, zones, plan }));
+    for (const { kind, path } of options.listen)
+      await engine.request({ type: "listen", kind, path });
+    if (options.endpoint !== undefined)
+      api = await serveUnixHttp(options.endpoint, controlApi({ engine, zones, plan }));
     return { engine, responder, zones, close };
   } catch (error) {
     await close();
@@ -77,7 +84,10 @@ export async function startNetworkService(options: NetworkServiceOptions): Promi
   }
 }
 
-function onEvent(event: Exclude<EngineEvent, { type: "dns-query" }>, { leaseFile, log }: NetworkServiceOptions): void {
+function onEvent(
+  event: Exclude<EngineEvent, { type: "dns-query" }>,
+  { leaseFile, log }: NetworkServiceOptions,
+): void {
   switch (event.type) {
     case "leases-changed":
       if (leaseFile === undefined) return;
@@ -103,7 +113,10 @@ function storedLeases(path: string | undefined, log: Log): Lease[] {
   if (path === undefined) return [];
   try {
     const stored: unknown = JSON.parse(readTextIfThere(path) ?? "[]");
-    if (Array.isArray(stored)) return stored.filter((lease) => typeof lease?.ip === "string" && typeof lease?.mac === "string");
+    if (Array.isArray(stored))
+      return stored.filter(
+        (lease) => typeof lease?.ip === "string" && typeof lease?.mac === "string",
+      );
   } catch (error) {
     log.warn(`the leases in ${path} cannot be read and are given up: ${(error as Error).message}`);
   }

@@ -63,7 +63,9 @@ export class Network {
     const aliases = new Set(plan.hostAliases.map((alias) => parseIpv4(alias)!));
     const mac = parseMac(plan.gatewayMac)!;
     const { octets } = memory;
-    const scratch = new Scratch(octets, memory.reserve(SCRATCH_SIZE), SCRATCH_SIZE, () => options.flush());
+    const scratch = new Scratch(octets, memory.reserve(SCRATCH_SIZE), SCRATCH_SIZE, () =>
+      options.flush(),
+    );
     this.link = new Switch(octets, mac, this.counters);
     this.gateway = new Gateway(
       { subnet, address, aliases: [...aliases, dns], mac, mtu: plan.mtu },
@@ -99,7 +101,9 @@ export class Network {
       const notHost = this.gateway.isOwn(to) || to === 0xffffffff || to === subnet.broadcast;
       return notHost ? { kind: "refuse" } : { kind: "host", address: to, port };
     };
-    this.datagrams = new DatagramFlows(this.gateway, options.datagrams, translate, random, () => options.onEchoRefused());
+    this.datagrams = new DatagramFlows(this.gateway, options.datagrams, translate, random, () =>
+      options.onEchoRefused(),
+    );
     this.link.connectGateway(this.gateway);
     this.gateway.connect({
       tcp: this.tcp,
@@ -114,9 +118,18 @@ export class Network {
   }
 
   /** Sends a UDP payload of a service to a guest; `mac` where the guest may have no address yet. */
-  sendService(now: number, src: number, srcPort: number, dst: number, dstPort: number, payload: Uint8Array, mac?: number): void {
+  sendService(
+    now: number,
+    src: number,
+    srcPort: number,
+    dst: number,
+    dstPort: number,
+    payload: Uint8Array,
+    mac?: number,
+  ): void {
     const { gateway } = this;
-    const at = gateway.scratch.take(LOWER_HEADERS + UDP_HEADER_LENGTH + payload.length) + LOWER_HEADERS;
+    const at =
+      gateway.scratch.take(LOWER_HEADERS + UDP_HEADER_LENGTH + payload.length) + LOWER_HEADERS;
     gateway.octets.set(payload, at + UDP_HEADER_LENGTH);
     emitUdp(gateway.octets, at, src, dst, srcPort, dstPort, payload.length, gateway.sum);
     const length = UDP_HEADER_LENGTH + payload.length;

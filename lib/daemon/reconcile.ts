@@ -15,24 +15,37 @@ const STOP_LIMIT_MS = 5000;
 const STEP_MS = 20;
 
 /** the user-v2 network of that name; throws what is wrong with it */
-export function userV2Network(networks: NetworksConfig, name: string): NetworkConfig & { subnet: string } {
+export function userV2Network(
+  networks: NetworksConfig,
+  name: string,
+): NetworkConfig & { subnet: string } {
   const network = networks.networks[name];
   if (network === undefined) {
-    throw new Error(`Cannot attach to the network ${name}: it is not defined (networks.yaml has ${Object.keys(networks.networks).join(", ")})`);
+    throw new Error(
+      `Cannot attach to the network ${name}: it is not defined (networks.yaml has ${Object.keys(networks.networks).join(", ")})`,
+    );
   }
   if (network.mode !== "user-v2") {
-    throw new Error(`Cannot attach to the network ${name}: its mode ${network.mode} is not built yet (use a network of mode user-v2)`);
+    throw new Error(
+      `Cannot attach to the network ${name}: its mode ${network.mode} is not built yet (use a network of mode user-v2)`,
+    );
   }
   const gateway = parseIpv4(network.gateway ?? "");
   const prefix = prefixOfNetmask(parseIpv4(network.netmask ?? "255.255.255.0") ?? 0);
   if (gateway === undefined || prefix === undefined) {
-    throw new Error(`Cannot attach to the network ${name}: gateway and netmask in networks.yaml do not make a subnet`);
+    throw new Error(
+      `Cannot attach to the network ${name}: gateway and netmask in networks.yaml do not make a subnet`,
+    );
   }
   return { ...network, subnet: formatCidr(cidrOf(gateway, prefix)) };
 }
 
 /** Starts the daemon of a user-v2 network unless it runs, and waits until it takes guests. */
-export async function startNetwork(home: string, name: string, networks: NetworksConfig): Promise<void> {
+export async function startNetwork(
+  home: string,
+  name: string,
+  networks: NetworksConfig,
+): Promise<void> {
   const { subnet, mtu } = userV2Network(networks, name);
   const paths = networkPaths(home, name);
   makeFolder(paths.dir);
@@ -58,7 +71,9 @@ export async function startNetwork(home: string, name: string, networks: Network
     while (!(exists(paths.endpoint) && (await isServed(paths.endpoint)))) {
       if (code !== undefined || monotonicMs() > limit) {
         daemon.kill("SIGKILL");
-        throw new Error(`Cannot start the network ${name}: ${lastLines(paths.stderr, 1) || `its daemon ended with ${code}`} (its log is ${paths.stderr})`);
+        throw new Error(
+          `Cannot start the network ${name}: ${lastLines(paths.stderr, 1) || `its daemon ended with ${code}`} (its log is ${paths.stderr})`,
+        );
       }
       await sleep(STEP_MS);
     }
@@ -66,7 +81,11 @@ export async function startNetwork(home: string, name: string, networks: Network
 }
 
 /** Stops the daemon of a network and keeps its leases as Lima does; not when `isUsed` says so once nobody can start it. */
-export async function stopNetwork(home: string, name: string, isUsed: () => boolean = () => false): Promise<void> {
+export async function stopNetwork(
+  home: string,
+  name: string,
+  isUsed: () => boolean = () => false,
+): Promise<void> {
   const paths = networkPaths(home, name);
   if (lockHolder(paths.pid) === 0) return;
   await withLock(paths.dir, async () => {
@@ -104,6 +123,9 @@ function isUsedByAny(home: string, network: string, ending: string | undefined):
     if (name === ending) return false;
     const { status, config } = inspectInstance(home, name);
     // an instance whose configuration cannot be read may use any network
-    return status === "Broken" || (status === "Running" && networksOf(config?.networks ?? []).includes(network));
+    return (
+      status === "Broken" ||
+      (status === "Running" && networksOf(config?.networks ?? []).includes(network))
+    );
   });
 }

@@ -34,13 +34,21 @@ export class UsageError extends Error {
 }
 
 /** The plan of a user-v2 network; throws UsageError. */
-export function userV2Plan(subnetText: string, mtu: number, leases: string | undefined): NetworkPlan {
+export function userV2Plan(
+  subnetText: string,
+  mtu: number,
+  leases: string | undefined,
+): NetworkPlan {
   const subnet = parseCidr(subnetText);
   if (subnet === undefined || subnet.prefix > 29) {
-    throw new UsageError(`Cannot use the subnet ${subnetText}: an IPv4 subnet of at least 8 addresses is needed, such as 192.168.104.0/24`);
+    throw new UsageError(
+      `Cannot use the subnet ${subnetText}: an IPv4 subnet of at least 8 addresses is needed, such as 192.168.104.0/24`,
+    );
   }
   if (!Number.isInteger(mtu) || mtu < MIN_MTU || mtu > MAX_MTU) {
-    throw new UsageError(`Cannot use the MTU ${mtu}: a number from ${MIN_MTU} to ${MAX_MTU} is needed`);
+    throw new UsageError(
+      `Cannot use the MTU ${mtu}: a number from ${MIN_MTU} to ${MAX_MTU} is needed`,
+    );
   }
   const gateway = formatIpv4(subnet.network + 2);
   const staticLeases: Lease[] = [];
@@ -69,11 +77,17 @@ export function userV2Plan(subnetText: string, mtu: number, leases: string | und
 /** Runs until a signal; the exit code. */
 export async function runUsernet(options: UsernetOptions, log: Log): Promise<number> {
   const plan = userV2Plan(options.subnet, options.mtu, options.leases);
-  const base = options.endpoint ?? options.listenQemu ?? options.listenDescriptor ?? options.listenVfkit;
-  if (base === undefined) throw new UsageError("Cannot start a network that nobody can reach: give --endpoint and --listen-qemu, --listen or --listen-vfkit");
+  const base =
+    options.endpoint ?? options.listenQemu ?? options.listenDescriptor ?? options.listenVfkit;
+  if (base === undefined)
+    throw new UsageError(
+      "Cannot start a network that nobody can reach: give --endpoint and --listen-qemu, --listen or --listen-vfkit",
+    );
   const lock = options.pidFile === undefined ? undefined : tryLockPidFile(options.pidFile);
   if (options.pidFile !== undefined && lock === undefined) {
-    log.error(`Cannot start the network: pidfile ${JSON.stringify(options.pidFile)} already exists and its process runs`);
+    log.error(
+      `Cannot start the network: pidfile ${JSON.stringify(options.pidFile)} already exists and its process runs`,
+    );
     return 1;
   }
   const stop = terminationSignal();
@@ -82,7 +96,9 @@ export async function runUsernet(options: UsernetOptions, log: Log): Promise<num
     ["descriptor", options.listenDescriptor],
     ["datagram", options.listenVfkit],
   ];
-  const listen = attachments.flatMap(([kind, path]) => (path === undefined ? [] : [{ kind, path }]));
+  const listen = attachments.flatMap(([kind, path]) =>
+    path === undefined ? [] : [{ kind, path }],
+  );
   try {
     const service = await startNetworkService({
       plan,

@@ -41,18 +41,28 @@ const value = (text: string): string => text.replaceAll(",", ",,");
 export function qemuArguments(facts: QemuFacts): string[] {
   const machine = facts.arch === "x86_64" ? "q35" : "virt";
   const args = [
-    "-name", value(`lima-${facts.name}`),
-    "-machine", `${machine},accel=${facts.accelerator}`,
-    "-cpu", facts.accelerator === "tcg" ? "max" : "host",
-    "-smp", String(facts.cpus),
-    "-m", `${Math.ceil(facts.memory / 1024 ** 2)}M`,
+    "-name",
+    value(`lima-${facts.name}`),
+    "-machine",
+    `${machine},accel=${facts.accelerator}`,
+    "-cpu",
+    facts.accelerator === "tcg" ? "max" : "host",
+    "-smp",
+    String(facts.cpus),
+    "-m",
+    `${Math.ceil(facts.memory / 1024 ** 2)}M`,
     "-nodefaults",
     "-no-user-config",
-    "-display", "none",
-    "-serial", `file:${facts.serialLog}`,
-    "-qmp", `unix:${value(facts.qmp)},server=on,wait=off`,
-    "-pidfile", facts.pidFile,
-    "-device", "virtio-rng-pci",
+    "-display",
+    "none",
+    "-serial",
+    `file:${facts.serialLog}`,
+    "-qmp",
+    `unix:${value(facts.qmp)},server=on,wait=off`,
+    "-pidfile",
+    facts.pidFile,
+    "-device",
+    "virtio-rng-pci",
   ];
   if (facts.kernel !== undefined) args.push("-kernel", facts.kernel);
   if (facts.initrd !== undefined) args.push("-initrd", facts.initrd);

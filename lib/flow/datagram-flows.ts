@@ -22,7 +22,14 @@ import {
 } from "../wire/icmpv4.ts";
 import { PROTOCOL_ICMP, PROTOCOL_UDP, type Ipv4View } from "../wire/ipv4.ts";
 import { put16, put32 } from "../wire/octets.ts";
-import { checkUdp, emitUdp, UDP_HEADER_LENGTH, udpDstPort, udpLength, udpSrcPort } from "../wire/udp.ts";
+import {
+  checkUdp,
+  emitUdp,
+  UDP_HEADER_LENGTH,
+  udpDstPort,
+  udpLength,
+  udpSrcPort,
+} from "../wire/udp.ts";
 import type { HostDatagramOwner, HostDatagrams, HostFailure, Random32 } from "./host-sockets.ts";
 
 const CAPACITY = 4096;
@@ -34,7 +41,11 @@ const SWEEP_MS = 1000;
 const RECEIVE_BUDGET = 64;
 const MAX_PAYLOAD = 65535 - 28;
 
-export type DatagramDrop = "udp-table-full" | "udp-forbidden" | "echo-not-permitted" | "udp-send-failed";
+export type DatagramDrop =
+  | "udp-table-full"
+  | "udp-forbidden"
+  | "echo-not-permitted"
+  | "udp-send-failed";
 
 /** What a guest's UDP destination means. */
 export type UdpTarget =
@@ -47,7 +58,14 @@ export type UdpTranslate = (address: number, port: number) => UdpTarget;
 
 /** A service of the gateway itself (DHCP, DNS): gets the payload's place in packet memory. */
 export interface UdpService {
-  onPayload(now: number, packet: Ipv4View, srcPort: number, start: number, end: number, sourceMac: number): void;
+  onPayload(
+    now: number,
+    packet: Ipv4View,
+    srcPort: number,
+    start: number,
+    end: number,
+    sourceMac: number,
+  ): void;
 }
 
 export class DatagramFlows {
@@ -81,7 +99,10 @@ export class DatagramFlows {
     this.#counters = gateway.counters;
     this.#random = random;
     this.#onEchoRefused = onEchoRefused;
-    this.#tables = { udp: new TupleTable(CAPACITY, random()), echo: new TupleTable(CAPACITY, random()) };
+    this.#tables = {
+      udp: new TupleTable(CAPACITY, random()),
+      echo: new TupleTable(CAPACITY, random()),
+    };
     this.udp = { onDatagram: (now, packet, _ingress, mac) => this.#onUdp(now, packet, mac) };
     this.echo = { onDatagram: (now, packet) => this.#onEcho(now, packet) };
   }
@@ -112,11 +133,25 @@ export class DatagramFlows {
       }
       if (target.kind === "refuse" || packet.src === 0) {
         this.#counters.count("udp-forbidden" satisfies DatagramDrop);
-        this.#gateway.sendIcmpError(now, DESTINATION_UNREACHABLE, PORT_UNREACHABLE, 0, packet, packet.dst);
+        this.#gateway.sendIcmpError(
+          now,
+          DESTINATION_UNREACHABLE,
+          PORT_UNREACHABLE,
+          0,
+          packet,
+          packet.dst,
+        );
         return;
       }
       if (this.#gateway.refusesLinkLocal(packet)) {
-        this.#gateway.sendIcmpError(now, DESTINATION_UNREACHABLE, ADMINISTRATIVELY_PROHIBITED, 0, packet, this.#gateway.plan.address);
+        this.#gateway.sendIcmpError(
+          now,
+          DESTINATION_UNREACHABLE,
+          ADMINISTRATIVELY_PROHIBITED,
+          0,
+          packet,
+          this.#gateway.plan.address,
+        );
         return;
       }
       flow = this.#create(now, "udp", packet.src, packet.dst, srcPort, dstPort);
@@ -159,7 +194,12 @@ export class DatagramFlows {
   // ---------------------------------------------------------------- port forwards
 
   /** Binds a UDP socket of the host whose datagrams go to a guest, each client through a conversation of its own. */
-  openForward(host: string, port: number, guest: number, guestPort: number): UdpForward | HostFailure {
+  openForward(
+    host: string,
+    port: number,
+    guest: number,
+    guestPort: number,
+  ): UdpForward | HostFailure {
     const forward = new UdpForward(this, guest, guestPort);
     const bound = this.#host.bindUdp(host, port, forward);
     if (typeof bound === "string") return bound;
@@ -190,8 +230,25 @@ export class DatagramFlows {
       const flow = this.#forwardFlow(now, forward, peer);
       if (flow === undefined) continue;
       flow.lastUsedAt = now;
-      emitUdp(octets, at, plan.address, flow.guest, flow.destinationPort, flow.guestPort, length, sum);
-      this.#gateway.sendDatagram(now, plan.address, flow.guest, PROTOCOL_UDP, at, UDP_HEADER_LENGTH + length, 64);
+      emitUdp(
+        octets,
+        at,
+        plan.address,
+        flow.guest,
+        flow.destinationPort,
+        flow.guestPort,
+        length,
+        sum,
+      );
+      this.#gateway.sendDatagram(
+        now,
+        plan.address,
+        flow.guest,
+        PROTOCOL_UDP,
+        at,
+        UDP_HEADER_LENGTH + length,
+        64,
+      );
     }
     if (forward.handle >= 0) this.#unfinishedForwards.push(forward);
   }
@@ -204,7 +261,8 @@ export class DatagramFlows {
     const { address } = this.#gateway.plan;
     for (let tries = 0; tries < 16; tries++) {
       const port = 49152 + (this.#random() & 0x3fff);
-      if (this.#tables.udp.get(forward.guest, address, (forward.guestPort << 16) | port) >= 0) continue;
+      if (this.#tables.udp.get(forward.guest, address, (forward.guestPort << 16) | port) >= 0)
+        continue;
       const flow = this.#create(now, "udp", forward.guest, address, forward.guestPort, port);
       flow.handle = forward.handle;
       flow.forward = forward;
@@ -238,7 +296,12 @@ export class DatagramFlows {
   }
 
   #sendFailure(now: number, failure: HostFailure, packet: Ipv4View): void {
-    const code = failure === "refused" ? PORT_UNREACHABLE : failure === "unreachable" ? HOST_UNREACHABLE : undefined;
+    const code =
+      failure === "refused"
+        ? PORT_UNREACHABLE
+        : failure === "unreachable"
+          ? HOST_UNREACHABLE
+          : undefined;
     if (code === undefined) return;
     const from = code === PORT_UNREACHABLE ? packet.dst : this.#gateway.plan.address;
     this.#gateway.sendIcmpError(now, DESTINATION_UNREACHABLE, code, 0, packet, from);
@@ -267,7 +330,8 @@ export class DatagramFlows {
     this.#counters.count("udp-table-full" satisfies DatagramDrop);
     let oldest: DatagramFlow | undefined;
     for (const flow of this.#flows) {
-      if (flow?.kind === kind && (oldest === undefined || flow.lastUsedAt < oldest.lastUsedAt)) oldest = flow;
+      if (flow?.kind === kind && (oldest === undefined || flow.lastUsedAt < oldest.lastUsedAt))
+        oldest = flow;
     }
     if (oldest !== undefined) this.#close(oldest);
   }
@@ -312,8 +376,25 @@ export class DatagramFlows {
 
   #toGuest(now: number, flow: DatagramFlow, at: number, length: number): void {
     const { octets, sum } = this.#gateway;
-    emitUdp(octets, at, flow.destination, flow.guest, flow.destinationPort, flow.guestPort, length, sum);
-    this.#gateway.sendDatagram(now, flow.destination, flow.guest, PROTOCOL_UDP, at, UDP_HEADER_LENGTH + length, 64);
+    emitUdp(
+      octets,
+      at,
+      flow.destination,
+      flow.guest,
+      flow.destinationPort,
+      flow.guestPort,
+      length,
+      sum,
+    );
+    this.#gateway.sendDatagram(
+      now,
+      flow.destination,
+      flow.guest,
+      PROTOCOL_UDP,
+      at,
+      UDP_HEADER_LENGTH + length,
+      64,
+    );
   }
 
   #echoToGuest(now: number, flow: DatagramFlow, at: number, length: number): void {
@@ -322,7 +403,15 @@ export class DatagramFlows {
     // the host's kernel has put its own identifier in the guest's place
     const rest = ((flow.guestPort << 16) | (icmpRest(octets, at) & 0xffff)) >>> 0;
     emitIcmp(octets, at, ECHO_REPLY, 0, rest, length - ICMP_HEADER_LENGTH, sum);
-    this.#gateway.sendDatagram(now, flow.destination, flow.guest, PROTOCOL_ICMP, at, length, this.#host.received.ttl);
+    this.#gateway.sendDatagram(
+      now,
+      flow.destination,
+      flow.guest,
+      PROTOCOL_ICMP,
+      at,
+      length,
+      this.#host.received.ttl,
+    );
   }
 
   /** An ICMP error about one of the flow's datagrams: told to the guest with the same type, code and sender. */
@@ -332,7 +421,13 @@ export class DatagramFlows {
     const header = UDP_HEADER_LENGTH;
     const protocol = flow.kind === "udp" ? PROTOCOL_UDP : PROTOCOL_ICMP;
     const at = this.#gateway.scratch.take(64);
-    const end = this.#gateway.quoteHeader(at, flow.guest, flow.destination, protocol, header + flow.lastLength);
+    const end = this.#gateway.quoteHeader(
+      at,
+      flow.guest,
+      flow.destination,
+      protocol,
+      header + flow.lastLength,
+    );
     if (flow.kind === "udp") {
       put16(octets, end, flow.guestPort);
       put16(octets, end + 2, flow.destinationPort);
@@ -344,7 +439,8 @@ export class DatagramFlows {
       put32(octets, end + 4, flow.guestPort << 16);
     }
     // what the host's own address said stands for the address the guest talked to
-    const from = offender === 0 || this.#gateway.isOwn(flow.destination) ? flow.destination : offender;
+    const from =
+      offender === 0 || this.#gateway.isOwn(flow.destination) ? flow.destination : offender;
     this.#gateway.sendIcmpQuoting(now, type, code, info, at, end + 8, flow.guest, from);
   }
 
@@ -372,7 +468,8 @@ export class DatagramFlows {
     let any = false;
     for (const flow of this.#flows) {
       if (flow === undefined) continue;
-      if (now - flow.lastUsedAt > (flow.kind === "udp" ? UDP_IDLE_MS : ECHO_IDLE_MS)) this.#close(flow);
+      if (now - flow.lastUsedAt > (flow.kind === "udp" ? UDP_IDLE_MS : ECHO_IDLE_MS))
+        this.#close(flow);
       else any = true;
     }
     this.#sweepAt = any ? now + SWEEP_MS : Infinity;

@@ -2,10 +2,19 @@
 import type { Gather } from "../storage/gather.ts";
 
 /** The host's addresses are IPv4, unsigned 32-bit; unix sockets are named by path. */
-export type HostTarget = { kind: "ipv4"; address: number; port: number } | { kind: "unix"; path: string };
+export type HostTarget =
+  | { kind: "ipv4"; address: number; port: number }
+  | { kind: "unix"; path: string };
 
 /** Why a call on the host failed, as far as flows tell failures apart. */
-export type HostFailure = "again" | "refused" | "unreachable" | "timeout" | "reset" | "no-descriptors" | "failed";
+export type HostFailure =
+  | "again"
+  | "refused"
+  | "unreachable"
+  | "timeout"
+  | "reset"
+  | "no-descriptors"
+  | "failed";
 
 export interface HostStreamOwner {
   onHostConnected(now: number): void;
@@ -45,7 +54,11 @@ export interface HostDatagrams {
   /** A UDP socket connected to a peer; packets leave with `ttl`. */
   connectUdp(address: number, port: number, owner: HostDatagramOwner): number | HostFailure;
   /** A UDP socket bound to a local endpoint ("" = all addresses), for a port forward. */
-  bindUdp(host: string, port: number, owner: HostDatagramOwner): { handle: number; port: number } | HostFailure;
+  bindUdp(
+    host: string,
+    port: number,
+    owner: HostDatagramOwner,
+  ): { handle: number; port: number } | HostFailure;
   /** An unprivileged ICMP echo socket connected to a peer; "failed" where the host does not allow it. */
   connectEcho(address: number, owner: HostDatagramOwner): number | HostFailure;
   /** Sends one datagram on a connected socket. */

@@ -11,7 +11,12 @@ import type { BridgePort } from "../link/bridge-port.ts";
 import { Gather } from "../storage/gather.ts";
 import { TupleTable } from "../storage/tuple-table.ts";
 import type { DatagramHandler, Gateway } from "../stack/gateway.ts";
-import { TcpConnection, type SegmentSink, type TcpEnvironment, type TcpUser } from "../tcp/connection.ts";
+import {
+  TcpConnection,
+  type SegmentSink,
+  type TcpEnvironment,
+  type TcpUser,
+} from "../tcp/connection.ts";
 import type { RingPools } from "../tcp/stream-ring.ts";
 import { DeadlineHeap } from "../time/deadline-heap.ts";
 import { fold, pseudoHeaderSum } from "../wire/checksum.ts";
@@ -19,7 +24,13 @@ import { DESTINATION_UNREACHABLE, HOST_UNREACHABLE } from "../wire/icmpv4.ts";
 import { PROTOCOL_TCP, type Ipv4View } from "../wire/ipv4.ts";
 import { put16, put32 } from "../wire/octets.ts";
 import { ACK, RST, SYN, TCP_HEADER_LENGTH, TcpView } from "../wire/tcp.ts";
-import type { HostFailure, HostStreamOwner, HostStreams, HostTarget, Random32 } from "./host-sockets.ts";
+import type {
+  HostFailure,
+  HostStreamOwner,
+  HostStreams,
+  HostTarget,
+  Random32,
+} from "./host-sockets.ts";
 
 const CAPACITY = 16384;
 /** octets one connection may read from the host in one turn, so that none starves another */
@@ -57,7 +68,13 @@ export class TcpFlows implements DatagramHandler, SegmentSink {
   #blocked: TcpFlow[] = [];
   #now = 0;
 
-  constructor(gateway: Gateway, host: HostStreams, pools: RingPools, translate: TcpTranslate, random: Random32) {
+  constructor(
+    gateway: Gateway,
+    host: HostStreams,
+    pools: RingPools,
+    translate: TcpTranslate,
+    random: Random32,
+  ) {
     this.#gateway = gateway;
     this.#host = host;
     this.#translate = translate;
@@ -85,7 +102,14 @@ export class TcpFlows implements DatagramHandler, SegmentSink {
     this.#now = now;
     const segment = this.#segment;
     const { src, dst } = packet;
-    const drop = segment.read(this.#gateway.octets, packet.payload, packet.end, src, dst, this.#gateway.sum);
+    const drop = segment.read(
+      this.#gateway.octets,
+      packet.payload,
+      packet.end,
+      src,
+      dst,
+      this.#gateway.sum,
+    );
     if (drop !== undefined) {
       this.#gateway.counters.count(drop);
       return;
@@ -145,7 +169,18 @@ export class TcpFlows implements DatagramHandler, SegmentSink {
     put32(octets, at + 16, 0);
     const pseudo = pseudoHeaderSum(packet.dst, packet.src, PROTOCOL_TCP, TCP_HEADER_LENGTH);
     put16(octets, at + 16, ~fold(pseudo + sum(at, TCP_HEADER_LENGTH)));
-    this.#gateway.sendPacket(now, packet.dst, packet.src, PROTOCOL_TCP, at, TCP_HEADER_LENGTH, 0, 0, 0, 0);
+    this.#gateway.sendPacket(
+      now,
+      packet.dst,
+      packet.src,
+      PROTOCOL_TCP,
+      at,
+      TCP_HEADER_LENGTH,
+      0,
+      0,
+      0,
+      0,
+    );
   }
 
   // ---------------------------------------------------------------- from the host
@@ -187,7 +222,11 @@ export class TcpFlows implements DatagramHandler, SegmentSink {
   onNeighbor(now: number, address: number): void {
     this.#now = now;
     for (const flow of this.#flows) {
-      if (flow !== undefined && flow.connection.state === "SYN-SENT" && flow.connection.remoteAddress === address) {
+      if (
+        flow !== undefined &&
+        flow.connection.state === "SYN-SENT" &&
+        flow.connection.remoteAddress === address
+      ) {
         flow.connection.retrySyn(now);
         this.markDirty(flow);
       }
@@ -208,7 +247,13 @@ export class TcpFlows implements DatagramHandler, SegmentSink {
   #sendUnreachable(now: number, connection: TcpConnection): void {
     const { octets } = this.#gateway;
     const at = this.#gateway.scratch.take(64);
-    const end = this.#gateway.quoteHeader(at, connection.remoteAddress, connection.localAddress, PROTOCOL_TCP, 20);
+    const end = this.#gateway.quoteHeader(
+      at,
+      connection.remoteAddress,
+      connection.localAddress,
+      PROTOCOL_TCP,
+      20,
+    );
     put16(octets, end, connection.remotePort);
     put16(octets, end + 2, connection.localPort);
     put32(octets, end + 4, connection.peerInitialSequence);
@@ -226,13 +271,27 @@ export class TcpFlows implements DatagramHandler, SegmentSink {
 
   // ---------------------------------------------------------------- table
 
-  #create(localAddress: number, localPort: number, guest: number, guestPort: number): TcpFlow | undefined {
+  #create(
+    localAddress: number,
+    localPort: number,
+    guest: number,
+    guestPort: number,
+  ): TcpFlow | undefined {
     if (this.#table.size >= CAPACITY) {
       this.#gateway.counters.count("tcp-flow-table-full" satisfies TcpFlowDrop);
       return undefined;
     }
     const id = this.#freeIds.pop() ?? this.#flows.length;
-    const flow = new TcpFlow(this, this.#host, this.#environment, id, localAddress, localPort, guest, guestPort);
+    const flow = new TcpFlow(
+      this,
+      this.#host,
+      this.#environment,
+      id,
+      localAddress,
+      localPort,
+      guest,
+      guestPort,
+    );
     this.#flows[id] = flow;
     this.#table.set(guest, localAddress, (guestPort << 16) | localPort, id);
     return flow;
@@ -411,7 +470,14 @@ class TcpFlow implements TcpUser, HostStreamOwner {
     this.#flows = flows;
     this.#host = host;
     this.id = id;
-    this.connection = new TcpConnection(environment, this, localAddress, localPort, guest, guestPort);
+    this.connection = new TcpConnection(
+      environment,
+      this,
+      localAddress,
+      localPort,
+      guest,
+      guestPort,
+    );
   }
 
   // TcpUser

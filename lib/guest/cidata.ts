@@ -44,12 +44,22 @@ export function cidataFiles(facts: GuestFacts): IsoFile[] {
     content: new TextEncoder().encode(content),
   });
   return [
-    text("meta-data", 0o644, stringify({ "instance-id": facts.instanceId, "local-hostname": facts.hostname })),
+    text(
+      "meta-data",
+      0o644,
+      stringify({ "instance-id": facts.instanceId, "local-hostname": facts.hostname }),
+    ),
     text("user-data", 0o644, `#cloud-config\n${stringify(userData(facts))}`),
     text("network-config", 0o644, stringify(networkConfig(facts))),
     text("lima.env", 0o644, limaEnv(facts)),
     text("ssh_authorized_keys", 0o644, facts.sshKeys.map((key) => `${key}\n`).join("")),
-    text("environment", 0o644, Object.entries(facts.environment).map(([key, value]) => `${key}=${value}\n`).join("")),
+    text(
+      "environment",
+      0o644,
+      Object.entries(facts.environment)
+        .map(([key, value]) => `${key}=${value}\n`)
+        .join(""),
+    ),
     text("boot.sh", 0o755, BOOT_SCRIPT),
     ...(facts.plain ? [] : facts.provision).map(({ mode, script }, i) =>
       text(`provision-${String(i).padStart(4, "0")}-${mode}.sh`, 0o755, script),
@@ -73,8 +83,12 @@ function userData(facts: GuestFacts): unknown {
     ],
     growpart: { mode: "auto", devices: ["/"] },
     ssh_pwauth: false,
-    ...(facts.dns.length > 0 ? { manage_resolv_conf: true, resolv_conf: { nameservers: [...facts.dns] } } : {}),
-    write_files: [{ path: BOOT_HOOK_PATH, permissions: "0755", owner: "root:root", content: BOOT_HOOK }],
+    ...(facts.dns.length > 0
+      ? { manage_resolv_conf: true, resolv_conf: { nameservers: [...facts.dns] } }
+      : {}),
+    write_files: [
+      { path: BOOT_HOOK_PATH, permissions: "0755", owner: "root:root", content: BOOT_HOOK },
+    ],
     // the hook is written once, and run by hand on the first boot, when per-boot scripts have been listed already
     bootcmd: [],
     runcmd: [["sh", BOOT_HOOK_PATH]],

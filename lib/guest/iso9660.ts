@@ -29,7 +29,14 @@ export function buildIso(volume: string, files: readonly IsoFile[], timeMs: numb
       ...posixEntry(DIRECTORY_MODE),
       ...suspEntry("ER", extensionReference()),
     ]),
-    directoryRecord(new Uint8Array([1]), ROOT_SECTOR, rootSectors * SECTOR, true, date, posixEntry(DIRECTORY_MODE)),
+    directoryRecord(
+      new Uint8Array([1]),
+      ROOT_SECTOR,
+      rootSectors * SECTOR,
+      true,
+      date,
+      posixEntry(DIRECTORY_MODE),
+    ),
     ...sorted.map((file, i) =>
       directoryRecord(shortName(i), sectors[i]!, file.content.length, false, date, [
         ...posixEntry(FILE_TYPE | file.mode),
@@ -38,7 +45,13 @@ export function buildIso(volume: string, files: readonly IsoFile[], timeMs: numb
     ),
   ];
   // the folder's length does not depend on where the files stand, so it is measured first
-  const rootSectors = layOut(records(sorted.map(() => 0), 0)).length / SECTOR;
+  const rootSectors =
+    layOut(
+      records(
+        sorted.map(() => 0),
+        0,
+      ),
+    ).length / SECTOR;
   let next = ROOT_SECTOR + rootSectors;
   const sectors = sorted.map((file) => {
     const at = next;
@@ -93,7 +106,8 @@ function directoryRecord(
 }
 
 /** a name that ECMA-119 level 1 allows; the real one is in the Rock Ridge entry */
-const shortName = (index: number): Uint8Array => new Uint8Array(ascii(`F${String(index).padStart(7, "0")}.;1`));
+const shortName = (index: number): Uint8Array =>
+  new Uint8Array(ascii(`F${String(index).padStart(7, "0")}.;1`));
 
 /** SUSP 5: signature, length, version 1, data */
 const suspEntry = (signature: string, data: readonly number[]): number[] => [
@@ -114,9 +128,15 @@ function extensionReference(): number[] {
 }
 
 /** ECMA-119 8.4 */
-function volumeDescriptor(volume: string, sectors: number, rootLength: number, date: readonly number[]): Uint8Array {
+function volumeDescriptor(
+  volume: string,
+  sectors: number,
+  rootLength: number,
+  date: readonly number[],
+): Uint8Array {
   const out = new Uint8Array(SECTOR);
-  const text = (at: number, length: number, value: string) => out.set(ascii(value.padEnd(length, " ")), at);
+  const text = (at: number, length: number, value: string) =>
+    out.set(ascii(value.padEnd(length, " ")), at);
   out.set([1, ...ascii("CD001"), 1]);
   text(8, 32, "LINUX");
   text(40, 32, volume);
@@ -129,7 +149,15 @@ function volumeDescriptor(volume: string, sectors: number, rootLength: number, d
   view.setUint32(140, PATH_TABLE_L_SECTOR, true);
   view.setUint32(148, PATH_TABLE_M_SECTOR, false);
   out.set(directoryRecord(new Uint8Array([0]), ROOT_SECTOR, rootLength, true, date, []), 156);
-  for (const [at, length] of [[190, 128], [318, 128], [446, 128], [574, 128], [702, 37], [739, 37], [776, 37]] as const) {
+  for (const [at, length] of [
+    [190, 128],
+    [318, 128],
+    [446, 128],
+    [574, 128],
+    [702, 37],
+    [739, 37],
+    [776, 37],
+  ] as const) {
     text(at, length, "");
   }
   // the four dates are left unspecified: sixteen zero digits and a zero offset
@@ -172,4 +200,3 @@ function both32(value: number): number[] {
   const little = [value & 255, (value >>> 8) & 255, (value >>> 16) & 255, (value >>> 24) & 255];
   return [...little, ...little.toReversed()];
 }
-

@@ -36,7 +36,8 @@ function withReachableHost(proxy: string, gateway: string): string {
   } catch {
     return proxy;
   }
-  const isLoopback = url.hostname === "localhost" || url.hostname === "[::1]" || url.hostname.startsWith("127.");
+  const isLoopback =
+    url.hostname === "localhost" || url.hostname === "[::1]" || url.hostname.startsWith("127.");
   // only the host is replaced, so that user, port and path stay as they were written
   return isLoopback ? proxy.replace(url.hostname, gateway) : proxy;
 }

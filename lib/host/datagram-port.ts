@@ -6,7 +6,19 @@ import { ptr } from "bun:ffi";
 import { FRAME_HEADROOM, type BridgePort } from "../link/bridge-port.ts";
 import type { PacketMemory } from "../storage/packet-memory.ts";
 import { EDGE_TRIGGERED, type EventHandler, type EventLoop } from "./event-loop.ts";
-import { EAGAIN, EPOLLIN, EPOLLOUT, errnoName, libc, MSG_DONTWAIT, MSG_NOSIGNAL, orErrno, SO_RCVBUF, SO_SNDBUF, SOL_SOCKET } from "./libc.ts";
+import {
+  EAGAIN,
+  EPOLLIN,
+  EPOLLOUT,
+  errnoName,
+  libc,
+  MSG_DONTWAIT,
+  MSG_NOSIGNAL,
+  orErrno,
+  SO_RCVBUF,
+  SO_SNDBUF,
+  SOL_SOCKET,
+} from "./libc.ts";
 import type { PortOwner } from "./port-owner.ts";
 
 const SLOT = 66 * 1024;
@@ -39,7 +51,15 @@ export class DatagramPort implements BridgePort, EventHandler {
   dropped = 0;
 
   /** base: address of packet memory; connected: the other end is known already (socket pair) */
-  constructor(id: number, fd: number, memory: number, base: number, octets: Uint8Array, owner: PortOwner, connected: boolean) {
+  constructor(
+    id: number,
+    fd: number,
+    memory: number,
+    base: number,
+    octets: Uint8Array,
+    owner: PortOwner,
+    connected: boolean,
+  ) {
     this.id = id;
     this.fd = fd;
     this.memory = memory;
@@ -83,7 +103,11 @@ export class DatagramPort implements BridgePort, EventHandler {
         this.#owner.detach(this, `its socket failed: ${errnoName(got)}`);
         return;
       }
-      if (got === VFKIT_HELLO.length && String.fromCharCode(...this.#octets.subarray(at, at + got)) === VFKIT_HELLO) continue;
+      if (
+        got === VFKIT_HELLO.length &&
+        String.fromCharCode(...this.#octets.subarray(at, at + got)) === VFKIT_HELLO
+      )
+        continue;
       this.framesIn++;
       this.octetsIn += got;
       this.#owner.onFrame(now, this, at, at + got);
@@ -93,7 +117,10 @@ export class DatagramPort implements BridgePort, EventHandler {
   }
 
   #receiveOne(at: number): number {
-    if (this.#named) return orErrno(libc.recv(this.fd, (this.#base + at) as never, SLOT - FRAME_HEADROOM, MSG_DONTWAIT));
+    if (this.#named)
+      return orErrno(
+        libc.recv(this.fd, (this.#base + at) as never, SLOT - FRAME_HEADROOM, MSG_DONTWAIT),
+      );
     const message = this.#message;
     message.setBigUint64(0, BigInt(ptr(this.#peer)), true);
     message.setUint32(8, this.#peer.length, true);
@@ -111,7 +138,14 @@ export class DatagramPort implements BridgePort, EventHandler {
     return got;
   }
 
-  transmit(head: number, headLength: number, body1: number, length1: number, body2: number, length2: number): boolean {
+  transmit(
+    head: number,
+    headLength: number,
+    body1: number,
+    length1: number,
+    body2: number,
+    length2: number,
+  ): boolean {
     const iovecs = this.#iovecs;
     iovecs[0] = BigInt(this.#base + head);
     iovecs[1] = BigInt(headLength);
@@ -120,13 +154,16 @@ export class DatagramPort implements BridgePort, EventHandler {
     iovecs[4] = BigInt(this.#base + body2);
     iovecs[5] = BigInt(length2);
     this.#message.setBigUint64(24, length2 > 0 ? 3n : length1 > 0 ? 2n : 1n, true);
-    const sent = this.#named ? orErrno(libc.sendmsg(this.fd, ptr(this.#message), MSG_DONTWAIT | MSG_NOSIGNAL)) : -EAGAIN;
+    const sent = this.#named
+      ? orErrno(libc.sendmsg(this.fd, ptr(this.#message), MSG_DONTWAIT | MSG_NOSIGNAL))
+      : -EAGAIN;
     if (sent < 0) {
       this.dropped++;
       const why = errnoName(sent);
       if (why === "EAGAIN" || why === "ENOBUFS") this.#full = this.#named;
       else if (why === "ECONNREFUSED" || why === "ENOTCONN" || why === "EPIPE") this.#gone = true;
-      if (this.#gone) this.#owner.receiveLater({ receive: () => this.#owner.detach(this, "the guest has gone") });
+      if (this.#gone)
+        this.#owner.receiveLater({ receive: () => this.#owner.detach(this, "the guest has gone") });
       return false;
     }
     this.framesOut++;

@@ -1,6 +1,12 @@
 /** The host's UDP and ICMP echo sockets for `flow/datagram-flows.ts`, on epoll. A handle is the descriptor. */
 import { ptr } from "bun:ffi";
-import type { HostDatagramOwner, HostDatagrams, HostFailure, Received, ReceivedDetails } from "../flow/host-sockets.ts";
+import type {
+  HostDatagramOwner,
+  HostDatagrams,
+  HostFailure,
+  Received,
+  ReceivedDetails,
+} from "../flow/host-sockets.ts";
 import { EDGE_TRIGGERED, type EventHandler, type EventLoop } from "./event-loop.ts";
 import { hostFailure } from "./host-failure.ts";
 import {
@@ -72,7 +78,12 @@ export class DatagramSockets implements HostDatagrams {
   }
 
   connectUdp(address: number, port: number, owner: HostDatagramOwner): number | HostFailure {
-    return this.#connect(libc.socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), address, port, owner);
+    return this.#connect(
+      libc.socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0),
+      address,
+      port,
+      owner,
+    );
   }
 
   connectEcho(address: number, owner: HostDatagramOwner): number | HostFailure {
@@ -80,7 +91,12 @@ export class DatagramSockets implements HostDatagrams {
     return this.#connect(fd, address, 0, owner);
   }
 
-  #connect(socket: number, address: number, port: number, owner: HostDatagramOwner): number | HostFailure {
+  #connect(
+    socket: number,
+    address: number,
+    port: number,
+    owner: HostDatagramOwner,
+  ): number | HostFailure {
     const fd = orErrno(socket);
     if (fd < 0) return hostFailure(fd);
     libc.setsockopt(fd, SOL_IP, IP_RECVERR, ONE_AT, 4);
@@ -94,7 +110,11 @@ export class DatagramSockets implements HostDatagrams {
     return fd;
   }
 
-  bindUdp(host: string, port: number, owner: HostDatagramOwner): { handle: number; port: number } | HostFailure {
+  bindUdp(
+    host: string,
+    port: number,
+    owner: HostDatagramOwner,
+  ): { handle: number; port: number } | HostFailure {
     const address = bindAddress(host, port);
     if (address === undefined) return "failed";
     const family = address.length === 28 ? AF_INET6 : AF_INET;
@@ -142,7 +162,9 @@ export class DatagramSockets implements HostDatagrams {
 
   sendTo(handle: number, start: number, length: number, peer: Uint8Array): HostFailure | undefined {
     const at = (this.#io.base + start) as never;
-    const sent = orErrno(libc.sendto(handle, at, length, MSG_NOSIGNAL | MSG_DONTWAIT, ptr(peer), peer.length));
+    const sent = orErrno(
+      libc.sendto(handle, at, length, MSG_NOSIGNAL | MSG_DONTWAIT, ptr(peer), peer.length),
+    );
     return sent >= 0 ? undefined : hostFailure(sent);
   }
 

@@ -1,10 +1,24 @@
 /** Receives a descriptor over a unix stream socket (SCM_RIGHTS, unix(7)): one message with exactly one descriptor. */
 import { ptr } from "bun:ffi";
-import { EAGAIN, EPOLLIN, EPOLLRDHUP, libc, MSG_CMSG_CLOEXEC, MSG_DONTWAIT, orErrno, SCM_RIGHTS, SOL_SOCKET } from "./libc.ts";
+import {
+  EAGAIN,
+  EPOLLIN,
+  EPOLLRDHUP,
+  libc,
+  MSG_CMSG_CLOEXEC,
+  MSG_DONTWAIT,
+  orErrno,
+  SCM_RIGHTS,
+  SOL_SOCKET,
+} from "./libc.ts";
 import type { EventLoop } from "./event-loop.ts";
 
 /** Waits on `connection` (which it closes in the end) and hands on the descriptor that comes. */
-export function acceptDescriptor(loop: EventLoop, connection: number, onDescriptor: (fd: number) => void): void {
+export function acceptDescriptor(
+  loop: EventLoop,
+  connection: number,
+  onDescriptor: (fd: number) => void,
+): void {
   const finish = () => {
     loop.remove(connection);
     libc.close(connection);
@@ -34,7 +48,8 @@ export function acceptDescriptor(loop: EventLoop, connection: number, onDescript
 function passedDescriptors(control: DataView, length: number): number[] {
   if (length < 20) return [];
   const size = Number(control.getBigUint64(0, true));
-  if (control.getInt32(8, true) !== SOL_SOCKET || control.getInt32(12, true) !== SCM_RIGHTS) return [];
+  if (control.getInt32(8, true) !== SOL_SOCKET || control.getInt32(12, true) !== SCM_RIGHTS)
+    return [];
   const fds: number[] = [];
   for (let at = 16; at + 4 <= Math.min(size, length); at += 4) fds.push(control.getInt32(at, true));
   return fds;

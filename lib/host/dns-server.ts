@@ -21,7 +21,11 @@ interface Stream {
 }
 
 /** Answers on UDP; port 0 picks a free one. */
-export async function serveDnsUdp(responder: DnsResponder, hostname: string, port: number): Promise<DnsServer> {
+export async function serveDnsUdp(
+  responder: DnsResponder,
+  hostname: string,
+  port: number,
+): Promise<DnsServer> {
   const socket = await Bun.udpSocket({
     hostname,
     port,

@@ -30,7 +30,9 @@ export class ThreadedSystemResolver implements SystemResolver {
     const idle = this.#threads.find((thread) => thread.waiting.size === 0);
     if (idle !== undefined) return idle;
     if (this.#threads.length < THREADS) return this.#start();
-    return this.#threads.reduce((best, thread) => (thread.waiting.size < best.waiting.size ? thread : best));
+    return this.#threads.reduce((best, thread) =>
+      thread.waiting.size < best.waiting.size ? thread : best,
+    );
   }
 
   #start(): Thread {

@@ -20,7 +20,9 @@ export class NameServerUpstream implements Upstream {
   async relay(query: Uint8Array, transport: Transport): Promise<Uint8Array | undefined> {
     for (const server of resolvConf(this.#path).nameservers) {
       const reply =
-        transport === "udp" ? await askUdp(server, this.#port, query) : await askTcp(server, this.#port, query);
+        transport === "udp"
+          ? await askUdp(server, this.#port, query)
+          : await askTcp(server, this.#port, query);
       if (reply !== undefined) return reply;
     }
     return undefined;
@@ -47,16 +49,22 @@ function resolvConf(path: string): ResolvConf {
   }
   for (const line of text.split("\n")) {
     const [word, ...values] = line.trim().split(/\s+/);
-    if (word === "nameserver" && values[0] !== undefined && isIP(values[0]) !== 0) found.nameservers.push(values[0]);
+    if (word === "nameserver" && values[0] !== undefined && isIP(values[0]) !== 0)
+      found.nameservers.push(values[0]);
     // resolv.conf(5): the last search line counts
-    if (word === "search" || word === "domain") found.search = values.filter((domain) => domain !== ".");
+    if (word === "search" || word === "domain")
+      found.search = values.filter((domain) => domain !== ".");
   }
   if (found.nameservers.length === 0) found.nameservers = PUBLIC_FALLBACK;
   return found;
 }
 
 /** RFC 5452: the reply must come from the server asked, to the port asked from, with the id and question asked. */
-async function askUdp(server: string, port: number, query: Uint8Array): Promise<Uint8Array | undefined> {
+async function askUdp(
+  server: string,
+  port: number,
+  query: Uint8Array,
+): Promise<Uint8Array | undefined> {
   const id = crypto.getRandomValues(new Uint8Array(2));
   const outgoing = query.slice();
   outgoing.set(id);
@@ -82,7 +90,8 @@ async function askUdp(server: string, port: number, query: Uint8Array): Promise<
 }
 
 function matches(reply: Uint8Array, query: Uint8Array): boolean {
-  if (reply.length < 12 || reply[0] !== query[0] || reply[1] !== query[1] || !(reply[2]! & 0x80)) return false;
+  if (reply.length < 12 || reply[0] !== query[0] || reply[1] !== query[1] || !(reply[2]! & 0x80))
+    return false;
   if (reply[4] === 0 && reply[5] === 0) return true;
   const end = questionEnd(query);
   if (end === undefined || reply.length < end) return false;
@@ -104,7 +113,11 @@ function withIdOf(reply: Uint8Array, query: Uint8Array): Uint8Array {
   return reply;
 }
 
-async function askTcp(server: string, port: number, query: Uint8Array): Promise<Uint8Array | undefined> {
+async function askTcp(
+  server: string,
+  port: number,
+  query: Uint8Array,
+): Promise<Uint8Array | undefined> {
   const { promise, resolve } = Promise.withResolvers<Uint8Array | undefined>();
   let input = new Uint8Array(0);
   const socket = await Bun.connect({

@@ -15,10 +15,14 @@ export async function digestOfFile(path: string, algorithm: "sha256" | "sha512")
 /** Fetches a URL into a file, which appears only when it is whole. Shows progress on a terminal. */
 export async function download(url: string, path: string): Promise<void> {
   const response = await fetch(url);
-  if (!response.ok || response.body === null) throw new Error(`the server answered ${response.status} ${response.statusText}`);
+  if (!response.ok || response.body === null)
+    throw new Error(`the server answered ${response.status} ${response.statusText}`);
   const total = Number(response.headers.get("content-length") ?? 0);
   const bar = isTerminal("error")
-    ? new cliProgress.SingleBar({ format: "{bar} {percentage} % of {mib} MiB, {eta} s left", stream: process.stderr })
+    ? new cliProgress.SingleBar({
+        format: "{bar} {percentage} % of {mib} MiB, {eta} s left",
+        stream: process.stderr,
+      })
     : undefined;
   const temporary = `${path}.${process.pid}.tmp`;
   const file = await open(temporary, "w");
@@ -30,7 +34,8 @@ export async function download(url: string, path: string): Promise<void> {
       received += chunk.length;
       bar?.update(received);
     }
-    if (total > 0 && received !== total) throw new Error(`the connection ended after ${received} of ${total} octets`);
+    if (total > 0 && received !== total)
+      throw new Error(`the connection ended after ${received} of ${total} octets`);
     await file.sync();
     renameSync(temporary, path);
   } finally {

@@ -22,7 +22,8 @@ export class EventLoop {
 
   constructor() {
     this.#epoll = orErrno(libc.epoll_create1(0x80000));
-    if (this.#epoll < 0) throw new Error(`Cannot create an epoll descriptor: ${errnoName(this.#epoll)}`);
+    if (this.#epoll < 0)
+      throw new Error(`Cannot create an epoll descriptor: ${errnoName(this.#epoll)}`);
   }
 
   /** Registers a descriptor once, for level- or (EPOLLET) edge-triggered events. */

@@ -27,12 +27,16 @@ export function readTextIfThere(path: string): string | undefined {
 }
 
 /** Writes a file so that a reader, or a crash, sees the old content or the new one and nothing between. */
-export function writeFileAtomically(path: string, content: string | Uint8Array, mode = 0o644): void {
+export function writeFileAtomically(
+  path: string,
+  content: string | Uint8Array,
+  mode = 0o644,
+): void {
   const temporary = `${path}.${process.pid}.tmp`;
   const fd = openSync(temporary, "w", mode);
   try {
     const octets = typeof content === "string" ? new TextEncoder().encode(content) : content;
-    for (let at = 0; at < octets.length; ) at += writeSync(fd, octets, at);
+    for (let at = 0; at < octets.length;) at += writeSync(fd, octets, at);
     fsyncSync(fd);
   } finally {
     closeSync(fd);
@@ -75,7 +79,9 @@ export function realPath(path: string): string {
     return realpathSync(path);
   } catch {
     const parent = dirname(path);
-    return parent === path ? path : `${realPath(parent)}${path.slice(parent === "/" ? 0 : parent.length)}`;
+    return parent === path
+      ? path
+      : `${realPath(parent)}${path.slice(parent === "/" ? 0 : parent.length)}`;
   }
 }
 

@@ -16,7 +16,14 @@ export class FrameCapture {
   }
 
   /** Writes one frame, given in up to three pieces of packet memory. */
-  add(head: number, headLength: number, body1: number, length1: number, body2: number, length2: number): void {
+  add(
+    head: number,
+    headLength: number,
+    body1: number,
+    length1: number,
+    body2: number,
+    length2: number,
+  ): void {
     if (this.#fd < 0) return;
     writePcapRecordHeader(this.#header, 0, unixMs(), headLength + length1 + length2);
     try {

@@ -46,7 +46,9 @@ function open(): ReturnType<typeof dlopen<typeof symbols>> {
       // the next name is tried; the last failure is told below
     }
   }
-  throw new Error(`Cannot open the C library: none of ${names.join(", ")} has the calls limanet needs (Linux with glibc or musl is required)`);
+  throw new Error(
+    `Cannot open the C library: none of ${names.join(", ")} has the calls limanet needs (Linux with glibc or musl is required)`,
+  );
 }
 
 /** The raw calls, for hot paths; -1 means "see errno()". */

@@ -21,7 +21,13 @@ import {
   SOL_IPV6,
   SOL_SOCKET,
 } from "./libc.ts";
-import { ipv4SocketAddress, ipv6SocketAddress, parseIpv6, portOfSocketAddress, unixSocketAddress } from "./socket-address.ts";
+import {
+  ipv4SocketAddress,
+  ipv6SocketAddress,
+  parseIpv6,
+  portOfSocketAddress,
+  unixSocketAddress,
+} from "./socket-address.ts";
 
 const BACKLOG = 1024;
 const ONE = new Int32Array([1]);
@@ -55,12 +61,19 @@ export class ListeningSockets implements HostListeners {
     this.#now = now;
   }
 
-  listenTcp(host: string, port: number, owner: HostListenerOwner): { handle: number; port: number } {
+  listenTcp(
+    host: string,
+    port: number,
+    owner: HostListenerOwner,
+  ): { handle: number; port: number } {
     const what = `${host === "" ? "*" : host}:${port}`;
     const address = bindAddress(host, port);
-    if (address === undefined) throw new HostError("EINVAL", `Cannot listen on ${what}: not an IP address`);
+    if (address === undefined)
+      throw new HostError("EINVAL", `Cannot listen on ${what}: not an IP address`);
     const v6 = address.length === 28;
-    const fd = orErrno(libc.socket(v6 ? AF_INET6 : AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+    const fd = orErrno(
+      libc.socket(v6 ? AF_INET6 : AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0),
+    );
     if (fd < 0) throw failure("open a socket for", what, fd);
     libc.setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, ptr(ONE), 4);
     // "" means both families; a literal IPv6 address means itself alone
@@ -147,7 +160,8 @@ function failure(verb: string, what: string, result: number): HostError {
   const code = errnoName(result);
   const why: Record<string, string> = {
     EADDRINUSE: "the address is in use (stop the other program or choose another port)",
-    EACCES: "permission denied (ports below 1024 need privileges; a socket's folder must be writable)",
+    EACCES:
+      "permission denied (ports below 1024 need privileges; a socket's folder must be writable)",
     EADDRNOTAVAIL: "this machine has no such address",
     ENOENT: "its folder does not exist",
     EMFILE: "this process has no descriptors left (raise the limit with ulimit -n)",
@@ -163,10 +177,18 @@ function removeStaleSocket(path: string, address: Uint8Array<ArrayBuffer>, type:
   } catch {
     return;
   }
-  if (!isSocket) throw new HostError("EEXIST", `Cannot listen on ${path}: a file that is no socket stands there (move it away)`);
+  if (!isSocket)
+    throw new HostError(
+      "EEXIST",
+      `Cannot listen on ${path}: a file that is no socket stands there (move it away)`,
+    );
   const fd = libc.socket(AF_UNIX, type | SOCK_CLOEXEC, 0);
   const served = orErrno(libc.connect(fd, ptr(address), address.length)) === 0;
   libc.close(fd);
-  if (served) throw new HostError("EADDRINUSE", `Cannot listen on ${path}: another process serves it (stop that one first)`);
+  if (served)
+    throw new HostError(
+      "EADDRINUSE",
+      `Cannot listen on ${path}: another process serves it (stop that one first)`,
+    );
   unlinkSync(path);
 }

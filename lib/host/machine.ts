@@ -44,8 +44,10 @@ export function hostUser(): HostUser {
   return { name: username, uid };
 }
 
-export const hostPlatform = (): "darwin" | "linux" => (process.platform === "darwin" ? "darwin" : "linux");
-export const hostArchitecture = (): Architecture => (process.arch === "arm64" ? "aarch64" : "x86_64");
+export const hostPlatform = (): "darwin" | "linux" =>
+  process.platform === "darwin" ? "darwin" : "linux";
+export const hostArchitecture = (): Architecture =>
+  process.arch === "arm64" ? "aarch64" : "x86_64";
 export const hostEnvironment = (): Readonly<Record<string, string | undefined>> => process.env;
 
 /** may this user use the kernel's virtual machine monitor? */

@@ -4,7 +4,9 @@ import { isCompiled } from "./thread.ts";
 
 /** The command line that starts this program again. */
 export function selfCommand(): string[] {
-  return isCompiled ? [process.execPath] : [process.execPath, new URL("../../main.ts", import.meta.url).pathname];
+  return isCompiled
+    ? [process.execPath]
+    : [process.execPath, new URL("../../main.ts", import.meta.url).pathname];
 }
 
 /** What children inherit: our environment without the variables by which it would change how Bun runs our own code. */
@@ -59,7 +61,12 @@ export interface Finished {
 
 /** Runs a command to its end; after `timeoutMs` it is killed and the code is -1. */
 export async function runCommand(command: readonly string[], timeoutMs: number): Promise<Finished> {
-  const child = Bun.spawn([...command], { stdin: "ignore", stdout: "pipe", stderr: "pipe", env: childEnvironment() });
+  const child = Bun.spawn([...command], {
+    stdin: "ignore",
+    stdout: "pipe",
+    stderr: "pipe",
+    env: childEnvironment(),
+  });
   let late = false;
   const timer = setTimeout(() => {
     late = true;
@@ -76,7 +83,12 @@ export async function runCommand(command: readonly string[], timeoutMs: number):
 
 /** Runs a command on our own terminal; its exit code. */
 export async function runInTerminal(command: readonly string[]): Promise<number> {
-  const child = Bun.spawn([...command], { stdin: "inherit", stdout: "inherit", stderr: "inherit", env: childEnvironment() });
+  const child = Bun.spawn([...command], {
+    stdin: "inherit",
+    stdout: "inherit",
+    stderr: "inherit",
+    env: childEnvironment(),
+  });
   return child.exited;
 }
 

@@ -7,7 +7,10 @@ export interface QmpClient {
 const CLOSED = "QEMU has closed its monitor";
 
 /** Connects and leaves the negotiation mode; rejects when nobody listens. */
-export async function connectQmp(path: string, onEvent: (name: string) => void): Promise<QmpClient> {
+export async function connectQmp(
+  path: string,
+  onEvent: (name: string) => void,
+): Promise<QmpClient> {
   let input = "";
   const waiting: { resolve(value: unknown): void; reject(error: Error): void }[] = [];
   const { promise: greeted, resolve: greet, reject: refuse } = Promise.withResolvers<void>();
@@ -19,7 +22,12 @@ export async function connectQmp(path: string, onEvent: (name: string) => void):
     for (const request of waiting.splice(0)) request.reject(error);
   };
   const onLine = (line: string) => {
-    const message = JSON.parse(line) as { QMP?: unknown; event?: string; return?: unknown; error?: { desc: string } };
+    const message = JSON.parse(line) as {
+      QMP?: unknown;
+      event?: string;
+      return?: unknown;
+      error?: { desc: string };
+    };
     if (message.QMP !== undefined) greet();
     else if (message.event !== undefined) onEvent(message.event);
     else if (message.error !== undefined) waiting.shift()?.reject(new Error(message.error.desc));

@@ -65,7 +65,8 @@ function lookup(name: string, family: 4 | 6): SystemAnswer {
   const first = Number(result[0]!) as Pointer;
   for (let info = first; info !== 0; info = read.ptr(info, 40) as Pointer) {
     const canonicalAt = read.ptr(info, IS_DARWIN ? 24 : 32) as Pointer;
-    if (canonical === undefined && canonicalAt !== 0) canonical = new CString(canonicalAt).toString();
+    if (canonical === undefined && canonicalAt !== 0)
+      canonical = new CString(canonicalAt).toString();
     const address = read.ptr(info, IS_DARWIN ? 32 : 24) as Pointer;
     addresses.push(family === 4 ? ipv4At(address) : ipv6At(address));
   }

@@ -46,7 +46,8 @@ export function portOfSocketAddress(octets: Uint8Array): number {
 export function parseIpv6(text: string): Uint8Array | undefined {
   const halves = text.split("::");
   if (halves.length > 2 || !/^[0-9a-fA-F:]+$/.test(text)) return undefined;
-  const groups = (half: string | undefined) => (half === undefined || half === "" ? [] : half.split(":"));
+  const groups = (half: string | undefined) =>
+    half === undefined || half === "" ? [] : half.split(":");
   const head = groups(halves[0]);
   const tail = groups(halves[1]);
   const missing = 8 - head.length - tail.length;
@@ -54,6 +55,8 @@ export function parseIpv6(text: string): Uint8Array | undefined {
   const all = [...head, ...Array<string>(halves.length === 1 ? 0 : missing).fill("0"), ...tail];
   if (all.some((group) => !/^[0-9a-fA-F]{1,4}$/.test(group))) return undefined;
   const octets = new Uint8Array(16);
-  all.forEach((group, i) => new DataView(octets.buffer).setUint16(i * 2, Number.parseInt(group, 16)));
+  all.forEach((group, i) =>
+    new DataView(octets.buffer).setUint16(i * 2, Number.parseInt(group, 16)),
+  );
   return octets;
 }

@@ -52,7 +52,14 @@ export class StreamPort implements BridgePort, EventHandler {
   octetsOut = 0;
   dropped = 0;
 
-  constructor(id: number, fd: number, memory: PortMemory, io: VectoredIo, octets: Uint8Array, owner: PortOwner) {
+  constructor(
+    id: number,
+    fd: number,
+    memory: PortMemory,
+    io: VectoredIo,
+    octets: Uint8Array,
+    owner: PortOwner,
+  ) {
     this.id = id;
     this.fd = fd;
     this.memory = memory;
@@ -105,7 +112,14 @@ export class StreamPort implements BridgePort, EventHandler {
     if (got === room) this.#owner.receiveLater(this);
   }
 
-  transmit(head: number, headLength: number, body1: number, length1: number, body2: number, length2: number): boolean {
+  transmit(
+    head: number,
+    headLength: number,
+    body1: number,
+    length1: number,
+    body2: number,
+    length2: number,
+  ): boolean {
     const length = headLength + length1 + length2;
     prefixFrame(this.#octets, head, length);
     if (this.#full) return this.#keep(head, headLength, body1, length1, body2, length2);
@@ -126,7 +140,14 @@ export class StreamPort implements BridgePort, EventHandler {
   }
 
   /** The socket is full: the frame is copied behind what waits already, or dropped. */
-  #keep(head: number, headLength: number, body1: number, length1: number, body2: number, length2: number): boolean {
+  #keep(
+    head: number,
+    headLength: number,
+    body1: number,
+    length1: number,
+    body2: number,
+    length2: number,
+  ): boolean {
     const length = LENGTH_PREFIX + headLength + length1 + length2;
     if (!this.#makeRoom(length)) {
       this.dropped++;

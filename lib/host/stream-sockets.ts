@@ -1,6 +1,11 @@
 /** The host's TCP and unix stream sockets for `flow/tcp-flows.ts`, on epoll. A handle is the descriptor. */
 import { ptr } from "bun:ffi";
-import type { HostFailure, HostStreamOwner, HostStreams, HostTarget } from "../flow/host-sockets.ts";
+import type {
+  HostFailure,
+  HostStreamOwner,
+  HostStreams,
+  HostTarget,
+} from "../flow/host-sockets.ts";
 import type { Gather } from "../storage/gather.ts";
 import { EDGE_TRIGGERED, type EventHandler, type EventLoop } from "./event-loop.ts";
 import { hostFailure } from "./host-failure.ts";
@@ -57,7 +62,9 @@ export class StreamSockets implements HostStreams {
     if (fd < 0) return hostFailure(fd);
     if (target.kind === "ipv4") libc.setsockopt(fd, SOL_TCP, TCP_NODELAY, ONE_AT, 4);
     const address =
-      target.kind === "ipv4" ? ipv4SocketAddress(target.address, target.port) : unixSocketAddress(target.path);
+      target.kind === "ipv4"
+        ? ipv4SocketAddress(target.address, target.port)
+        : unixSocketAddress(target.path);
     const result = orErrno(libc.connect(fd, ptr(address), address.length));
     if (result < 0 && result !== -EINPROGRESS) {
       libc.close(fd);

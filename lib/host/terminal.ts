@@ -12,7 +12,7 @@ export function writeError(text: string): void {
 /** A reader that has gone (a closed pipe) is not an error of ours. */
 function writeAll(fd: number, text: string): void {
   const octets = new TextEncoder().encode(text);
-  for (let at = 0; at < octets.length; ) {
+  for (let at = 0; at < octets.length;) {
     try {
       at += writeSync(fd, octets, at);
     } catch (error) {
@@ -25,6 +25,7 @@ function writeAll(fd: number, text: string): void {
 }
 
 export const isTerminal = (stream: "in" | "out" | "error"): boolean =>
-  (stream === "in" ? process.stdin : stream === "out" ? process.stdout : process.stderr).isTTY === true;
+  (stream === "in" ? process.stdin : stream === "out" ? process.stdout : process.stderr).isTTY ===
+  true;
 
 export const terminalColumns = (): number => process.stderr.columns ?? 80;

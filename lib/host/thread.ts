@@ -27,7 +27,9 @@ export function startThread(
   listener: (message: unknown) => void,
   onFailure: (why: string) => void,
 ): Worker {
-  const url = isCompiled ? `file://${EMBEDDED_ROOT}${module}` : new URL(`../../${module}`, import.meta.url).href;
+  const url = isCompiled
+    ? `file://${EMBEDDED_ROOT}${module}`
+    : new URL(`../../${module}`, import.meta.url).href;
   const worker = new Worker(url);
   worker.onmessage = (event) => listener(event.data);
   worker.onerror = (event) => onFailure(event.message);

@@ -58,7 +58,13 @@ export async function serveUnixHttp(path: string, handler: HttpHandler): Promise
       allowHalfOpen: true,
       socket: {
         open(socket) {
-          socket.data = { input: new Uint8Array(0), busy: false, output: [], closeWhenWritten: false, raw: undefined };
+          socket.data = {
+            input: new Uint8Array(0),
+            busy: false,
+            output: [],
+            closeWhenWritten: false,
+            raw: undefined,
+          };
         },
         data(socket, octets) {
           const { raw } = socket.data;
@@ -132,7 +138,8 @@ function takeOver(socket: Socket<Connection>, owner: (stream: RawStream) => void
   const raw: NonNullable<Connection["raw"]> = {};
   connection.raw = raw;
   owner({
-    write: (octets) => send(socket, typeof octets === "string" ? new TextEncoder().encode(octets) : octets),
+    write: (octets) =>
+      send(socket, typeof octets === "string" ? new TextEncoder().encode(octets) : octets),
     end: () => {
       connection.closeWhenWritten = true;
       flush(socket);
@@ -169,7 +176,8 @@ function parse(input: Uint8Array): Parsed | "incomplete" | 400 | 413 | 431 | 501
     if (match === null) return 400;
     const name = match[1]!.toLowerCase();
     // two lengths would let two readers see two different requests
-    if (headers.has(name) && (name === "content-length" || name === "transfer-encoding")) return 400;
+    if (headers.has(name) && (name === "content-length" || name === "transfer-encoding"))
+      return 400;
     headers.set(name, match[2]!);
   }
   const bodyStart = headEnd + 4;
@@ -203,11 +211,14 @@ function parse(input: Uint8Array): Parsed | "incomplete" | 400 | 413 | 431 | 501
   };
 }
 
-function readChunks(input: Uint8Array, start: number): { body: Uint8Array; end: number } | "incomplete" | 400 | 413 {
+function readChunks(
+  input: Uint8Array,
+  start: number,
+): { body: Uint8Array; end: number } | "incomplete" | 400 | 413 {
   const text = new TextDecoder("latin1").decode(input);
   const parts: Uint8Array[] = [];
   let total = 0;
-  for (let at = start; ; ) {
+  for (let at = start; ;) {
     const lineEnd = text.indexOf("\r\n", at);
     if (lineEnd < 0) return input.length - at > 1024 ? 400 : "incomplete";
     const size = /^([0-9a-fA-F]{1,6})(?:;.*)?$/.exec(text.slice(at, lineEnd));
@@ -217,7 +228,9 @@ function readChunks(input: Uint8Array, start: number): { body: Uint8Array; end: 
       const end = text.indexOf("\r\n", lineEnd + 2);
       // trailers are not used by any client of this API
       if (end < 0) return "incomplete";
-      return end === lineEnd + 2 ? { body: parts.reduce(concat, new Uint8Array(0)), end: end + 2 } : 400;
+      return end === lineEnd + 2
+        ? { body: parts.reduce(concat, new Uint8Array(0)), end: end + 2 }
+        : 400;
     }
     total += length;
     if (total > MAX_BODY) return 413;
@@ -242,7 +255,9 @@ const STATUS: Record<number, string> = {
 
 function respond(socket: Socket<Connection>, response: HttpResponse, close: boolean): void {
   const isJson = response.json !== undefined;
-  const body = new TextEncoder().encode(isJson ? `${JSON.stringify(response.json)}\n` : (response.text ?? ""));
+  const body = new TextEncoder().encode(
+    isJson ? `${JSON.stringify(response.json)}\n` : (response.text ?? ""),
+  );
   const head = [
     `HTTP/1.1 ${response.status} ${STATUS[response.status] ?? "Status"}`,
     `Content-Type: ${isJson ? "application/json" : "text/plain; charset=utf-8"}`,
@@ -285,12 +300,16 @@ function concat(a: Uint8Array, b: Uint8Array): Uint8Array {
 /** Removes a socket file that nobody serves. */
 async function removeStale(path: string): Promise<void> {
   try {
-    if (!lstatSync(path).isSocket()) throw new Error(`Cannot listen on ${path}: a file that is no socket stands there (move it away)`);
+    if (!lstatSync(path).isSocket())
+      throw new Error(
+        `Cannot listen on ${path}: a file that is no socket stands there (move it away)`,
+      );
   } catch (error) {
     if ((error as { code?: string }).code === "ENOENT") return;
     throw error;
   }
-  if (await isServed(path)) throw new Error(`Cannot listen on ${path}: another process serves it (stop that one first)`);
+  if (await isServed(path))
+    throw new Error(`Cannot listen on ${path}: another process serves it (stop that one first)`);
   unlinkSync(path);
 }
 
@@ -316,7 +335,9 @@ export async function requestUnixHttp(
   const response = await fetch(`http://lima${target}`, {
     unix: path,
     method,
-    ...(json === undefined ? {} : { body: JSON.stringify(json), headers: { "Content-Type": "application/json" } }),
+    ...(json === undefined
+      ? {}
+      : { body: JSON.stringify(json), headers: { "Content-Type": "application/json" } }),
     ...(signal === undefined ? {} : { signal }),
   });
   return { status: response.status, body: await response.text() };

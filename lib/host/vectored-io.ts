@@ -37,7 +37,16 @@ export class VectoredIo {
   send(fd: number, gather: Gather): number {
     const flags = MSG_NOSIGNAL | MSG_DONTWAIT;
     if (gather.count === 1) {
-      return orErrno(libc.sendto(fd, (this.base + gather.starts[0]!) as never, gather.lengths[0]!, flags, null, 0));
+      return orErrno(
+        libc.sendto(
+          fd,
+          (this.base + gather.starts[0]!) as never,
+          gather.lengths[0]!,
+          flags,
+          null,
+          0,
+        ),
+      );
     }
     this.#message.setUint32(24, this.#list(gather), true);
     return orErrno(libc.sendmsg(fd, this.#messageAt, flags));
@@ -46,14 +55,18 @@ export class VectoredIo {
   /** octets read (0: end of stream), or a negative errno */
   read(fd: number, gather: Gather): number {
     if (gather.count === 1) {
-      return orErrno(libc.recv(fd, (this.base + gather.starts[0]!) as never, gather.lengths[0]!, MSG_DONTWAIT));
+      return orErrno(
+        libc.recv(fd, (this.base + gather.starts[0]!) as never, gather.lengths[0]!, MSG_DONTWAIT),
+      );
     }
     return orErrno(libc.readv(fd, this.#iovecsAt, this.#list(gather)));
   }
 
   /** One piece; as `send`. */
   sendPiece(fd: number, start: number, length: number): number {
-    return orErrno(libc.sendto(fd, (this.base + start) as never, length, MSG_NOSIGNAL | MSG_DONTWAIT, null, 0));
+    return orErrno(
+      libc.sendto(fd, (this.base + start) as never, length, MSG_NOSIGNAL | MSG_DONTWAIT, null, 0),
+    );
   }
 
   /** One piece; as `read`. */

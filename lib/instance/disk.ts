@@ -9,14 +9,32 @@ const TIMEOUT_MS = 60_000;
 /** Makes `path` over `base`, at least `size` octets large. */
 export async function makeDisk(base: string, path: string, size: number): Promise<void> {
   if (findProgram("qemu-img") === undefined) {
-    throw new Error("Cannot make the disk: qemu-img is not installed (on Debian and Ubuntu: apt install qemu-utils; on macOS: brew install qemu)");
+    throw new Error(
+      "Cannot make the disk: qemu-img is not installed (on Debian and Ubuntu: apt install qemu-utils; on macOS: brew install qemu)",
+    );
   }
   const magic = await firstOctets(base, QCOW2_MAGIC.length);
   const format = QCOW2_MAGIC.every((octet, i) => magic[i] === octet) ? "qcow2" : "raw";
-  const info = await runCommand(["qemu-img", "info", "--output=json", "-f", format, base], TIMEOUT_MS);
-  if (info.code !== 0) throw new Error(`Cannot use the image ${base}: qemu-img cannot read it: ${info.stderr.trim()}`);
+  const info = await runCommand(
+    ["qemu-img", "info", "--output=json", "-f", format, base],
+    TIMEOUT_MS,
+  );
+  if (info.code !== 0)
+    throw new Error(`Cannot use the image ${base}: qemu-img cannot read it: ${info.stderr.trim()}`);
   const baseSize = (JSON.parse(info.stdout) as { "virtual-size": number })["virtual-size"];
-  const command = ["qemu-img", "create", "-q", "-f", "qcow2", "-b", base, "-F", format, path, String(Math.max(size, baseSize))];
+  const command = [
+    "qemu-img",
+    "create",
+    "-q",
+    "-f",
+    "qcow2",
+    "-b",
+    base,
+    "-F",
+    format,
+    path,
+    String(Math.max(size, baseSize)),
+  ];
   const made = await runCommand(command, TIMEOUT_MS);
   if (made.code !== 0) {
     remove(path);

@@ -9,7 +9,8 @@ import { cacheFolder, sha256 } from "../host/machine.ts";
 export async function localFile(file: ImageFile): Promise<string> {
   const { location } = file;
   if (!/^[a-z]+:\/\//.test(location)) return checked(file, location);
-  if (location.startsWith("file://")) return checked(file, decodeURIComponent(new URL(location).pathname));
+  if (location.startsWith("file://"))
+    return checked(file, decodeURIComponent(new URL(location).pathname));
   const key = Array.from(sha256(location), (octet) => octet.toString(16).padStart(2, "0")).join("");
   const folder = `${cacheFolder()}/download/by-url-sha256/${key}`;
   const data = `${folder}/data`;
@@ -21,7 +22,10 @@ export async function localFile(file: ImageFile): Promise<string> {
       try {
         await download(location, data);
       } catch (error) {
-        throw new Error(`Cannot download ${location}: ${(error as Error).message} (check the location and the connection)`, { cause: error });
+        throw new Error(
+          `Cannot download ${location}: ${(error as Error).message} (check the location and the connection)`,
+          { cause: error },
+        );
       }
     }
     try {
@@ -35,12 +39,17 @@ export async function localFile(file: ImageFile): Promise<string> {
 }
 
 async function checked(file: ImageFile, path: string): Promise<string> {
-  if (!exists(path)) throw new Error(`Cannot use the image ${path}: there is no such file (check images in lima.yaml)`);
+  if (!exists(path))
+    throw new Error(
+      `Cannot use the image ${path}: there is no such file (check images in lima.yaml)`,
+    );
   if (file.digest === undefined) return path;
   const [algorithm = "", wanted = ""] = file.digest.split(":");
   const found = await digestOfFile(path, algorithm as "sha256" | "sha512");
   if (found !== wanted) {
-    throw new Error(`Cannot use the image ${file.location}: its ${algorithm} is ${found}, not ${wanted} (correct digest in lima.yaml, or get the right file)`);
+    throw new Error(
+      `Cannot use the image ${file.location}: its ${algorithm} is ${found}, not ${wanted} (correct digest in lima.yaml, or get the right file)`,
+    );
   }
   return path;
 }

@@ -9,10 +9,15 @@ export async function sshPublicKey(home: string): Promise<string> {
   const identity = identityFile(home);
   if (!exists(identity)) {
     if (findProgram("ssh-keygen") === undefined) {
-      throw new Error("Cannot make an ssh key: ssh-keygen is not installed (on Debian and Ubuntu: apt install openssh-client)");
+      throw new Error(
+        "Cannot make an ssh key: ssh-keygen is not installed (on Debian and Ubuntu: apt install openssh-client)",
+      );
     }
     makeFolder(`${home}/_config`, 0o700);
-    const made = await runCommand(["ssh-keygen", "-t", "ed25519", "-q", "-N", "", "-C", "lima", "-f", identity], 30_000);
+    const made = await runCommand(
+      ["ssh-keygen", "-t", "ed25519", "-q", "-N", "", "-C", "lima", "-f", identity],
+      30_000,
+    );
     if (made.code !== 0) throw new Error(`Cannot make an ssh key: ${made.stderr.trim()}`);
   }
   return (readTextIfThere(`${identity}.pub`) ?? "").trim();
@@ -35,7 +40,13 @@ export interface SshTarget {
 }
 
 /** options as they stand in ssh_config(5) */
-export function sshOptions({ home, name, user, port, forwardAgent }: SshTarget): [string, string][] {
+export function sshOptions({
+  home,
+  name,
+  user,
+  port,
+  forwardAgent,
+}: SshTarget): [string, string][] {
   const control = instancePaths(home, name).sshControl;
   return [
     ["IdentityFile", `"${identityFile(home)}"`],

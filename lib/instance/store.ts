@@ -4,7 +4,13 @@ import { formatDiagnostic, nearest } from "../config/document.ts";
 import { defaultNetworksText, parseNetworks, type NetworksConfig } from "../config/networks.ts";
 import { instanceNameProblem } from "../config/names.ts";
 import { instancePaths, networksFile, type InstancePaths } from "../config/paths.ts";
-import { exists, listFolder, makeFolder, readTextIfThere, writeFileAtomically } from "../host/files.ts";
+import {
+  exists,
+  listFolder,
+  makeFolder,
+  readTextIfThere,
+  writeFileAtomically,
+} from "../host/files.ts";
 import { lockHolder } from "../host/lock.ts";
 import { hostPlatform, hostUser } from "../host/machine.ts";
 
@@ -22,7 +28,8 @@ export interface Instance {
 /** marks instances that limanet has made; those of Lima itself are left alone */
 const MARK = "limanet";
 
-export const isOurs = (paths: InstancePaths): boolean => (readTextIfThere(paths.limaVersion) ?? "").startsWith(MARK);
+export const isOurs = (paths: InstancePaths): boolean =>
+  (readTextIfThere(paths.limaVersion) ?? "").startsWith(MARK);
 
 export function markAsOurs(paths: InstancePaths, version: string): void {
   writeFileAtomically(paths.limaVersion, `${MARK} ${version}\n`);
@@ -30,7 +37,10 @@ export function markAsOurs(paths: InstancePaths, version: string): void {
 
 export function instanceNames(home: string): string[] {
   return listFolder(home).filter(
-    (name) => !/^[._]/.test(name) && instanceNameProblem(name) === undefined && exists(`${home}/${name}/lima.yaml`),
+    (name) =>
+      !/^[._]/.test(name) &&
+      instanceNameProblem(name) === undefined &&
+      exists(`${home}/${name}/lima.yaml`),
   );
 }
 
@@ -40,7 +50,9 @@ export function inspectInstance(home: string, name: string): Instance {
   const text = readTextIfThere(paths.config);
   if (text === undefined) {
     const near = nearest(name, instanceNames(home));
-    throw new Error(`Cannot find the instance ${name}: there is none of that name${near === undefined ? " (limanet list shows all)" : ` (did you mean ${near}?)`}`);
+    throw new Error(
+      `Cannot find the instance ${name}: there is none of that name${near === undefined ? " (limanet list shows all)" : ` (did you mean ${near}?)`}`,
+    );
   }
   const { config } = parseInstance(text, paths.config);
   const hostAgent = lockHolder(paths.hostAgentPid);
@@ -59,7 +71,10 @@ export function inspectInstance(home: string, name: string): Instance {
 export function loadConfig(home: string, name: string): InstanceConfig {
   const paths = instancePaths(home, name);
   const { config, diagnostics } = parseInstance(readTextIfThere(paths.config) ?? "", paths.config);
-  if (config === undefined) throw new Error(`Cannot use the instance ${name}:\n${diagnostics.map(formatDiagnostic).join("\n")}`);
+  if (config === undefined)
+    throw new Error(
+      `Cannot use the instance ${name}:\n${diagnostics.map(formatDiagnostic).join("\n")}`,
+    );
   return config;
 }
 
@@ -72,6 +87,7 @@ export function loadNetworks(home: string): NetworksConfig {
     writeFileAtomically(file, defaultNetworksText(hostPlatform(), group));
   }
   const { config, diagnostics } = parseNetworks(readTextIfThere(file) ?? "", file);
-  if (config === undefined) throw new Error(`Cannot use the networks:\n${diagnostics.map(formatDiagnostic).join("\n")}`);
+  if (config === undefined)
+    throw new Error(`Cannot use the networks:\n${diagnostics.map(formatDiagnostic).join("\n")}`);
   return config;
 }

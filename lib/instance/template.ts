@@ -37,24 +37,40 @@ export function fillTemplate(text: string, file: string, options: TemplateOption
     for (const address of options.dns) append(document as Document, "dns", address);
     document.setIn(["hostResolver", "enabled"], false);
   }
-  for (const rule of options.portForward ?? []) append(document as Document, "portForwards", portForward(rule));
+  for (const rule of options.portForward ?? [])
+    append(document as Document, "portForwards", portForward(rule));
   return document.toString();
 }
 
 function addNetwork(document: Document, value: string): void {
-  const entry = value === "vzNAT" ? { vzNAT: true } : value.startsWith("lima:") ? { lima: value.slice(5) } : undefined;
-  if (entry === undefined) throw new Error(`Cannot use the network ${value}: network name must be vzNAT or lima:NAME`);
+  const entry =
+    value === "vzNAT"
+      ? { vzNAT: true }
+      : value.startsWith("lima:")
+        ? { lima: value.slice(5) }
+        : undefined;
+  if (entry === undefined)
+    throw new Error(`Cannot use the network ${value}: network name must be vzNAT or lima:NAME`);
   const networks = document.get("networks");
   const isThere =
     isSeq(networks) &&
-    networks.items.some((item) => isMap(item) && (item.get("lima") ?? item.get("vzNAT")) === Object.values(entry)[0]);
+    networks.items.some(
+      (item) => isMap(item) && (item.get("lima") ?? item.get("vzNAT")) === Object.values(entry)[0],
+    );
   if (!isThere) append(document, "networks", entry);
 }
 
 function portForward(rule: string): Record<string, unknown> {
   const match = /^\s*(\d+)\s*:\s*(\d+)\s*(?:,\s*static=(true|false)\s*)?$/.exec(rule);
-  if (match === null) throw new Error(`Cannot use the port forward ${rule}: not of the form HOST:GUEST[,static=true]`);
-  return { guestPort: Number(match[2]), hostPort: Number(match[1]), ...(match[3] === undefined ? {} : { static: match[3] === "true" }) };
+  if (match === null)
+    throw new Error(
+      `Cannot use the port forward ${rule}: not of the form HOST:GUEST[,static=true]`,
+    );
+  return {
+    guestPort: Number(match[2]),
+    hostPort: Number(match[1]),
+    ...(match[3] === undefined ? {} : { static: match[3] === "true" }),
+  };
 }
 
 function append(document: Document, key: string, value: unknown): void {
@@ -71,7 +87,12 @@ function makePathsAbsolute(document: Document, folder: string): void {
     for (const holder of [image, image.get("kernel"), image.get("initrd")]) {
       if (!isMap(holder)) continue;
       const location = holder.get("location", true);
-      if (!isScalar(location) || typeof location.value !== "string" || /^([a-z]+:\/\/|\/)/.test(location.value)) continue;
+      if (
+        !isScalar(location) ||
+        typeof location.value !== "string" ||
+        /^([a-z]+:\/\/|\/)/.test(location.value)
+      )
+        continue;
       location.value = resolve(folder, location.value);
     }
   }

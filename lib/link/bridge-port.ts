@@ -13,5 +13,12 @@ export interface BridgePort {
    * Sends one frame, given as a head and up to two further pieces of packet memory. FRAME_HEADROOM octets in front of
    * the head may be overwritten; all pieces stay untouched until the port is flushed. False: dropped, and counted by the port.
    */
-  transmit(head: number, headLength: number, body1: number, length1: number, body2: number, length2: number): boolean;
+  transmit(
+    head: number,
+    headLength: number,
+    body1: number,
+    length1: number,
+    body2: number,
+    length2: number,
+  ): boolean;
 }

@@ -11,7 +11,11 @@ import type { BridgePort } from "./bridge-port.ts";
 const AGEING_MS = 300_000;
 const MAX_ADDRESSES_PER_PORT = 64;
 
-export type SwitchDrop = "switch-runt" | "switch-group-source" | "switch-gateway-source" | "switch-table-full";
+export type SwitchDrop =
+  | "switch-runt"
+  | "switch-group-source"
+  | "switch-gateway-source"
+  | "switch-table-full";
 
 /** The router's own attachment. */
 export interface GatewayPort {
@@ -160,7 +164,8 @@ export class Switch {
   }
 
   #age(now: number): void {
-    for (const [mac, entry] of this.#fdb) if (now - entry.seenAt > AGEING_MS) this.#forget(mac, entry);
+    for (const [mac, entry] of this.#fdb)
+      if (now - entry.seenAt > AGEING_MS) this.#forget(mac, entry);
   }
 
   #forget(mac: number, entry: FdbEntry): void {

@@ -5,15 +5,40 @@
  * In: frame → ARP | IPv4 → whole datagram → TCP, UDP, ICMP handler.
  * Out: a handler asks `open` for room for its header (lower headers fit in front), writes it and calls `send`.
  */
-import { cidrContains, isLinkLocal, isLoopback, isMulticast, isReserved, LIMITED_BROADCAST, type Cidr } from "../addr/ipv4.ts";
+import {
+  cidrContains,
+  isLinkLocal,
+  isLoopback,
+  isMulticast,
+  isReserved,
+  LIMITED_BROADCAST,
+  type Cidr,
+} from "../addr/ipv4.ts";
 import { BROADCAST_MAC } from "../addr/mac.ts";
 import { FRAME_HEADROOM, type BridgePort } from "../link/bridge-port.ts";
 import type { GatewayPort, Switch } from "../link/switch.ts";
 import type { Scratch } from "../storage/scratch.ts";
 import type { Counters } from "../trace/counters.ts";
-import { ARP_LENGTH, ARP_REPLY, ARP_REQUEST, arpOperation, arpSha, arpSpa, arpTpa, checkArp, emitArp } from "../wire/arp.ts";
+import {
+  ARP_LENGTH,
+  ARP_REPLY,
+  ARP_REQUEST,
+  arpOperation,
+  arpSha,
+  arpSpa,
+  arpTpa,
+  checkArp,
+  emitArp,
+} from "../wire/arp.ts";
 import type { SumOctets } from "../wire/checksum.ts";
-import { emitEthernet, ETHERNET_HEADER_LENGTH, ETHERTYPE_ARP, ETHERTYPE_IPV4, etherType, sourceMac } from "../wire/ethernet.ts";
+import {
+  emitEthernet,
+  ETHERNET_HEADER_LENGTH,
+  ETHERTYPE_ARP,
+  ETHERTYPE_IPV4,
+  etherType,
+  sourceMac,
+} from "../wire/ethernet.ts";
 import {
   checkIcmp,
   DESTINATION_UNREACHABLE,
@@ -25,7 +50,16 @@ import {
   icmpType,
   TIME_EXCEEDED,
 } from "../wire/icmpv4.ts";
-import { DONT_FRAGMENT, emitIpv4, IPV4_HEADER_LENGTH, Ipv4View, PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP, type Ipv4Repr } from "../wire/ipv4.ts";
+import {
+  DONT_FRAGMENT,
+  emitIpv4,
+  IPV4_HEADER_LENGTH,
+  Ipv4View,
+  PROTOCOL_ICMP,
+  PROTOCOL_TCP,
+  PROTOCOL_UDP,
+  type Ipv4Repr,
+} from "../wire/ipv4.ts";
 import type { Reassembler } from "./reassembly.ts";
 
 export interface GatewayPlan {
@@ -80,7 +114,15 @@ export class Gateway implements GatewayPort {
   readonly #neighbors: Map<number, number>;
   readonly #own: Set<number>;
   readonly #packet = new Ipv4View();
-  readonly #repr: Ipv4Repr = { src: 0, dst: 0, protocol: 0, ttl: TTL, identification: 0, fragment: 0, payloadLength: 0 };
+  readonly #repr: Ipv4Repr = {
+    src: 0,
+    dst: 0,
+    protocol: 0,
+    ttl: TTL,
+    identification: 0,
+    fragment: 0,
+    payloadLength: 0,
+  };
   readonly #arpAskedAt = new Map<number, number>();
   #handlers: GatewayHandlers | undefined;
   #identification = 0;
@@ -143,7 +185,8 @@ export class Gateway implements GatewayPort {
 
   #sendArp(operation: number, spa: number, tha: number, tpa: number, destination: number): void {
     const { mac } = this.plan;
-    const head = this.scratch.take(FRAME_HEADROOM + ETHERNET_HEADER_LENGTH + ARP_LENGTH) + FRAME_HEADROOM;
+    const head =
+      this.scratch.take(FRAME_HEADROOM + ETHERNET_HEADER_LENGTH + ARP_LENGTH) + FRAME_HEADROOM;
     const body = emitEthernet(this.octets, head, destination, mac, ETHERTYPE_ARP);
     emitArp(this.octets, body, operation, mac, spa, tha, tpa);
     this.#link.fromGateway(destination, head, ETHERNET_HEADER_LENGTH + ARP_LENGTH, 0, 0, 0, 0);
@@ -187,7 +230,8 @@ export class Gateway implements GatewayPort {
       }
       this.learnNeighbor(now, src, sourceMac(this.octets, frame));
     }
-    const forUs = this.#own.has(dst) || dst === LIMITED_BROADCAST || dst === this.plan.subnet.broadcast;
+    const forUs =
+      this.#own.has(dst) || dst === LIMITED_BROADCAST || dst === this.plan.subnet.broadcast;
     if (!forUs) {
       if (src === 0 || isLoopback(dst) || isReserved(dst) || isMulticast(dst)) {
         this.counters.count("martian-destination" satisfies GatewayDrop);
@@ -211,7 +255,13 @@ export class Gateway implements GatewayPort {
     this.#onDatagram(now, ingress, packet, sourceMac(this.octets, frame), forUs);
   }
 
-  #onDatagram(now: number, ingress: BridgePort, packet: Ipv4View, mac: number, forUs: boolean): void {
+  #onDatagram(
+    now: number,
+    ingress: BridgePort,
+    packet: Ipv4View,
+    mac: number,
+    forUs: boolean,
+  ): void {
     const handlers = this.#handlers;
     if (handlers === undefined) return;
     switch (packet.protocol) {
@@ -245,11 +295,27 @@ export class Gateway implements GatewayPort {
     }
     if (!this.#own.has(packet.dst)) return;
     const rest = icmpRest(octets, packet.payload);
-    this.sendEcho(now, packet.dst, packet.src, rest, packet.payload + ICMP_HEADER_LENGTH, packet.end, TTL);
+    this.sendEcho(
+      now,
+      packet.dst,
+      packet.src,
+      rest,
+      packet.payload + ICMP_HEADER_LENGTH,
+      packet.end,
+      TTL,
+    );
   }
 
   /** Sends an echo reply with the octets of [body, end) to a guest. */
-  sendEcho(now: number, src: number, dst: number, rest: number, body: number, end: number, ttl: number): void {
+  sendEcho(
+    now: number,
+    src: number,
+    dst: number,
+    rest: number,
+    body: number,
+    end: number,
+    ttl: number,
+  ): void {
     const length = end - body;
     const at = this.scratch.take(LOWER_HEADERS + ICMP_HEADER_LENGTH + length) + LOWER_HEADERS;
     this.octets.copyWithin(at + ICMP_HEADER_LENGTH, body, end);
@@ -258,10 +324,23 @@ export class Gateway implements GatewayPort {
   }
 
   /** Tells the sender of `packet` why it did not arrive (RFC 792); `from` is the router or host that says so. */
-  sendIcmpError(now: number, type: number, code: number, rest: number, packet: Ipv4View, from: number): void {
+  sendIcmpError(
+    now: number,
+    type: number,
+    code: number,
+    rest: number,
+    packet: Ipv4View,
+    from: number,
+  ): void {
     // RFC 1122 3.2.2: never about broadcasts, fragments beyond the first, or other errors
-    if (packet.fragmentOffset > 0 || packet.dst === LIMITED_BROADCAST || packet.dst === this.plan.subnet.broadcast) return;
-    if (packet.protocol === PROTOCOL_ICMP && icmpType(this.octets, packet.payload) !== ECHO_REQUEST) return;
+    if (
+      packet.fragmentOffset > 0 ||
+      packet.dst === LIMITED_BROADCAST ||
+      packet.dst === this.plan.subnet.broadcast
+    )
+      return;
+    if (packet.protocol === PROTOCOL_ICMP && icmpType(this.octets, packet.payload) !== ECHO_REQUEST)
+      return;
     this.sendIcmpQuoting(now, type, code, rest, packet.start, packet.end, packet.src, from);
   }
 
@@ -290,7 +369,13 @@ export class Gateway implements GatewayPort {
   }
 
   /** Writes the header of a packet a guest once sent, for an ICMP error to quote, and returns the offset behind it. */
-  quoteHeader(at: number, src: number, dst: number, protocol: number, payloadLength: number): number {
+  quoteHeader(
+    at: number,
+    src: number,
+    dst: number,
+    protocol: number,
+    payloadLength: number,
+  ): number {
     return emitIpv4(
       { src, dst, protocol, ttl: TTL, identification: 0, fragment: 0, payloadLength },
       this.octets,
@@ -327,11 +412,31 @@ export class Gateway implements GatewayPort {
     const repr = this.#repr;
     repr.fragment = DONT_FRAGMENT;
     repr.ttl = TTL;
-    this.#emit(now, src, dst, protocol, headerLength + length1 + length2, header, headerLength, body1, length1, body2, length2);
+    this.#emit(
+      now,
+      src,
+      dst,
+      protocol,
+      headerLength + length1 + length2,
+      header,
+      headerLength,
+      body1,
+      length1,
+      body2,
+      length2,
+    );
   }
 
   /** Sends a datagram of any size that stands in one piece behind room for the lower headers; fragments it when it must. */
-  sendDatagram(now: number, src: number, dst: number, protocol: number, start: number, length: number, ttl: number): void {
+  sendDatagram(
+    now: number,
+    src: number,
+    dst: number,
+    protocol: number,
+    start: number,
+    length: number,
+    ttl: number,
+  ): void {
     const repr = this.#repr;
     const room = this.plan.mtu - IPV4_HEADER_LENGTH;
     repr.ttl = ttl;
@@ -350,7 +455,20 @@ export class Gateway implements GatewayPort {
         this.#emit(now, src, dst, protocol, size, start, size, 0, 0, 0, 0, identification);
       } else {
         const header = this.scratch.take(LOWER_HEADERS) + LOWER_HEADERS;
-        this.#emit(now, src, dst, protocol, size, header, 0, start + offset, size, 0, 0, identification);
+        this.#emit(
+          now,
+          src,
+          dst,
+          protocol,
+          size,
+          header,
+          0,
+          start + offset,
+          size,
+          0,
+          0,
+          identification,
+        );
       }
     }
   }
@@ -374,20 +492,56 @@ export class Gateway implements GatewayPort {
     length2: number,
     identification = this.#nextIdentification(),
   ): void {
-    const mac = dst === LIMITED_BROADCAST || dst === this.plan.subnet.broadcast ? BROADCAST_MAC : this.#neighbors.get(dst);
+    const mac =
+      dst === LIMITED_BROADCAST || dst === this.plan.subnet.broadcast
+        ? BROADCAST_MAC
+        : this.#neighbors.get(dst);
     if (mac === undefined) {
       this.counters.count("no-neighbor" satisfies GatewayDrop);
       this.#askFor(now, dst);
       return;
     }
-    this.#emitTo(mac, src, dst, protocol, payloadLength, header, headerLength, body1, length1, body2, length2, identification);
+    this.#emitTo(
+      mac,
+      src,
+      dst,
+      protocol,
+      payloadLength,
+      header,
+      headerLength,
+      body1,
+      length1,
+      body2,
+      length2,
+      identification,
+    );
   }
 
   /** Sends a datagram to a hardware address that need not have an IP address yet (DHCP). */
-  sendDatagramTo(mac: number, src: number, dst: number, protocol: number, start: number, length: number): void {
+  sendDatagramTo(
+    mac: number,
+    src: number,
+    dst: number,
+    protocol: number,
+    start: number,
+    length: number,
+  ): void {
     this.#repr.fragment = 0;
     this.#repr.ttl = TTL;
-    this.#emitTo(mac, src, dst, protocol, length, start, length, 0, 0, 0, 0, this.#nextIdentification());
+    this.#emitTo(
+      mac,
+      src,
+      dst,
+      protocol,
+      length,
+      start,
+      length,
+      0,
+      0,
+      0,
+      0,
+      this.#nextIdentification(),
+    );
   }
 
   #emitTo(
@@ -419,7 +573,11 @@ export class Gateway implements GatewayPort {
 
   /** RFC 1122 2.3.2.1: not more often than needed */
   #askFor(now: number, address: number): void {
-    if (!this.#isGuestAddress(address) || now - (this.#arpAskedAt.get(address) ?? -Infinity) < ARP_INTERVAL_MS) return;
+    if (
+      !this.#isGuestAddress(address) ||
+      now - (this.#arpAskedAt.get(address) ?? -Infinity) < ARP_INTERVAL_MS
+    )
+      return;
     if (this.#arpAskedAt.size > 1024) this.#arpAskedAt.clear();
     this.#arpAskedAt.set(address, now);
     this.#sendArp(ARP_REQUEST, this.plan.address, 0, address, BROADCAST_MAC);

@@ -70,7 +70,9 @@ export class Reassembler {
     if (first + length > MAX_DATAGRAM - 20) return "fragment-too-long";
     const place = this.#placeFor(now, packet);
     if (place === undefined) return "fragment-no-place";
-    const overlaps = place.ranges.endOf(first) !== first || place.ranges.nextStart(first, MAX_DATAGRAM) < first + length;
+    const overlaps =
+      place.ranges.endOf(first) !== first ||
+      place.ranges.nextStart(first, MAX_DATAGRAM) < first + length;
     const beyondEnd = place.total >= 0 && (first + length > place.total || !packet.moreFragments);
     if (overlaps || beyondEnd || !place.ranges.add(first, first + length)) {
       place.inUse = false;
@@ -88,7 +90,11 @@ export class Reassembler {
       place.headerLength = packet.payload - packet.start;
       octets.copyWithin(place.start - place.headerLength, packet.start, packet.payload);
     }
-    if (place.ranges.count === 1 && place.ranges.starts[0] === 0 && place.ranges.ends[0] === place.total) {
+    if (
+      place.ranges.count === 1 &&
+      place.ranges.starts[0] === 0 &&
+      place.ranges.ends[0] === place.total
+    ) {
       place.inUse = false;
       packet.start = place.start - place.headerLength;
       packet.payload = place.start;

@@ -21,7 +21,9 @@ export class PacketMemory {
   reserve(size: number, align = 64): number {
     const start = Math.ceil(this.#next / align) * align;
     if (start + size > this.octets.length) {
-      throw new RangeError(`Cannot reserve ${size} octets of packet memory: ${this.octets.length - start} are left`);
+      throw new RangeError(
+        `Cannot reserve ${size} octets of packet memory: ${this.octets.length - start} are left`,
+      );
     }
     this.#next = start + size;
     return start;

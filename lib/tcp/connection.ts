@@ -385,11 +385,21 @@ export class TcpConnection {
 
   #onSegmentSynchronized(now: number, segment: TcpView): void {
     const { flags } = segment;
-    if (this.state === "SYN-RECEIVED" && flags & SYN && !(flags & ACK) && seqAdd(segment.seq, 1) === this.#rcvNxt) {
+    if (
+      this.state === "SYN-RECEIVED" &&
+      flags & SYN &&
+      !(flags & ACK) &&
+      seqAdd(segment.seq, 1) === this.#rcvNxt
+    ) {
       this.#sendSyn(now);
       return;
     }
-    if (this.#timestamps && segment.hasTimestamps && seqLess(segment.tsVal, this.#tsRecent) && !(flags & RST)) {
+    if (
+      this.#timestamps &&
+      segment.hasTimestamps &&
+      seqLess(segment.tsVal, this.#tsRecent) &&
+      !(flags & RST)
+    ) {
       // RFC 7323 5.3 R1 (PAWS)
       this.#sendAck(now);
       return;
@@ -472,7 +482,8 @@ export class TcpConnection {
       if ((this.state as TcpState) === "CLOSED") return;
     } else if (ack === this.#sndUna) {
       const inFlight = this.#sndMax !== this.#sndUna;
-      if (inFlight && (newSack || (segment.sequenceLength === 0 && !windowChanged))) this.#onDuplicateAck(now);
+      if (inFlight && (newSack || (segment.sequenceLength === 0 && !windowChanged)))
+        this.#onDuplicateAck(now);
     }
     if (
       seqLess(this.#sndWl1, segment.seq) ||
@@ -496,7 +507,11 @@ export class TcpConnection {
     for (let i = 0; i < segment.sackCount; i++) {
       const start = segment.sackStarts[i]!;
       const end = segment.sackEnds[i]!;
-      if (seqLess(start, end) && seqLess(this.#sndUna, start) && seqLessOrEqual(end, this.#sndMax)) {
+      if (
+        seqLess(start, end) &&
+        seqLess(this.#sndUna, start) &&
+        seqLessOrEqual(end, this.#sndMax)
+      ) {
         this.#sacked.add(start, end);
       }
     }
@@ -535,7 +550,11 @@ export class TcpConnection {
       this.#duplicateAcks = 0;
       // RFC 5681 3.1, counting octets (RFC 3465, L = 2)
       if (this.#cwnd < this.#ssthresh) this.#cwnd += Math.min(acked, 2 * this.#mss);
-      else this.#cwnd += Math.max(1, Math.floor((this.#mss * Math.min(acked, this.#mss)) / this.#cwnd));
+      else
+        this.#cwnd += Math.max(
+          1,
+          Math.floor((this.#mss * Math.min(acked, this.#mss)) / this.#cwnd),
+        );
       if (this.#cwnd > 0x3fffffff) this.#cwnd = 0x3fffffff;
     }
     this.#retransmitAt = this.#sndUna === this.#sndMax ? Infinity : now + this.#rto.rtoMs;
@@ -675,15 +694,23 @@ export class TcpConnection {
       for (let i = 0; i < gather.count && left > 0; i++) {
         const length = Math.min(gather.lengths[i]!, left);
         left -= length;
-        if (skip < length) this.#receiveRing.store(seqAdd(seq, skip), gather.starts[i]! + skip, length - skip);
+        if (skip < length)
+          this.#receiveRing.store(seqAdd(seq, skip), gather.starts[i]! + skip, length - skip);
         skip = Math.max(0, skip - length);
         seq = seqAdd(seq, length);
       }
     }
     this.#direct = 0;
     this.#rcvRead = seqAdd(this.#rcvRead, taken);
-    if (this.#receivedOctets > BULK_OCTETS && !this.#receiveRing.isLarge && this.#receiveRing.size > 0) {
-      const end = this.#outOfOrder.count > 0 ? this.#outOfOrder.ends[this.#outOfOrder.count - 1]! >>> 0 : this.#rcvNxt;
+    if (
+      this.#receivedOctets > BULK_OCTETS &&
+      !this.#receiveRing.isLarge &&
+      this.#receiveRing.size > 0
+    ) {
+      const end =
+        this.#outOfOrder.count > 0
+          ? this.#outOfOrder.ends[this.#outOfOrder.count - 1]! >>> 0
+          : this.#rcvNxt;
       if (this.#receiveRing.grow(this.#rcvRead, end)) this.#ackPending = true;
     }
     // RFC 9293 3.8.6.2.2: the window is opened in steps worth a segment
@@ -708,7 +735,8 @@ export class TcpConnection {
   onFilled(length: number): void {
     this.#sndEnd = seqAdd(this.#sndEnd, length);
     this.#sentOctets += length;
-    if (this.#sentOctets > BULK_OCTETS && !this.#sendRing.isLarge) this.#sendRing.grow(this.#sndUna, this.#sndEnd);
+    if (this.#sentOctets > BULK_OCTETS && !this.#sendRing.isLarge)
+      this.#sendRing.grow(this.#sndUna, this.#sndEnd);
   }
 
   /** The host has no more to send: a FIN follows the last octet. */
@@ -718,7 +746,8 @@ export class TcpConnection {
 
   /** Ends the connection at once; the guest gets a RST. */
   abort(): void {
-    if (this.state !== "CLOSED" && this.state !== "LISTEN" && this.state !== "TIME-WAIT") this.#sendReset(this.#sndNxt);
+    if (this.state !== "CLOSED" && this.state !== "LISTEN" && this.state !== "TIME-WAIT")
+      this.#sendReset(this.#sndNxt);
     this.#release();
   }
 
@@ -738,22 +767,34 @@ export class TcpConnection {
   /** Sends what may be sent now: retransmissions, new text, FIN, and the acknowledgement that is due. */
   output(now: number): void {
     const { state } = this;
-    if (state === "CLOSED" || state === "LISTEN" || state === "SYN-SENT" || state === "SYN-RECEIVED") return;
+    if (
+      state === "CLOSED" ||
+      state === "LISTEN" ||
+      state === "SYN-SENT" ||
+      state === "SYN-RECEIVED"
+    )
+      return;
     this.blocked = false;
     if (this.#inRecovery && this.#sackPermitted) this.#outputRecovery(now);
     while (!this.blocked) {
       const available = seqDistance(this.#sndNxt, this.#sndEnd);
       const inFlight = seqDistance(this.#sndUna, this.#sndNxt);
-      const usable = Math.min(this.#sndWnd, this.#inRecovery && this.#sackPermitted ? this.#sndWnd : this.#cwnd) - inFlight;
+      const usable =
+        Math.min(
+          this.#sndWnd,
+          this.#inRecovery && this.#sackPermitted ? this.#sndWnd : this.#cwnd,
+        ) - inFlight;
       if (available <= 0) break;
       if (this.#inRecovery && this.#sackPermitted && this.#pipe() >= this.#cwnd) break;
       let length = Math.min(available, this.#mss, usable);
       if (length <= 0) {
-        if (this.#sndWnd === 0 && inFlight === 0 && this.#persistAt === Infinity) this.#armPersist(now);
+        if (this.#sndWnd === 0 && inFlight === 0 && this.#persistAt === Infinity)
+          this.#armPersist(now);
         break;
       }
       // RFC 9293 3.8.6.2.1: no silly small segments while a larger one may follow soon
-      if (length < this.#mss && length < available && length < this.#maxSndWnd >> 1 && inFlight > 0) break;
+      if (length < this.#mss && length < available && length < this.#maxSndWnd >> 1 && inFlight > 0)
+        break;
       // after a time-out, what the guest holds already is skipped
       if (this.#sacked.count > 0 && seqLess(this.#sndNxt, this.#sndMax)) {
         const held = this.#sacked.endOf(this.#sndNxt) >>> 0;
@@ -761,7 +802,10 @@ export class TcpConnection {
           this.#sndNxt = held;
           continue;
         }
-        length = Math.min(length, seqDistance(this.#sndNxt, this.#sacked.nextStart(this.#sndNxt, this.#sndEnd)));
+        length = Math.min(
+          length,
+          seqDistance(this.#sndNxt, this.#sacked.nextStart(this.#sndNxt, this.#sndEnd)),
+        );
       }
       const last = length === available;
       const fin = last && this.#finQueued;
@@ -769,7 +813,12 @@ export class TcpConnection {
       if (fin) this.#onFinSent();
       this.#advance(now, length + (fin ? 1 : 0));
     }
-    if (!this.blocked && this.#finQueued && this.#sndNxt === this.#sndEnd && this.#mayStillSendFin()) {
+    if (
+      !this.blocked &&
+      this.#finQueued &&
+      this.#sndNxt === this.#sndEnd &&
+      this.#mayStillSendFin()
+    ) {
       if (this.#sendText(now, this.#sndNxt, 0, FIN)) {
         this.#onFinSent();
         this.#advance(now, 1);
@@ -780,7 +829,11 @@ export class TcpConnection {
 
   /** FIN not sent yet, or to be sent again after a time-out */
   #mayStillSendFin(): boolean {
-    return this.state === "ESTABLISHED" || this.state === "CLOSE-WAIT" || (this.#finSent && this.#sndNxt !== this.#sndMax);
+    return (
+      this.state === "ESTABLISHED" ||
+      this.state === "CLOSE-WAIT" ||
+      (this.#finSent && this.#sndNxt !== this.#sndMax)
+    );
   }
 
   #onFinSent(): void {
@@ -805,7 +858,8 @@ export class TcpConnection {
 
   /** RFC 6675 section 4: octets believed to be on their way */
   #pipe(): number {
-    const highest = this.#sacked.count > 0 ? this.#sacked.ends[this.#sacked.count - 1]! : this.#sndUna;
+    const highest =
+      this.#sacked.count > 0 ? this.#sacked.ends[this.#sacked.count - 1]! : this.#sndUna;
     const beyond = seqDistance(highest, this.#sndNxt);
     return Math.max(0, beyond) + Math.max(0, seqDistance(this.#sndUna, this.#highRxt));
   }
@@ -822,13 +876,15 @@ export class TcpConnection {
     let from = seqLess(this.#highRxt, this.#sndUna) ? this.#sndUna : this.#highRxt;
     from = this.#sacked.endOf(from) >>> 0;
     const first = from === this.#sndUna >>> 0;
-    const highest = this.#sacked.count > 0 ? this.#sacked.ends[this.#sacked.count - 1]! : this.#sndUna;
+    const highest =
+      this.#sacked.count > 0 ? this.#sacked.ends[this.#sacked.count - 1]! : this.#sndUna;
     if (!first && !seqLess(from, highest)) return false;
     const hole = seqDistance(from, this.#sacked.nextStart(from, this.#sndEnd));
     const length = Math.min(hole, this.#mss, seqDistance(from, this.#sndEnd));
     if (length <= 0) {
       // only the FIN is missing
-      if (first && this.#finSent && this.#sendText(now, from, 0, FIN)) this.#highRxt = seqAdd(from, 1);
+      if (first && this.#finSent && this.#sendText(now, from, 0, FIN))
+        this.#highRxt = seqAdd(from, 1);
       return false;
     }
     if (!this.#sendText(now, from, length, 0)) return false;
@@ -913,7 +969,8 @@ export class TcpConnection {
     if (opened >= Math.min(this.#receiveRing.size >> 1, this.#mss)) {
       const window = seqDistance(this.#rcvNxt, edge) & ~((1 << this.#rcvShift) - 1);
       const limited = Math.min(window, 0xffff << this.#rcvShift);
-      if (limited > seqDistance(this.#rcvNxt, this.#rcvAdv)) this.#rcvAdv = seqAdd(this.#rcvNxt, limited);
+      if (limited > seqDistance(this.#rcvNxt, this.#rcvAdv))
+        this.#rcvAdv = seqAdd(this.#rcvNxt, limited);
     }
     return Math.max(0, seqDistance(this.#rcvNxt, this.#rcvAdv));
   }

@@ -32,7 +32,8 @@ export class RetransmissionTimeout {
 
   /** RFC 6298 5.7 asks for a fresh estimate once new data is acknowledged after a back-off. */
   endBackOff(): void {
-    if (this.#measured) this.rtoMs = clamp(this.srttMs + Math.max(CLOCK_GRANULARITY_MS, 4 * this.rttVarMs));
+    if (this.#measured)
+      this.rtoMs = clamp(this.srttMs + Math.max(CLOCK_GRANULARITY_MS, 4 * this.rttVarMs));
   }
 }
 

@@ -47,7 +47,7 @@ export class StreamRing {
     const { octets, small, large } = this.#pools;
     const oldBase = this.#base;
     const oldSize = this.size;
-    for (let seq = from; seq !== to; ) {
+    for (let seq = from; seq !== to;) {
       const at = (seq >>> 0) & (oldSize - 1);
       const newAt = (seq >>> 0) & (large.blockSize - 1);
       const length = Math.min((to - seq) >>> 0, oldSize - at, large.blockSize - newAt);

@@ -15,7 +15,12 @@ export function pcapFileHeader(): Uint8Array {
 }
 
 /** Writes a record's header: Unix time in milliseconds, frame length in octets. */
-export function writePcapRecordHeader(into: DataView, at: number, timeMs: number, length: number): void {
+export function writePcapRecordHeader(
+  into: DataView,
+  at: number,
+  timeMs: number,
+  length: number,
+): void {
   const seconds = Math.floor(timeMs / 1000);
   into.setUint32(at, seconds, true);
   into.setUint32(at + 4, Math.floor((timeMs - seconds * 1000) * 1e6), true);

@@ -35,35 +35,97 @@ const N = 1;
 const LANES = 2;
 const SUM = 3;
 const step = (size: number) => [
-  ...get(AT), ...constant(size), ADD, ...set(AT),
-  ...get(N), ...constant(size), SUB, ...set(N),
+  ...get(AT),
+  ...constant(size),
+  ADD,
+  ...set(AT),
+  ...get(N),
+  ...constant(size),
+  SUB,
+  ...set(N),
 ];
 /** while ($n >= size) { body; $at += size; $n -= size } */
 const whileAtLeast = (size: number, body: number[]) => [
-  ...BLOCK, ...LOOP,
-  ...get(N), ...constant(size), LT_U, BR_IF, 1,
-  ...body, ...step(size), BR, 0,
-  END, END,
+  ...BLOCK,
+  ...LOOP,
+  ...get(N),
+  ...constant(size),
+  LT_U,
+  BR_IF,
+  1,
+  ...body,
+  ...step(size),
+  BR,
+  0,
+  END,
+  END,
 ];
 const foldOnce = [
-  ...get(SUM), ...constant(0xffff), AND, ...get(SUM), ...constant(16), SHR_U, ADD, ...set(SUM),
+  ...get(SUM),
+  ...constant(0xffff),
+  AND,
+  ...get(SUM),
+  ...constant(16),
+  SHR_U,
+  ADD,
+  ...set(SUM),
 ];
 
 const BODY = [
-  2, 1, V128, 1, I32,
-  ...whileAtLeast(16, [...get(LANES), ...get(AT), ...V128_LOAD, ...EXTADD_PAIRWISE_I16X8_U, ...I32X4_ADD, ...set(LANES)]),
-  ...get(LANES), ...lane(0), ...get(LANES), ...lane(1), ADD,
-  ...get(LANES), ...lane(2), ADD, ...get(LANES), ...lane(3), ADD, ...set(SUM),
+  2,
+  1,
+  V128,
+  1,
+  I32,
+  ...whileAtLeast(16, [
+    ...get(LANES),
+    ...get(AT),
+    ...V128_LOAD,
+    ...EXTADD_PAIRWISE_I16X8_U,
+    ...I32X4_ADD,
+    ...set(LANES),
+  ]),
+  ...get(LANES),
+  ...lane(0),
+  ...get(LANES),
+  ...lane(1),
+  ADD,
+  ...get(LANES),
+  ...lane(2),
+  ADD,
+  ...get(LANES),
+  ...lane(3),
+  ADD,
+  ...set(SUM),
   ...whileAtLeast(2, [...get(SUM), ...get(AT), ...LOAD16_U, ADD, ...set(SUM)]),
-  ...BLOCK, ...get(N), EQZ, BR_IF, 0, ...get(SUM), ...get(AT), ...LOAD8_U, ADD, ...set(SUM), END,
-  ...foldOnce, ...foldOnce,
-  ...get(SUM), ...constant(8), SHL, ...constant(0xffff), AND, ...get(SUM), ...constant(8), SHR_U, OR,
+  ...BLOCK,
+  ...get(N),
+  EQZ,
+  BR_IF,
+  0,
+  ...get(SUM),
+  ...get(AT),
+  ...LOAD8_U,
+  ADD,
+  ...set(SUM),
+  END,
+  ...foldOnce,
+  ...foldOnce,
+  ...get(SUM),
+  ...constant(8),
+  SHL,
+  ...constant(0xffff),
+  AND,
+  ...get(SUM),
+  ...constant(8),
+  SHR_U,
+  OR,
   END,
 ];
 
 function signedLeb(value: number): number[] {
   const out: number[] = [];
-  for (let rest = value; ; ) {
+  for (let rest = value; ;) {
     const low = rest & 0x7f;
     rest >>= 7;
     if ((rest === 0 && !(low & 0x40)) || (rest === -1 && low & 0x40)) return [...out, low];
@@ -79,7 +141,14 @@ const section = (id: number, content: number[]) => [id, ...unsignedLeb(content.l
 const name = (text: string) => [text.length, ...new TextEncoder().encode(text)];
 
 const MODULE = new Uint8Array([
-  0x00, 0x61, 0x73, 0x6d, 1, 0, 0, 0,
+  0x00,
+  0x61,
+  0x73,
+  0x6d,
+  1,
+  0,
+  0,
+  0,
   ...section(1, [1, 0x60, 2, I32, I32, 1, I32]),
   ...section(2, [1, ...name("packet"), ...name("memory"), 2, 0, 1]),
   ...section(3, [1, 0]),

@@ -23,6 +23,11 @@ export function sumOctetsOf(buf: Uint8Array): SumOctets {
 }
 
 /** Sum of the pseudo header of RFC 9293 3.1 and RFC 768; addresses as unsigned 32-bit numbers. */
-export function pseudoHeaderSum(src: number, dst: number, protocol: number, length: number): number {
+export function pseudoHeaderSum(
+  src: number,
+  dst: number,
+  protocol: number,
+  length: number,
+): number {
   return fold((src >>> 16) + (src & 0xffff) + (dst >>> 16) + (dst & 0xffff) + protocol + length);
 }

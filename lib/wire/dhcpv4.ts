@@ -41,7 +41,13 @@ export const NAK = 6;
 export const RELEASE = 7;
 export const INFORM = 8;
 
-export type DhcpDrop = "dhcp-truncated" | "dhcp-not-a-request" | "dhcp-hardware" | "dhcp-magic" | "dhcp-option" | "dhcp-no-type";
+export type DhcpDrop =
+  | "dhcp-truncated"
+  | "dhcp-not-a-request"
+  | "dhcp-hardware"
+  | "dhcp-magic"
+  | "dhcp-option"
+  | "dhcp-no-type";
 
 export interface DhcpMessage {
   xid: number;
@@ -65,8 +71,10 @@ export function parseDhcp(message: Uint8Array): DhcpMessage | DhcpDrop {
   const options = new Map<number, Uint8Array>();
   if (!readOptions(message, FIXED_LENGTH + 4, message.length, options)) return "dhcp-option";
   const overload = options.get(OVERLOAD)?.[0] ?? 0;
-  if (overload & 1 && !readOptions(message, FILE_AT, FILE_AT + FILE_LENGTH, options)) return "dhcp-option";
-  if (overload & 2 && !readOptions(message, SNAME_AT, SNAME_AT + SNAME_LENGTH, options)) return "dhcp-option";
+  if (overload & 1 && !readOptions(message, FILE_AT, FILE_AT + FILE_LENGTH, options))
+    return "dhcp-option";
+  if (overload & 2 && !readOptions(message, SNAME_AT, SNAME_AT + SNAME_LENGTH, options))
+    return "dhcp-option";
   const type = options.get(OPTION_MESSAGE_TYPE);
   if (type === undefined || type.length !== 1) return "dhcp-no-type";
   return {
@@ -83,7 +91,12 @@ export function parseDhcp(message: Uint8Array): DhcpMessage | DhcpDrop {
 }
 
 /** False when an option runs over the end of its field. */
-function readOptions(message: Uint8Array, start: number, end: number, into: Map<number, Uint8Array>): boolean {
+function readOptions(
+  message: Uint8Array,
+  start: number,
+  end: number,
+  into: Map<number, Uint8Array>,
+): boolean {
   let at = start;
   while (at < end) {
     const code = message[at]!;
@@ -120,7 +133,8 @@ export function addressOption(message: DhcpMessage, code: number): number | unde
 /** Makes a server's message: BOOTREPLY with the fields given, options in the order of the map. */
 export function emitDhcp(message: DhcpMessage): Uint8Array {
   let length = FIXED_LENGTH + 4 + 3;
-  for (const value of message.options.values()) length += value.length + 2 * Math.max(1, Math.ceil(value.length / 255));
+  for (const value of message.options.values())
+    length += value.length + 2 * Math.max(1, Math.ceil(value.length / 255));
   const out = new Uint8Array(Math.max(length + 1, MINIMUM_LENGTH));
   out[0] = 2;
   out[1] = 1;
@@ -181,7 +195,9 @@ export function encodeSearchList(domains: readonly string[]): Uint8Array {
 }
 
 /** Option 121 (RFC 3442): routes as (prefix length, significant octets, router). */
-export function encodeClasslessRoutes(routes: readonly { network: number; prefix: number; router: number }[]): Uint8Array {
+export function encodeClasslessRoutes(
+  routes: readonly { network: number; prefix: number; router: number }[],
+): Uint8Array {
   const out: number[] = [];
   for (const { network, prefix, router } of routes) {
     out.push(prefix);

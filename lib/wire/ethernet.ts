@@ -12,7 +12,13 @@ export const sourceMac = (buf: Uint8Array, at: number): number => u48(buf, at + 
 export const etherType = (buf: Uint8Array, at: number): number => u16(buf, at + 12);
 
 /** Writes the header and returns the offset behind it. */
-export function emitEthernet(buf: Uint8Array, at: number, destination: number, source: number, type: number): number {
+export function emitEthernet(
+  buf: Uint8Array,
+  at: number,
+  destination: number,
+  source: number,
+  type: number,
+): number {
   put48(buf, at, destination);
   put48(buf, at + 6, source);
   put16(buf, at + 12, type);

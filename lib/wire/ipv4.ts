@@ -9,7 +9,12 @@ export const PROTOCOL_UDP = 17;
 export const DONT_FRAGMENT = 0x4000;
 const MORE_FRAGMENTS = 0x2000;
 
-export type Ipv4Drop = "ipv4-truncated" | "ipv4-version" | "ipv4-header-length" | "ipv4-total-length" | "ipv4-checksum";
+export type Ipv4Drop =
+  | "ipv4-truncated"
+  | "ipv4-version"
+  | "ipv4-header-length"
+  | "ipv4-total-length"
+  | "ipv4-checksum";
 
 /** A window onto one packet, to be aimed with `read` again and again; it owns nothing. */
 export class Ipv4View {
@@ -34,7 +39,8 @@ export class Ipv4View {
     const first = buf[start]!;
     if (first >>> 4 !== 4) return "ipv4-version";
     const headerLength = (first & 15) * 4;
-    if (headerLength < IPV4_HEADER_LENGTH || start + headerLength > end) return "ipv4-header-length";
+    if (headerLength < IPV4_HEADER_LENGTH || start + headerLength > end)
+      return "ipv4-header-length";
     const totalLength = u16(buf, start + 2);
     if (totalLength < headerLength || start + totalLength > end) return "ipv4-total-length";
     if (sum(start, headerLength) !== 0xffff) return "ipv4-checksum";

@@ -56,12 +56,20 @@ export class TcpView {
   }
 
   /** The only check: aims the view at the segment in [start, end) between two addresses, or says why it cannot be one. */
-  read(buf: Uint8Array, start: number, end: number, src: number, dst: number, sum: SumOctets): TcpDrop | undefined {
+  read(
+    buf: Uint8Array,
+    start: number,
+    end: number,
+    src: number,
+    dst: number,
+    sum: SumOctets,
+  ): TcpDrop | undefined {
     if (end - start < TCP_HEADER_LENGTH) return "tcp-truncated";
     const headerLength = (buf[start + 12]! >>> 4) * 4;
     if (headerLength < TCP_HEADER_LENGTH || start + headerLength > end) return "tcp-header-length";
     const length = end - start;
-    if (fold(pseudoHeaderSum(src, dst, PROTOCOL_TCP, length) + sum(start, length)) !== 0xffff) return "tcp-checksum";
+    if (fold(pseudoHeaderSum(src, dst, PROTOCOL_TCP, length) + sum(start, length)) !== 0xffff)
+      return "tcp-checksum";
     this.srcPort = u16(buf, start);
     this.dstPort = u16(buf, start + 2);
     this.seq = u32(buf, start + 4);

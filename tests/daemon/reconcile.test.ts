@@ -1,10 +1,24 @@
 import { afterEach, beforeEach, expect, test } from "bun:test";
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { NetworksConfig } from "../../lib/config/networks.ts";
 import { networkPaths, type NetworkPaths } from "../../lib/config/paths.ts";
-import { startNetwork, stopNetwork, stopUnusedNetworks, userV2Network } from "../../lib/daemon/reconcile.ts";
+import {
+  startNetwork,
+  stopNetwork,
+  stopUnusedNetworks,
+  userV2Network,
+} from "../../lib/daemon/reconcile.ts";
 import { lockHolder, tryLockPidFile, withLock } from "../../lib/host/lock.ts";
 import { isServed, requestUnixHttp } from "../../lib/host/unix-http.ts";
 
@@ -82,7 +96,9 @@ test(
 
     await stopNetwork(home, "user-v2");
     expect(lockHolder(paths.pid)).toBe(0);
-    expect(JSON.parse(readFileSync(paths.leases, "utf8"))).toEqual({ "192.168.104.2": GATEWAY_MAC });
+    expect(JSON.parse(readFileSync(paths.leases, "utf8"))).toEqual({
+      "192.168.104.2": GATEWAY_MAC,
+    });
     expect(readdirSync(paths.dir).filter((name) => !/\.(log|json)$/.test(name))).toEqual([]);
     await stopNetwork(home, "user-v2");
   },
@@ -150,7 +166,9 @@ test(
   "startNetwork() tells the daemon's own reason when it does not come up, and leaves nothing running",
   async () => {
     const tiny = networkPaths(home, "tiny");
-    await expect(startNetwork(home, "tiny", NETWORKS)).rejects.toThrow(/Cannot start the network tiny: .*at least 8 addresses/);
+    await expect(startNetwork(home, "tiny", NETWORKS)).rejects.toThrow(
+      /Cannot start the network tiny: .*at least 8 addresses/,
+    );
     expect(lockHolder(tiny.pid)).toBe(0);
     expect(existsSync(tiny.endpoint)).toBe(false);
   },
@@ -162,7 +180,9 @@ test(
   async () => {
     mkdirSync(paths.dir, { recursive: true });
     writeFileSync(paths.endpoint, "precious");
-    await expect(startNetwork(home, "user-v2", NETWORKS)).rejects.toThrow("a file that is no socket stands there");
+    await expect(startNetwork(home, "user-v2", NETWORKS)).rejects.toThrow(
+      "a file that is no socket stands there",
+    );
     expect(readFileSync(paths.endpoint, "utf8")).toBe("precious");
     expect(lockHolder(paths.pid)).toBe(0);
   },
@@ -170,7 +190,10 @@ test(
 );
 
 /** An instance on user-v2, which counts as running while `lock` is held. */
-function instance(name: string, yaml = "images: [{location: /disk.img}]\nnetworks: [{lima: user-v2}]\n") {
+function instance(
+  name: string,
+  yaml = "images: [{location: /disk.img}]\nnetworks: [{lima: user-v2}]\n",
+) {
   const folder = join(home, name);
   mkdirSync(folder, { recursive: true });
   writeFileSync(join(folder, "lima.yaml"), yaml);

@@ -17,7 +17,11 @@ afterEach(() => rmSync(folder, { recursive: true, force: true }));
 
 const at = (name: string) => join(folder, name);
 const usernet = (...args: string[]) =>
-  Bun.spawn([process.execPath, MAIN, "usernet", ...args], { stdin: "ignore", stdout: "pipe", stderr: "pipe" });
+  Bun.spawn([process.execPath, MAIN, "usernet", ...args], {
+    stdin: "ignore",
+    stdout: "pipe",
+    stderr: "pipe",
+  });
 
 test("userV2Plan() makes the second address router, DNS server and the way to the host", () => {
   expect(userV2Plan("10.9.8.64/26", 9000, undefined)).toMatchObject({
@@ -30,7 +34,8 @@ test("userV2Plan() makes the second address router, DNS server and the way to th
 });
 
 test("userV2Plan() leaves out leases of other subnets and of the gateway's address", () => {
-  const leases = "192.168.104.7=52:55:55:00:00:01,10.0.0.7=52:55:55:00:00:02,192.168.104.2=52:55:55:00:00:03";
+  const leases =
+    "192.168.104.7=52:55:55:00:00:01,10.0.0.7=52:55:55:00:00:02,192.168.104.2=52:55:55:00:00:03";
   expect(userV2Plan("192.168.104.0/24", 1500, leases).staticLeases).toEqual([
     { ip: "192.168.104.7", mac: "52:55:55:00:00:01" },
   ]);
@@ -50,9 +55,17 @@ test.each([
 test.each(["SIGINT", "SIGTERM"] as const)(
   "usernet ends on %s with exit code 0 and removes its pid file and its sockets",
   async (signal) => {
-    const daemon = usernet("-p", at("n.pid"), "-e", at("n_ep.sock"), "--listen-qemu", at("n_qemu.sock"));
+    const daemon = usernet(
+      "-p",
+      at("n.pid"),
+      "-e",
+      at("n_ep.sock"),
+      "--listen-qemu",
+      at("n_qemu.sock"),
+    );
     try {
-      while (!(existsSync(at("n_ep.sock")) && (await isServed(at("n_ep.sock"))))) await Bun.sleep(10);
+      while (!(existsSync(at("n_ep.sock")) && (await isServed(at("n_ep.sock")))))
+        await Bun.sleep(10);
       expect(readFileSync(at("n.pid"), "utf8")).toBe(`${daemon.pid}\n`);
       const stats = await requestUnixHttp(at("n_ep.sock"), "GET", "/stats");
       expect(stats.status).toBe(200);
@@ -66,22 +79,32 @@ test.each(["SIGINT", "SIGTERM"] as const)(
   LIMIT,
 );
 
-test("usernet refuses a pid file that a running process holds, and does not touch its sockets", async () => {
-  const lock = tryLockPidFile(join(folder, "n.pid"));
-  const daemon = usernet("-p", join(folder, "n.pid"), "-e", join(folder, "ep.sock"));
-  expect(await daemon.exited).toBe(1);
-  expect(await new Response(daemon.stderr).text()).toContain("already exists and its process runs");
-  expect(readdirSync(folder)).toEqual(["n.pid"]);
-  lock?.release();
-}, LIMIT);
+test(
+  "usernet refuses a pid file that a running process holds, and does not touch its sockets",
+  async () => {
+    const lock = tryLockPidFile(join(folder, "n.pid"));
+    const daemon = usernet("-p", join(folder, "n.pid"), "-e", join(folder, "ep.sock"));
+    expect(await daemon.exited).toBe(1);
+    expect(await new Response(daemon.stderr).text()).toContain(
+      "already exists and its process runs",
+    );
+    expect(readdirSync(folder)).toEqual(["n.pid"]);
+    lock?.release();
+  },
+  LIMIT,
+);
 
 test.each([
   ["no socket at all", []],
   ["a subnet that is none", ["--endpoint=ep.sock", "--subnet=10.0.0.0/33"]],
   ["an MTU that is none", ["--endpoint=ep.sock", "--mtu=big"]],
-])("usernet called with %s tells so, ends with exit code 2 and leaves no file", async (_name, args) => {
-  const daemon = usernet("-p", join(folder, "n.pid"), ...args);
-  expect(await daemon.exited).toBe(2);
-  expect(await new Response(daemon.stderr).text()).toMatch(/^(limanet|error): /);
-  expect(readdirSync(folder)).toEqual([]);
-}, LIMIT);
+])(
+  "usernet called with %s tells so, ends with exit code 2 and leaves no file",
+  async (_name, args) => {
+    const daemon = usernet("-p", join(folder, "n.pid"), ...args);
+    expect(await daemon.exited).toBe(2);
+    expect(await new Response(daemon.stderr).text()).toMatch(/^(limanet|error): /);
+    expect(readdirSync(folder)).toEqual([]);
+  },
+  LIMIT,
+);

@@ -59,14 +59,18 @@ test("execute() rejects with QEMU's own sentence, and the next command still wor
       : `{"return":{}}\r\n`,
   );
   const client = await connectQmp(path, () => {});
-  await expect(client.execute("nonsense")).rejects.toThrow("The command nonsense has not been found");
+  await expect(client.execute("nonsense")).rejects.toThrow(
+    "The command nonsense has not been found",
+  );
   expect(await client.execute("query-version")).toEqual({});
   client.close();
   server.stop(true);
 });
 
 test("execute() rejects when QEMU dies before it answers", async () => {
-  const server = monitor((command) => (command === "qmp_capabilities" ? `{"return":{}}\r\n` : "hang up"));
+  const server = monitor((command) =>
+    command === "qmp_capabilities" ? `{"return":{}}\r\n` : "hang up",
+  );
   const client = await connectQmp(path, () => {});
   await expect(client.execute("system_powerdown")).rejects.toThrow("QEMU has closed its monitor");
   await client.execute("query-status").catch(() => {});
@@ -77,33 +81,47 @@ test("connectQmp() rejects when nobody listens", async () => {
   await expect(connectQmp(path, () => {})).rejects.toThrow();
 });
 
-test.skipIf(QEMU === null)("connectQmp() drives a real QEMU to its end (needs qemu-system-x86_64)", async () => {
-  const qemu = Bun.spawn(
-    [QEMU!, "-M", "none", "-S", "-display", "none", "-nodefaults", "-qmp", `unix:${path},server=on,wait=off`],
-    { stdio: ["ignore", "ignore", "inherit"] },
-  );
-  try {
-    const events: string[] = [];
-    const connect = async () => {
-      for (;;) {
-        try {
-          return await connectQmp(path, (name) => events.push(name));
-        } catch {
-          if (qemu.exitCode !== null) throw new Error("QEMU ended at once");
-          await Bun.sleep(20);
+test.skipIf(QEMU === null)(
+  "connectQmp() drives a real QEMU to its end (needs qemu-system-x86_64)",
+  async () => {
+    const qemu = Bun.spawn(
+      [
+        QEMU!,
+        "-M",
+        "none",
+        "-S",
+        "-display",
+        "none",
+        "-nodefaults",
+        "-qmp",
+        `unix:${path},server=on,wait=off`,
+      ],
+      { stdio: ["ignore", "ignore", "inherit"] },
+    );
+    try {
+      const events: string[] = [];
+      const connect = async () => {
+        for (;;) {
+          try {
+            return await connectQmp(path, (name) => events.push(name));
+          } catch {
+            if (qemu.exitCode !== null) throw new Error("QEMU ended at once");
+            await Bun.sleep(20);
+          }
         }
-      }
-    };
-    const client = await connect();
-    expect(await client.execute("query-status")).toMatchObject({ running: false });
-    await client.execute("cont");
-    expect(await client.execute("query-status")).toMatchObject({ running: true });
-    await expect(client.execute("no_such_command")).rejects.toThrow("no_such_command");
-    await client.execute("quit").catch(() => {});
-    expect(await qemu.exited).toBe(0);
-    expect(events).toContain("RESUME");
-    await expect(client.execute("query-status")).rejects.toThrow("QEMU has closed its monitor");
-  } finally {
-    qemu.kill("SIGKILL");
-  }
-}, 20_000);
+      };
+      const client = await connect();
+      expect(await client.execute("query-status")).toMatchObject({ running: false });
+      await client.execute("cont");
+      expect(await client.execute("query-status")).toMatchObject({ running: true });
+      await expect(client.execute("no_such_command")).rejects.toThrow("no_such_command");
+      await client.execute("quit").catch(() => {});
+      expect(await qemu.exited).toBe(0);
+      expect(events).toContain("RESUME");
+      await expect(client.execute("query-status")).rejects.toThrow("QEMU has closed its monitor");
+    } finally {
+      qemu.kill("SIGKILL");
+    }
+  },
+  20_000,
+);

@@ -64,7 +64,8 @@ export class LeaseTable {
     if ((!isStatic && this.#plan.excluded.has(address)) || this.#byAddress.has(address)) return;
     const { clientId, hostname } = lease;
     const binding: Binding = { address, mac, clientId, hostname, expiresAt, offered: false };
-    if (this.#byClient.has(keyOf(mac, clientId)) || this.#byClient.has(keyOf(mac, undefined))) return;
+    if (this.#byClient.has(keyOf(mac, clientId)) || this.#byClient.has(keyOf(mac, undefined)))
+      return;
     this.#insert(binding);
   }
 
@@ -99,7 +100,12 @@ export class LeaseTable {
   }
 
   /** Finds an address for a client and keeps it for the time of an offer; undefined: the pool is used up. */
-  offer(now: number, mac: number, clientId: string | undefined, requested: number | undefined): Binding | undefined {
+  offer(
+    now: number,
+    mac: number,
+    clientId: string | undefined,
+    requested: number | undefined,
+  ): Binding | undefined {
     const known = this.of(mac, clientId);
     if (known !== undefined) {
       if (known.expiresAt < now) {
@@ -109,11 +115,20 @@ export class LeaseTable {
       return known;
     }
     const address =
-      requested !== undefined && this.isFree(now, requested) ? requested : this.#firstFree(now) ?? this.#longestExpired(now);
+      requested !== undefined && this.isFree(now, requested)
+        ? requested
+        : (this.#firstFree(now) ?? this.#longestExpired(now));
     if (address === undefined) return undefined;
     const before = this.#byAddress.get(address);
     if (before !== undefined) this.#remove(before);
-    const binding: Binding = { address, mac, clientId, hostname: undefined, expiresAt: now + OFFER_MS, offered: true };
+    const binding: Binding = {
+      address,
+      mac,
+      clientId,
+      hostname: undefined,
+      expiresAt: now + OFFER_MS,
+      offered: true,
+    };
     this.#insert(binding);
     return binding;
   }
@@ -143,7 +158,8 @@ export class LeaseTable {
   /** in the pool, and neither bound, offered, declined nor excluded */
   isFree(now: number, address: number): boolean {
     const { first, last, excluded } = this.#plan;
-    if (address < first || address > last || excluded.has(address) || this.#byAddress.has(address)) return false;
+    if (address < first || address > last || excluded.has(address) || this.#byAddress.has(address))
+      return false;
     const declinedUntil = this.#declined.get(address);
     if (declinedUntil === undefined) return true;
     if (declinedUntil > now) return false;
@@ -161,7 +177,8 @@ export class LeaseTable {
   #longestExpired(now: number): number | undefined {
     let oldest: Binding | undefined;
     for (const binding of this.#byAddress.values()) {
-      if (binding.expiresAt < now && (oldest === undefined || binding.expiresAt < oldest.expiresAt)) oldest = binding;
+      if (binding.expiresAt < now && (oldest === undefined || binding.expiresAt < oldest.expiresAt))
+        oldest = binding;
     }
     return oldest?.address;
   }

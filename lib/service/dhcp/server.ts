@@ -104,12 +104,14 @@ export class DhcpServer {
       case DECLINE: {
         const declined = addressOption(message, OPTION_REQUESTED_ADDRESS);
         const binding = this.leases.of(message.chaddr, clientId);
-        if (binding !== undefined && binding.address === declined) this.leases.decline(now, binding);
+        if (binding !== undefined && binding.address === declined)
+          this.leases.decline(now, binding);
         return undefined;
       }
       case RELEASE: {
         const binding = this.leases.of(message.chaddr, clientId);
-        if (binding !== undefined && binding.address === message.ciaddr) this.leases.release(now, binding);
+        if (binding !== undefined && binding.address === message.ciaddr)
+          this.leases.release(now, binding);
         return undefined;
       }
       case INFORM:
@@ -120,8 +122,17 @@ export class DhcpServer {
     }
   }
 
-  #onDiscover(now: number, message: DhcpMessage, clientId: string | undefined): DhcpReply | undefined {
-    const binding = this.leases.offer(now, message.chaddr, clientId, addressOption(message, OPTION_REQUESTED_ADDRESS));
+  #onDiscover(
+    now: number,
+    message: DhcpMessage,
+    clientId: string | undefined,
+  ): DhcpReply | undefined {
+    const binding = this.leases.offer(
+      now,
+      message.chaddr,
+      clientId,
+      addressOption(message, OPTION_REQUESTED_ADDRESS),
+    );
     if (binding === undefined) {
       this.#counters.count("dhcp-pool-used-up" satisfies DhcpCounter);
       return undefined;
@@ -130,7 +141,11 @@ export class DhcpServer {
   }
 
   /** RFC 2131 4.3.2 tells the four situations of a REQUEST by three fields. */
-  #onRequest(now: number, message: DhcpMessage, clientId: string | undefined): DhcpReply | undefined {
+  #onRequest(
+    now: number,
+    message: DhcpMessage,
+    clientId: string | undefined,
+  ): DhcpReply | undefined {
     const server = addressOption(message, OPTION_SERVER_IDENTIFIER);
     const requested = addressOption(message, OPTION_REQUESTED_ADDRESS);
     const known = this.leases.of(message.chaddr, clientId);
@@ -140,7 +155,9 @@ export class DhcpServer {
         if (known?.offered) this.leases.release(now, known);
         return undefined;
       }
-      return known !== undefined && known.address === requested ? this.#bind(now, message, known) : this.#nak(message);
+      return known !== undefined && known.address === requested
+        ? this.#bind(now, message, known)
+        : this.#nak(message);
     }
     if (message.ciaddr === 0) {
       // INIT-REBOOT: the client remembers an address
@@ -159,7 +176,9 @@ export class DhcpServer {
       const fresh = this.leases.isFree(now, message.ciaddr)
         ? this.leases.offer(now, message.chaddr, clientId, message.ciaddr)
         : undefined;
-      return fresh?.address === message.ciaddr ? this.#bind(now, message, fresh) : this.#nak(message);
+      return fresh?.address === message.ciaddr
+        ? this.#bind(now, message, fresh)
+        : this.#nak(message);
     }
     return known.address === message.ciaddr ? this.#bind(now, message, known) : this.#nak(message);
   }
@@ -199,20 +218,32 @@ export class DhcpServer {
       [OPTION_DNS, words(dns)],
       [OPTION_MTU, new Uint8Array([mtu >>> 8, mtu & 255])],
       // RFC 3442: clients that know this option ignore option 3, so the default route stands here too
-      [OPTION_CLASSLESS_ROUTES, encodeClasslessRoutes([{ network: 0, prefix: 0, router: gateway }])],
+      [
+        OPTION_CLASSLESS_ROUTES,
+        encodeClasslessRoutes([{ network: 0, prefix: 0, router: gateway }]),
+      ],
     ]);
-    if (domainName !== undefined) options.set(OPTION_DOMAIN_NAME, new TextEncoder().encode(domainName));
+    if (domainName !== undefined)
+      options.set(OPTION_DOMAIN_NAME, new TextEncoder().encode(domainName));
     const search = encodeSearchList(searchDomains);
     if (search.length > 0) options.set(OPTION_DOMAIN_SEARCH, search);
     return options;
   }
 
-  #reply(message: DhcpMessage, type: number, yiaddr: number, options: Map<number, Uint8Array>): DhcpReply {
+  #reply(
+    message: DhcpMessage,
+    type: number,
+    yiaddr: number,
+    options: Map<number, Uint8Array>,
+  ): DhcpReply {
     const octets = emitDhcp({ ...message, type, yiaddr, options, secs: 0 });
     // RFC 2131 4.1: to the relay, to the address the client has, to all, or to the address it is about to have
-    if (message.giaddr !== 0) return { message: octets, address: message.giaddr, mac: message.chaddr };
-    if (message.ciaddr !== 0) return { message: octets, address: message.ciaddr, mac: message.chaddr };
-    if (message.broadcast) return { message: octets, address: LIMITED_BROADCAST, mac: BROADCAST_MAC };
+    if (message.giaddr !== 0)
+      return { message: octets, address: message.giaddr, mac: message.chaddr };
+    if (message.ciaddr !== 0)
+      return { message: octets, address: message.ciaddr, mac: message.chaddr };
+    if (message.broadcast)
+      return { message: octets, address: LIMITED_BROADCAST, mac: BROADCAST_MAC };
     return { message: octets, address: yiaddr, mac: message.chaddr };
   }
 }

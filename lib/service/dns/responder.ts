@@ -4,7 +4,14 @@
  * octet to the host's name servers. "There is no such name" and "could not find out" are told apart.
  */
 import { Buffer } from "node:buffer";
-import { decode, encode, RECURSION_AVAILABLE, TRUNCATED_RESPONSE, type Answer, type Packet } from "dns-packet";
+import {
+  decode,
+  encode,
+  RECURSION_AVAILABLE,
+  TRUNCATED_RESPONSE,
+  type Answer,
+  type Packet,
+} from "dns-packet";
 import { canonicalName, type DnsZones } from "./zones.ts";
 
 /** What the operating system's resolver says. */
@@ -73,7 +80,9 @@ export class DnsResponder {
     this.#inFlight++;
     try {
       const relayed = await this.#resolve(query, message, transport);
-      return relayed instanceof Uint8Array ? limit(relayed, query, transport) : reply(query, relayed, transport);
+      return relayed instanceof Uint8Array
+        ? limit(relayed, query, transport)
+        : reply(query, relayed, transport);
     } catch {
       return header(message, SERVFAIL);
     } finally {
@@ -81,13 +90,18 @@ export class DnsResponder {
     }
   }
 
-  async #resolve(query: Packet, message: Uint8Array, transport: Transport): Promise<Outcome | Uint8Array> {
+  async #resolve(
+    query: Packet,
+    message: Uint8Array,
+    transport: Transport,
+  ): Promise<Outcome | Uint8Array> {
     const { name, type } = query.questions![0]!;
     const { zones, resolver, ipv6 } = this.#options;
     if (type === "PTR") {
       const ip = reverseAddress(name);
       const names = ip === undefined ? [] : zones.namesOf(ip);
-      if (names.length > 0) return ok(names.map((data) => ({ type: "PTR", name, ttl: ZONE_TTL, data })));
+      if (names.length > 0)
+        return ok(names.map((data) => ({ type: "PTR", name, ttl: ZONE_TTL, data })));
     }
     const own = zones.lookup(name);
     if (own.kind === "no-such-name") return { rcode: NXDOMAIN, answers: [] };
@@ -108,17 +122,29 @@ export class DnsResponder {
           return { rcode: SERVFAIL, answers: [] };
       }
     }
-    return (await this.#options.upstream.relay(message, transport)) ?? { rcode: SERVFAIL, answers: [] };
+    return (
+      (await this.#options.upstream.relay(message, transport)) ?? { rcode: SERVFAIL, answers: [] }
+    );
   }
 }
 
 const ok = (answers: Answer[]): Outcome => ({ rcode: 0, answers });
 
-function addressAnswers(name: string, type: "A" | "AAAA", addresses: string[], canonical: string | undefined): Answer[] {
+function addressAnswers(
+  name: string,
+  type: "A" | "AAAA",
+  addresses: string[],
+  canonical: string | undefined,
+): Answer[] {
   const isAlias = canonical !== undefined && canonicalName(canonical) !== canonicalName(name);
   const owner = isAlias ? canonical : name;
-  const chain: Answer[] = isAlias ? [{ type: "CNAME", name, ttl: NATIVE_TTL, data: canonical }] : [];
-  return [...chain, ...addresses.map((data): Answer => ({ type, name: owner, ttl: NATIVE_TTL, data }))];
+  const chain: Answer[] = isAlias
+    ? [{ type: "CNAME", name, ttl: NATIVE_TTL, data: canonical }]
+    : [];
+  return [
+    ...chain,
+    ...addresses.map((data): Answer => ({ type, name: owner, ttl: NATIVE_TTL, data })),
+  ];
 }
 
 function parse(message: Uint8Array): Packet | undefined {
@@ -148,7 +174,21 @@ function reply(query: Packet, outcome: Outcome, transport: Transport): Uint8Arra
     questions: query.questions ?? [],
     answers: outcome.answers,
     // RFC 6891 6.1.1: an OPT in the query asks for one in the reply
-    additionals: edns === undefined ? [] : [{ type: "OPT", name: ".", udpPayloadSize: 1232, extendedRcode: 0, ednsVersion: 0, flags: 0, flag_do: false, options: [] }],
+    additionals:
+      edns === undefined
+        ? []
+        : [
+            {
+              type: "OPT",
+              name: ".",
+              udpPayloadSize: 1232,
+              extendedRcode: 0,
+              ednsVersion: 0,
+              flags: 0,
+              flag_do: false,
+              options: [],
+            },
+          ],
   };
   return limit(encode(packet), query, transport);
 }
@@ -156,7 +196,8 @@ function reply(query: Packet, outcome: Outcome, transport: Transport): Uint8Arra
 /** Cuts a reply that is too long for the client's UDP to its question, with TC set, so that it asks again by TCP. */
 function limit(octets: Uint8Array, query: Packet, transport: Transport): Uint8Array {
   const edns = query.additionals?.find((record) => record.type === "OPT");
-  const room = edns?.type === "OPT" ? Math.max(CLASSIC_UDP_LIMIT, edns.udpPayloadSize) : CLASSIC_UDP_LIMIT;
+  const room =
+    edns?.type === "OPT" ? Math.max(CLASSIC_UDP_LIMIT, edns.udpPayloadSize) : CLASSIC_UDP_LIMIT;
   if (transport === "tcp" || octets.length <= room) return octets;
   const packet = parse(octets);
   return encode({
@@ -169,6 +210,8 @@ function limit(octets: Uint8Array, query: Packet, transport: Transport): Uint8Ar
 
 /** "1.104.168.192.in-addr.arpa" → "192.168.104.1" */
 function reverseAddress(name: string): string | undefined {
-  const match = /^(\d{1,3})\.(\d{1,3})\.(\d{1,3})\.(\d{1,3})\.in-addr\.arpa$/.exec(canonicalName(name));
+  const match = /^(\d{1,3})\.(\d{1,3})\.(\d{1,3})\.(\d{1,3})\.in-addr\.arpa$/.exec(
+    canonicalName(name),
+  );
   return match === null ? undefined : match.slice(1).reverse().join(".");
 }

@@ -36,20 +36,27 @@ export class DnsZones {
 
   /** Adds a zone; of one that is there already the new records come first and the old ones stay (spec 8.8). */
   add(zone: Zone): void {
-    const at = this.#zones.findIndex((other) => canonicalName(other.Name) === canonicalName(zone.Name));
+    const at = this.#zones.findIndex(
+      (other) => canonicalName(other.Name) === canonicalName(zone.Name),
+    );
     if (at < 0) {
       this.#zones.push({ ...zone, Records: [...zone.Records] });
       return;
     }
     const old = this.#zones[at]!.Records.filter(
-      (record) => !zone.Records.some((other) => other.Name === record.Name && other.IP === record.IP),
+      (record) =>
+        !zone.Records.some((other) => other.Name === record.Name && other.IP === record.IP),
     );
     this.#zones[at] = { ...zone, Records: [...zone.Records, ...old] };
   }
 
   /** as the API shows them */
   all(): Zone[] {
-    return this.#zones.map((zone) => ({ Name: zone.Name, Records: zone.Records, DefaultIP: zone.DefaultIP ?? "" }));
+    return this.#zones.map((zone) => ({
+      Name: zone.Name,
+      Records: zone.Records,
+      DefaultIP: zone.DefaultIP ?? "",
+    }));
   }
 
   /** What the zones say about an address record of a name. */
@@ -59,7 +66,8 @@ export class DnsZones {
     for (const zone of this.#zones) {
       const zoneName = canonicalName(zone.Name);
       const answer = answerOf(zone, zoneName, wanted);
-      if (answer !== undefined && (best === undefined || zoneName.length > best.zone.length)) best = { zone: zoneName, answer };
+      if (answer !== undefined && (best === undefined || zoneName.length > best.zone.length))
+        best = { zone: zoneName, answer };
     }
     return best?.answer ?? { kind: "elsewhere" };
   }
@@ -70,7 +78,11 @@ export class DnsZones {
     for (const zone of this.#zones) {
       for (const record of zone.Records) {
         if (record.IP === ip && record.Regexp === undefined) {
-          names.push(record.Name === "" ? canonicalName(zone.Name) : `${record.Name}.${canonicalName(zone.Name)}`);
+          names.push(
+            record.Name === ""
+              ? canonicalName(zone.Name)
+              : `${record.Name}.${canonicalName(zone.Name)}`,
+          );
         }
       }
     }
@@ -83,10 +95,14 @@ function answerOf(zone: Zone, zoneName: string, wanted: string): ZoneAnswer | un
   if (!apex && !wanted.endsWith(`.${zoneName}`)) return undefined;
   const label = apex ? "" : wanted.slice(0, -zoneName.length - 1);
   for (const record of zone.Records) {
-    const matches = record.Regexp === undefined ? record.Name.toLowerCase() === label : matchesRegexp(record.Regexp, label);
+    const matches =
+      record.Regexp === undefined
+        ? record.Name.toLowerCase() === label
+        : matchesRegexp(record.Regexp, label);
     if (matches) return { kind: "address", ip: record.IP };
   }
-  if (zone.DefaultIP !== undefined && zone.DefaultIP !== "") return { kind: "address", ip: zone.DefaultIP };
+  if (zone.DefaultIP !== undefined && zone.DefaultIP !== "")
+    return { kind: "address", ip: zone.DefaultIP };
   const ours = zoneName === "internal" || zoneName.endsWith(".internal");
   return ours && !apex ? { kind: "no-such-name" } : undefined;
 }
@@ -106,7 +122,9 @@ function matchesRegexp(pattern: string, label: string): boolean {
  */
 export function zonesOfHosts(hosts: Readonly<Record<string, string>>): Zone[] {
   const zones = new Map<string, Zone>();
-  const targets = new Map(Object.entries(hosts).map(([name, target]) => [canonicalName(name), target]));
+  const targets = new Map(
+    Object.entries(hosts).map(([name, target]) => [canonicalName(name), target]),
+  );
   for (const name of Object.keys(hosts)) {
     const ip = followAliases(targets, name);
     if (ip === undefined) continue;
@@ -127,7 +145,7 @@ export function zonesOfHosts(hosts: Readonly<Record<string, string>>): Zone[] {
 /** The address a name leads to; undefined when it leads out of the table or in a circle. */
 function followAliases(targets: ReadonlyMap<string, string>, name: string): string | undefined {
   const seen = new Set<string>();
-  for (let at = canonicalName(name); !seen.has(at); ) {
+  for (let at = canonicalName(name); !seen.has(at);) {
     seen.add(at);
     const target = targets.get(at);
     if (target === undefined) return undefined;
