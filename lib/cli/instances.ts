@@ -177,7 +177,9 @@ export async function start(nameOrTemplate: string, options: StartOptions): Prom
     writeError(`limanet: the start of ${name} was interrupted; nothing is left running\n`);
     return 1;
   }
-  throw new Error(`Cannot start the instance ${name}: ${outcome}`);
+  throw new Error(
+    outcome.startsWith("Cannot ") ? outcome : `Cannot start the instance ${name}: ${outcome}`,
+  );
 }
 
 interface AgentLine {

@@ -34,14 +34,15 @@ export function startEngine(options: EngineOptions): Promise<Engine> {
   const waiting = new Map<number, Waiting>();
   let nextId = 0;
   let closed = false;
+  let failure: EngineError | undefined;
   const { promise: ready, resolve, reject } = Promise.withResolvers<Engine>();
 
-  const fail = (failure: EngineFailure) => {
-    const error = new EngineError(failure);
-    reject(error);
-    for (const request of waiting.values()) request.reject(error);
+  const fail = (why: EngineFailure) => {
+    failure = new EngineError(why);
+    reject(failure);
+    for (const request of waiting.values()) request.reject(failure);
     waiting.clear();
-    if (!closed) options.onEvent({ type: "log", level: "error", line: failure.message });
+    if (!closed) options.onFailure(failure);
   };
   const worker = startThread(
     "lib/daemon/engine-thread.ts",
@@ -91,6 +92,7 @@ export function startEngine(options: EngineOptions): Promise<Engine> {
 
   const engine: Engine = {
     request<R extends EngineRequest>(request: R): Promise<EngineReplies[R["type"]]> {
+      if (failure !== undefined) return Promise.reject(failure);
       const id = nextId++;
       return new Promise((done, failed) => {
         waiting.set(id, { resolve: done, reject: failed });

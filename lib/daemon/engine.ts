@@ -23,6 +23,8 @@ export interface EngineOptions {
   /** answers a DNS query that came over UDP; undefined: stay silent */
   resolve(message: Uint8Array, client: string): Promise<Uint8Array | undefined>;
   onEvent(event: Exclude<EngineEvent, { type: "dns-query" }>): void;
+  /** the engine has died after it had started, or could not start; every request fails from now on */
+  onFailure(why: Error): void;
   /** pcap file; undefined: none */
   capture?: string;
 }

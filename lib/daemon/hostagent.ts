@@ -77,8 +77,13 @@ interface FirstNetwork {
   /** Waits until the guest has an address; then port forwards can be made. */
   waitForAddress(signal: AbortSignal): Promise<string>;
   expose(forward: Forward): Promise<void>;
+  /** rejects when the network breaks down under the machine */
+  failed: Promise<never>;
   close(): Promise<void>;
 }
+
+/** for networks whose end is somebody else's to notice */
+const NEVER = new Promise<never>(() => {});
 
 /** Runs until the machine ends or a signal comes; the exit code. */
 export async function runHostAgent(options: HostAgentOptions, log: Log): Promise<number> {
@@ -214,7 +219,7 @@ async function runInstance(
   }
   const errors = over()
     ? []
-    : await forwardPorts(config.portForwards, address, first, sshPort, emit);
+    : await forwardPorts(forwardRules(config), address, first, sshPort, emit);
   if (!over() && !config.plain)
     await waitForFile(paths, name, "/run/lima-boot-done", facts.instanceId, over);
   if (!over()) {
@@ -227,7 +232,7 @@ async function runInstance(
       },
     });
   }
-  const exit = await Promise.race([qemu.process.exited, signal]);
+  const exit = await Promise.race([qemu.process.exited, signal, first.failed]);
   if (exit === "SIGTERM" || exit === "SIGINT" || exit === "SIGHUP") {
     if (whyEnded === "") await powerDown(qemu, paths, name);
   } else if (exit !== 0) {
@@ -289,6 +294,7 @@ async function carryDefaultNetwork(
         return outcome === "timeout" ? undefined : DEFAULT_GUEST;
       }),
     expose: async (forward) => void (await service.engine.request({ type: "expose", forward })),
+    failed: service.failed,
     close: () => service.close(),
   };
 }
@@ -343,6 +349,7 @@ async function useQemuSlirp(
       Promise.reject(
         new Error("port forwards need limanet's own network: start without --slirp=qemu"),
       ),
+    failed: NEVER,
     close: async () => {
       for (const close of closers) close();
     },
@@ -391,6 +398,7 @@ async function joinUserV2(
       await call("POST", "/services/forwarder/expose", forward);
       exposed.push(forward);
     },
+    failed: NEVER,
     close: async () => {
       // the daemon may be gone already, and its forwards with it
       for (const { local, protocol } of exposed) {
@@ -481,6 +489,10 @@ const inGuest = (paths: InstancePaths, name: string, command: string) =>
     ["ssh", "-F", paths.sshConfig, "-o", "ConnectTimeout=4", hostnameOf(name), command],
     SSH_LIMIT_MS,
   );
+
+/** specification 3.7: plain instances keep only their static rules */
+const forwardRules = ({ portForwards, plain }: InstanceConfig): PortForward[] =>
+  plain ? portForwards.filter((rule) => rule.static) : portForwards;
 
 /** Makes the forwards that name their ports; the sentences about those that could not be made. */
 async function forwardPorts(
@@ -599,6 +611,7 @@ async function launch(program: string, args: string[], paths: InstancePaths): Pr
     ended = true;
   });
   for (;;) {
+    if (ended) remove(paths.qmp);
     if (ended)
       throw new Error(
         `Cannot start the virtual machine: QEMU ended at once: ${lastLines(files.stderr, 3)}`,

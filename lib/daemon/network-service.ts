@@ -36,7 +36,8 @@ export interface NetworkService {
   engine: Engine;
   responder: DnsResponder;
   zones: DnsZones;
-  /** rejects when the engine has died */
+  /** rejects when the engine has died; never resolves */
+  failed: Promise<never>;
   close(): Promise<void>;
 }
 
@@ -55,6 +56,9 @@ export async function startNetworkService(options: NetworkServiceOptions): Promi
   let dns: DnsServer | undefined;
   let api: HttpServer | undefined;
   let engine: Engine | undefined;
+  const { promise: failed, reject: fail } = Promise.withResolvers<never>();
+  // whoever waits for it is told; until then it is no unhandled rejection
+  failed.catch(() => {});
   const close = async () => {
     api?.close();
     await engine?.close();
@@ -69,6 +73,7 @@ export async function startNetworkService(options: NetworkServiceOptions): Promi
       dnsTcpPath: options.dnsTcpPath,
       resolve: (message) => responder.answer(message, "udp"),
       onEvent: (event) => onEvent(event, options),
+      onFailure: fail,
       ...(options.capture === undefined ? {} : { capture: options.capture }),
     });
     dns = serveDnsUnix(responder, options.dnsTcpPath);
@@ -77,7 +82,7 @@ export async function startNetworkService(options: NetworkServiceOptions): Promi
       await engine.request({ type: "listen", kind, path });
     if (options.endpoint !== undefined)
       api = await serveUnixHttp(options.endpoint, controlApi({ engine, zones, plan }));
-    return { engine, responder, zones, close };
+    return { engine, responder, zones, failed, close };
   } catch (error) {
     await close();
     throw error;

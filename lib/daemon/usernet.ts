@@ -112,7 +112,7 @@ export async function runUsernet(options: UsernetOptions, log: Log): Promise<num
       log,
     });
     log.info?.(`network ready subnet=${plan.subnet} gateway=${plan.gateway} mtu=${plan.mtu}`);
-    log.info?.(`network ends signal=${await stop}`);
+    log.info?.(`network ends signal=${await Promise.race([stop, service.failed])}`);
     await service.close();
     return 0;
   } finally {

@@ -79,7 +79,7 @@ async function askUdp(
     },
   }).catch(() => undefined);
   if (socket === undefined) return undefined;
-  const timer = setTimeout(resolve, TIMEOUT_MS, undefined);
+  const timer = setTimeout(() => resolve(undefined), TIMEOUT_MS);
   socket.send(outgoing);
   const reply = await promise;
   clearTimeout(timer);
@@ -144,7 +144,7 @@ async function askTcp(
     },
   }).catch(() => undefined);
   if (socket === undefined) return undefined;
-  const timer = setTimeout(resolve, TIMEOUT_MS, undefined);
+  const timer = setTimeout(() => resolve(undefined), TIMEOUT_MS);
   const reply = await promise;
   clearTimeout(timer);
   socket.end();

@@ -4,7 +4,6 @@ import {
   closeSync,
   existsSync,
   fsyncSync,
-  lstatSync,
   mkdirSync,
   openSync,
   readdirSync,
@@ -55,14 +54,6 @@ export function remove(path: string): void {
 }
 
 export const exists = (path: string): boolean => existsSync(path);
-
-export function isSocket(path: string): boolean {
-  try {
-    return lstatSync(path).isSocket();
-  } catch {
-    return false;
-  }
-}
 
 /** names in a folder, sorted; empty when it is not there */
 export function listFolder(path: string): string[] {

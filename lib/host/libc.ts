@@ -20,7 +20,6 @@ const symbols = {
   getsockname: { args: ["i32", "ptr", "ptr"], returns: "i32" },
   getsockopt: { args: ["i32", "i32", "i32", "ptr", "ptr"], returns: "i32" },
   listen: { args: ["i32", "i32"], returns: "i32" },
-  madvise: { args: ["ptr", "usize", "i32"], returns: "i32" },
   read: { args: ["i32", "ptr", "usize"], returns: FFIType.i64_fast },
   readv: { args: ["i32", "ptr", "i32"], returns: FFIType.i64_fast },
   recv: { args: ["i32", "ptr", "usize", "i32"], returns: FFIType.i64_fast },
@@ -56,6 +55,8 @@ export const libc = open().symbols;
 
 /** errno of the calling thread's last failed call. */
 export function errno(): number {
+  // the name is the C library's
+  // oxlint-disable-next-line no-underscore-dangle
   return read.i32(libc.__errno_location() as Pointer, 0);
 }
 
@@ -73,7 +74,6 @@ export const SOCK_DGRAM = 2;
 export const SOCK_NONBLOCK = 0x800;
 export const SOCK_CLOEXEC = 0x80000;
 export const IPPROTO_ICMP = 1;
-export const IPPROTO_TCP = 6;
 export const SOL_IP = 0;
 export const SOL_SOCKET = 1;
 export const SOL_TCP = 6;
@@ -87,7 +87,6 @@ export const IPV6_V6ONLY = 26;
 export const SOL_IPV6 = 41;
 export const IP_TTL = 2;
 export const IP_RECVERR = 11;
-export const IP_MTU_DISCOVER = 10;
 export const MSG_ERRQUEUE = 0x2000;
 export const MSG_DONTWAIT = 0x40;
 export const MSG_NOSIGNAL = 0x4000;
@@ -97,7 +96,6 @@ export const SHUT_WR = 1;
 export const LOCK_SH = 1;
 export const LOCK_EX = 2;
 export const LOCK_NB = 4;
-export const LOCK_UN = 8;
 export const EPOLLIN = 1;
 export const EPOLLOUT = 4;
 export const EPOLLERR = 8;
@@ -106,7 +104,6 @@ export const EPOLLRDHUP = 0x2000;
 export const EPOLLET = 0x80000000;
 export const EPOLL_CTL_ADD = 1;
 export const EPOLL_CTL_DEL = 2;
-export const MADV_DONTNEED = 4;
 
 export const EINTR = 4;
 export const EAGAIN = 11;

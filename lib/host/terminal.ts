@@ -1,5 +1,6 @@
 /** What a person or a program reads: standard output and standard error. */
 import { writeSync } from "node:fs";
+import { isatty } from "node:tty";
 
 export function writeOut(text: string): void {
   writeAll(1, text);
@@ -24,8 +25,6 @@ function writeAll(fd: number, text: string): void {
   }
 }
 
+/** a person sits at this stream */
 export const isTerminal = (stream: "in" | "out" | "error"): boolean =>
-  (stream === "in" ? process.stdin : stream === "out" ? process.stdout : process.stderr).isTTY ===
-  true;
-
-export const terminalColumns = (): number => process.stderr.columns ?? 80;
+  isatty({ in: 0, out: 1, error: 2 }[stream]);

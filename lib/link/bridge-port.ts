@@ -1,7 +1,5 @@
 /** octets in front of a frame that a port may overwrite with its framing */
 export const FRAME_HEADROOM = 4;
-/** Ethernet header and the largest IP packet of any link here */
-export const MAX_FRAME_LENGTH = 14 + 65520;
 
 /** A guest's attachment to the switch (IEEE 802.1D). */
 export interface BridgePort {

@@ -18,7 +18,8 @@ export class Gather {
   add(start: number, length: number): boolean {
     if (length === 0) return true;
     const last = this.count - 1;
-    if (last >= 0 && this.starts[last]! + this.lengths[last]! === start) {
+    const lastEnd = last < 0 ? -1 : this.starts[last]! + this.lengths[last]!;
+    if (lastEnd === start) {
       this.lengths[last]! += length;
     } else {
       if (this.count === this.starts.length) return false;

@@ -25,7 +25,6 @@ export const OPTION_REQUESTED_ADDRESS = 50;
 export const OPTION_LEASE_TIME = 51;
 export const OPTION_MESSAGE_TYPE = 53;
 export const OPTION_SERVER_IDENTIFIER = 54;
-export const OPTION_PARAMETER_LIST = 55;
 export const OPTION_RENEWAL_TIME = 58;
 export const OPTION_REBINDING_TIME = 59;
 export const OPTION_CLIENT_IDENTIFIER = 61;

@@ -7,10 +7,8 @@ export const ECHO_REPLY = 0;
 export const DESTINATION_UNREACHABLE = 3;
 export const ECHO_REQUEST = 8;
 export const TIME_EXCEEDED = 11;
-export const NET_UNREACHABLE = 0;
 export const HOST_UNREACHABLE = 1;
 export const PORT_UNREACHABLE = 3;
-export const FRAGMENTATION_NEEDED = 4;
 export const ADMINISTRATIVELY_PROHIBITED = 13;
 
 export type IcmpDrop = "icmp-truncated" | "icmp-checksum";
@@ -22,11 +20,9 @@ export function checkIcmp(start: number, end: number, sum: SumOctets): IcmpDrop 
 }
 
 export const icmpType = (buf: Uint8Array, at: number): number => buf[at]!;
-export const icmpCode = (buf: Uint8Array, at: number): number => buf[at + 1]!;
 /** identifier and sequence number of an echo, or the unused word of an error */
 export const icmpRest = (buf: Uint8Array, at: number): number => u32(buf, at + 4);
 export const echoIdentifier = (buf: Uint8Array, at: number): number => u16(buf, at + 4);
-export const echoSequence = (buf: Uint8Array, at: number): number => u16(buf, at + 6);
 
 /** Writes the header in front of `bodyLength` octets that already stand behind it; the checksum covers both. */
 export function emitIcmp(

@@ -1,4 +1,5 @@
 #!/bin/sh
+# shellcheck disable=SC2154 # the variables are set by udhcpc
 # Applies what DHCP says and keeps it in /run/dhcp for a person to look at.
 case "$1" in
 bound | renew)

@@ -186,7 +186,7 @@ export class LeaseTable {
   /** bindings for storing and showing; offers are left out */
   list(): Lease[] {
     const leases: Lease[] = [];
-    for (const binding of [...this.#byAddress.values()].sort((a, b) => a.address - b.address)) {
+    for (const binding of [...this.#byAddress.values()].toSorted((a, b) => a.address - b.address)) {
       if (binding.offered) continue;
       leases.push({
         ip: formatIpv4(binding.address),

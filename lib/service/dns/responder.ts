@@ -213,5 +213,5 @@ function reverseAddress(name: string): string | undefined {
   const match = /^(\d{1,3})\.(\d{1,3})\.(\d{1,3})\.(\d{1,3})\.in-addr\.arpa$/.exec(
     canonicalName(name),
   );
-  return match === null ? undefined : match.slice(1).reverse().join(".");
+  return match === null ? undefined : match.slice(1).toReversed().join(".");
 }
