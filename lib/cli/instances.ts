@@ -21,7 +21,7 @@ import {
   writeFileAtomically,
 } from "../host/files.ts";
 import { lockHolder } from "../host/lock.ts";
-import { hostArchitecture, hostEnvironment, limanetHome } from "../host/machine.ts";
+import { hostArchitecture, hostEnvironment, hostPlatform, limanetHome } from "../host/machine.ts";
 import { runInTerminal, selfCommand, signalProcess, startProcess } from "../host/process.ts";
 import { terminationSignal } from "../host/signals.ts";
 import { isTerminal, writeError, writeOut } from "../host/terminal.ts";
@@ -98,12 +98,11 @@ async function make(home: string, template: string, options: CreateOptions): Pro
   return name;
 }
 
-const SOCKET_PATH_LIMIT = process.platform === "darwin" ? 104 : 108;
+const SOCKET_PATH_LIMIT = hostPlatform() === "darwin" ? 104 : 108;
 
 function checkSocketPath(paths: InstancePaths): void {
-  const longest = Math.max(
-    ...[paths.guestSocket, paths.sshControl, paths.endpoint].map((path) => Buffer.byteLength(path)),
-  );
+  const octets = (path: string) => new TextEncoder().encode(path).length;
+  const longest = Math.max(...[paths.guestSocket, paths.sshControl, paths.endpoint].map(octets));
   // ssh makes its control socket under a name with 17 more octets first
   if (longest + 17 >= SOCKET_PATH_LIMIT) {
     throw new Error(

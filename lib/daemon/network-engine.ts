@@ -3,7 +3,6 @@
  * drives them. One turn: wait for events, let each handler take in what came, settle (writes to the host, segments to
  * the guests), flush the ports, run what is due.
  */
-import { ptr } from "bun:ffi";
 import { formatIpv4, parseCidr, parseIpv4 } from "../addr/ipv4.ts";
 import { formatMac } from "../addr/mac.ts";
 import { formatEndpoint, parseEndpoint } from "../addr/endpoint.ts";
@@ -215,9 +214,16 @@ export class NetworkEngine implements PortOwner {
   #attachDatagram(fd: number, kind: AttachKind, connected: boolean): void {
     if (!this.#hasRoom(fd)) return;
     const memory = this.#freeDatagramMemory.pop() ?? reserveDatagramMemory(this.#memory);
-    const base = ptr(this.#memory.octets);
     this.#connect(
-      new DatagramPort(this.#nextPort++, fd, memory, base, this.#memory.octets, this, connected),
+      new DatagramPort(
+        this.#nextPort++,
+        fd,
+        memory,
+        this.#io.base,
+        this.#memory.octets,
+        this,
+        connected,
+      ),
       kind,
     );
   }
