@@ -13,8 +13,8 @@ import { DatagramPort, reserveDatagramMemory } from "../host/datagram-port.ts";
 import { DatagramSockets } from "../host/datagram-sockets.ts";
 import { acceptDescriptor } from "../host/descriptor-passing.ts";
 import { EventLoop } from "../host/event-loop.ts";
-import { AF_UNIX, libc, orErrno, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_STREAM } from "../host/libc.ts";
-import { HostError, ListeningSockets } from "../host/listening-sockets.ts";
+import { libc } from "../host/libc.ts";
+import { HostError, ListeningSockets, streamPair } from "../host/listening-sockets.ts";
 import { FrameCapture } from "../host/frame-capture.ts";
 import type { PortOwner } from "../host/port-owner.ts";
 import { reservePortMemory, StreamPort, type PortMemory } from "../host/stream-port.ts";
@@ -384,18 +384,10 @@ export class NetworkEngine implements PortOwner {
   /** One end of a stream that leads to a guest's port. */
   tunnel(ip: string, port: number): number {
     const to = this.#guestEndpoint(`${ip}:${port}`);
-    const pair = new Int32Array(2);
-    const made = orErrno(
-      libc.socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ptr(pair)),
-    );
-    if (made < 0)
-      throw new HostError(
-        "EMFILE",
-        "Cannot open a tunnel: no descriptors are left (raise the limit with ulimit -n)",
-      );
+    const [inner, outer] = streamPair();
     this.#now = monotonicMs();
-    this.#network.tcp.connectToGuest(this.#now, pair[0]!, to.address, to.port);
-    return pair[1]!;
+    this.#network.tcp.connectToGuest(this.#now, inner, to.address, to.port);
+    return outer;
   }
 
   probe(
