@@ -421,8 +421,10 @@ export class NetworkEngine implements PortOwner {
 
   // ---------------------------------------------------------------- views
 
+  /** those in force; the table remembers more, for clients that come back */
   leases(): Lease[] {
-    return this.#dhcp.leases.list();
+    const now = unixMs();
+    return this.#dhcp.leases.list().filter(({ expiresAt = Infinity }) => expiresAt > now);
   }
 
   cam(): Record<string, number> {
