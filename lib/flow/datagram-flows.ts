@@ -362,7 +362,7 @@ export class DatagramFlows {
       if (received !== "datagram") scratch.trim(at - LOWER_HEADERS);
       if (received === "nothing") return false;
       if (received === "error") {
-        this.#relayError(now, flow);
+        this.#relayError(now, flow, at + header);
         continue;
       }
       const { length } = this.#host.received;
@@ -415,9 +415,17 @@ export class DatagramFlows {
   }
 
   /** An ICMP error about one of the flow's datagrams: told to the guest with the same type, code and sender. */
-  #relayError(now: number, flow: DatagramFlow): void {
-    const { icmpType: type, icmpCode: code, icmpInfo: info, offender } = this.#host.received;
+  #relayError(now: number, flow: DatagramFlow, quoted: number): void {
+    const {
+      length,
+      icmpType: type,
+      icmpCode: code,
+      icmpInfo: info,
+      offender,
+    } = this.#host.received;
     const { octets } = this.#gateway;
+    // which of the guest's echo requests it is about
+    const sequence = length >= ICMP_HEADER_LENGTH ? icmpRest(octets, quoted) & 0xffff : 0;
     const header = UDP_HEADER_LENGTH;
     const protocol = flow.kind === "udp" ? PROTOCOL_UDP : PROTOCOL_ICMP;
     const at = this.#gateway.scratch.take(64);
@@ -436,7 +444,7 @@ export class DatagramFlows {
     } else {
       put16(octets, end, ECHO_REQUEST << 8);
       put16(octets, end + 2, 0);
-      put32(octets, end + 4, flow.guestPort << 16);
+      put32(octets, end + 4, (flow.guestPort << 16) | sequence);
     }
     // what the host's own address said stands for the address the guest talked to
     const from =

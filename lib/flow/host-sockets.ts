@@ -67,7 +67,7 @@ export interface HostDatagrams {
   sendTo(handle: number, start: number, length: number, peer: Uint8Array): HostFailure | undefined;
   /**
    * Receives one datagram into [start, start + room). On "datagram" `received` holds its length and peer; on "error"
-   * an ICMP error that came back.
+   * an ICMP error that came back, and what was quoted of the datagram in it is received in its place.
    */
   receive(handle: number, start: number, room: number): Received;
   readonly received: ReceivedDetails;

@@ -31,13 +31,13 @@ import {
   SOL_SOCKET,
 } from "./libc.ts";
 import { bindAddress } from "./listening-sockets.ts";
+import { pinned } from "./pinned.ts";
 import { ipv4SocketAddress, portOfSocketAddress } from "./socket-address.ts";
 import type { VectoredIo } from "./vectored-io.ts";
 
-const ONE = new Int32Array([1]);
-const ONE_AT = ptr(ONE);
+const ONE_AT = pinned(new Int32Array([1]));
 const option = new Int32Array(1);
-const OPTION_AT = ptr(option);
+const OPTION_AT = pinned(option);
 /** room for bursts that come within one turn */
 const RECEIVE_BUFFER = 1 << 20;
 const DEFAULT_TTL = 64;
@@ -170,9 +170,9 @@ export class DatagramSockets implements HostDatagrams {
 
   receive(handle: number, start: number, room: number): Received {
     const socket = this.#sockets[handle];
-    if (socket?.errorPending && this.#receiveError(handle, socket)) return "error";
     this.#iovec[0] = BigInt(this.#io.base + start);
     this.#iovec[1] = BigInt(room);
+    if (socket?.errorPending && this.#receiveError(handle, socket)) return "error";
     this.#message.setUint32(8, this.#name.length, true);
     this.#message.setBigUint64(32, 0n, true);
     this.#message.setBigUint64(40, 0n, true);
@@ -187,11 +187,9 @@ export class DatagramSockets implements HostDatagrams {
     return "datagram";
   }
 
-  /** ip(7), IP_RECVERR: struct sock_extended_err in a control message, the offender's address behind it */
+  /** ip(7), IP_RECVERR: struct sock_extended_err in a control message, the offender's address behind it; data as sent */
   #receiveError(handle: number, socket: Socket): boolean {
     const control = this.#control;
-    this.#iovec[0] = 0n;
-    this.#iovec[1] = 0n;
     this.#message.setUint32(8, this.#name.length, true);
     this.#message.setBigUint64(32, BigInt(ptr(control)), true);
     this.#message.setBigUint64(40, BigInt(control.byteLength), true);
@@ -204,6 +202,7 @@ export class DatagramSockets implements HostDatagrams {
     const SO_EE_ORIGIN_ICMP = 2;
     const fromNetwork = control.getUint8(16 + 4) === SO_EE_ORIGIN_ICMP;
     if (!fromNetwork) return this.#receiveError(handle, socket);
+    received.length = got;
     received.icmpType = control.getUint8(16 + 5);
     received.icmpCode = control.getUint8(16 + 6);
     received.icmpInfo = control.getUint32(16 + 8, true);

@@ -1,5 +1,4 @@
 /** Receives a descriptor over a unix stream socket (SCM_RIGHTS, unix(7)): one message with exactly one descriptor. */
-import { ptr } from "bun:ffi";
 import {
   EAGAIN,
   EPOLLIN,
@@ -12,6 +11,20 @@ import {
   SOL_SOCKET,
 } from "./libc.ts";
 import type { EventLoop } from "./event-loop.ts";
+import { pinned } from "./pinned.ts";
+
+const DATA_LENGTH = 16n;
+const control = new DataView(new ArrayBuffer(256));
+const iovec = new BigUint64Array([
+  BigInt(pinned(new Uint8Array(Number(DATA_LENGTH)))),
+  DATA_LENGTH,
+]);
+/** struct msghdr: name 0, namelen 8, iov 16, iovlen 24, control 32, controllen 40, flags 48 */
+const message = new DataView(new ArrayBuffer(56));
+const MESSAGE_AT = pinned(message);
+message.setBigUint64(16, BigInt(pinned(iovec)), true);
+message.setBigUint64(24, 1n, true);
+message.setBigUint64(32, BigInt(pinned(control)), true);
 
 /** Waits on `connection` (which it closes in the end) and hands on the descriptor that comes. */
 export function acceptDescriptor(
@@ -25,16 +38,8 @@ export function acceptDescriptor(
   };
   loop.add(connection, EPOLLIN | EPOLLRDHUP, {
     onEvents: () => {
-      const data = new Uint8Array(16);
-      const control = new DataView(new ArrayBuffer(256));
-      const iovec = new BigUint64Array([BigInt(ptr(data)), 16n]);
-      // struct msghdr: name 0, namelen 8, iov 16, iovlen 24, control 32, controllen 40, flags 48
-      const message = new DataView(new ArrayBuffer(56));
-      message.setBigUint64(16, BigInt(ptr(iovec)), true);
-      message.setBigUint64(24, 1n, true);
-      message.setBigUint64(32, BigInt(ptr(control)), true);
       message.setBigUint64(40, BigInt(control.byteLength), true);
-      const got = orErrno(libc.recvmsg(connection, ptr(message), MSG_DONTWAIT | MSG_CMSG_CLOEXEC));
+      const got = orErrno(libc.recvmsg(connection, MESSAGE_AT, MSG_DONTWAIT | MSG_CMSG_CLOEXEC));
       if (got === -EAGAIN) return;
       const fds = got > 0 ? passedDescriptors(control, Number(message.getBigUint64(40, true))) : [];
       finish();

@@ -1,12 +1,10 @@
 /** An eventfd by which one thread wakes another that sleeps in an EventLoop. */
-import { ptr } from "bun:ffi";
 import { EPOLLIN, errnoName, libc, orErrno, SOCK_CLOEXEC, SOCK_NONBLOCK } from "./libc.ts";
 import type { EventLoop } from "./event-loop.ts";
+import { pinned } from "./pinned.ts";
 
-const ONE = new BigUint64Array([1n]);
-const ONE_AT = ptr(ONE);
-const count = new BigUint64Array(1);
-const COUNT_AT = ptr(count);
+const ONE_AT = pinned(new BigUint64Array([1n]));
+const COUNT_AT = pinned(new BigUint64Array(1));
 
 export class Doorbell {
   readonly fd: number;

@@ -31,19 +31,17 @@ import {
   SOL_TCP,
   TCP_NODELAY,
 } from "./libc.ts";
+import { pinned } from "./pinned.ts";
 import { ipv4SocketAddress, unixSocketAddress } from "./socket-address.ts";
 import type { VectoredIo } from "./vectored-io.ts";
 
 const EVENTS = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EDGE_TRIGGERED;
-const ONE = new Int32Array([1]);
-const ONE_AT = ptr(ONE);
+const ONE_AT = pinned(new Int32Array([1]));
 /** struct linger: on, 0 seconds: close sends RST */
-const ABORT = new Int32Array([1, 0]);
-const ABORT_AT = ptr(ABORT);
+const ABORT_AT = pinned(new Int32Array([1, 0]));
 const error = new Int32Array(1);
-const errorLength = new Uint32Array([4]);
-const ERROR_AT = ptr(error);
-const ERROR_LENGTH_AT = ptr(errorLength);
+const ERROR_AT = pinned(error);
+const ERROR_LENGTH_AT = pinned(new Uint32Array([4]));
 
 export class StreamSockets implements HostStreams {
   readonly #loop: EventLoop;
