@@ -4,12 +4,7 @@
  */
 import { parseEndpoint } from "../addr/endpoint.ts";
 import { parseIpv4 } from "../addr/ipv4.ts";
-import {
-  joinDescriptor,
-  type HttpHandler,
-  type HttpRequest,
-  type HttpResponse,
-} from "../host/unix-http.ts";
+import type { HttpHandler, HttpRequest, HttpResponse } from "../host/unix-http.ts";
 import { sleep } from "../host/clock.ts";
 import type { DnsZones, Zone } from "../service/dns/zones.ts";
 import type { Engine } from "./engine.ts";
@@ -105,15 +100,15 @@ const ROUTES: Record<string, Route> = {
     }
     return {
       status: 200,
-      takeOver: (stream) => {
-        stream.write("OK");
-        engine.request({ type: "tunnel", ip, port }).then(
-          ({ fd }) => joinDescriptor(stream, fd),
-          () => stream.end(),
-        );
-      },
+      text: "OK",
+      // a client waits for the greeting, so nothing can be early
+      takeOver: (fd) => void engine.request({ type: "tunnel", fd, ip, port }),
     };
   },
+  "/connect": async ({ engine }) => ({
+    status: 200,
+    takeOver: (fd, early) => void engine.request({ type: "attach-vpnkit", fd, early }),
+  }),
   "/extension/wait_port": async ({ engine }, { query }) => {
     const ip = query.get("ip") ?? "";
     const port = Number(query.get("port"));

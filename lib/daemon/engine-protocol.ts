@@ -58,15 +58,16 @@ export type AttachKind =
 
 export type EngineRequest =
   | { type: "listen"; kind: AttachKind; path: string }
-  | { type: "attach-descriptor"; fd: number; kind: "stream" | "datagram" }
+  /** a connection that carries frames in VPNKit's framing; `early` has been read from it already */
+  | { type: "attach-vpnkit"; fd: number; early: Uint8Array }
   | { type: "expose"; forward: Forward }
   | { type: "unexpose"; local: string; protocol: Transport }
   | { type: "forwards" }
   | { type: "leases" }
   | { type: "cam" }
   | { type: "stats" }
-  /** TCP connection to a guest; the reply carries one end of a socketpair for the main thread */
-  | { type: "tunnel"; ip: string; port: number }
+  /** a connected stream socket becomes a TCP connection to a guest; it belongs to the engine from now on */
+  | { type: "tunnel"; fd: number; ip: string; port: number }
   /** can a TCP connection to the guest be made? */
   | { type: "probe"; ip: string; port: number; timeoutMs: number }
   | { type: "capture"; path: string | null }
@@ -74,7 +75,7 @@ export type EngineRequest =
 
 export interface EngineReplies {
   listen: null;
-  "attach-descriptor": null;
+  "attach-vpnkit": null;
   /** `bound` is `local` with the port that port 0 became */
   expose: { bound: string };
   unexpose: null;
@@ -83,7 +84,7 @@ export interface EngineReplies {
   /** MAC → bridge port number */
   cam: Record<string, number>;
   stats: Record<string, number>;
-  tunnel: { fd: number };
+  tunnel: null;
   probe: "connected" | "refused" | "timeout";
   capture: null;
   shutdown: null;

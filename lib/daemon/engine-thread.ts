@@ -5,6 +5,7 @@
 import { Doorbell } from "../host/doorbell.ts";
 import { HostError } from "../host/listening-sockets.ts";
 import { afterMessages, onMessage, postToMain } from "../host/thread.ts";
+import { VPNKIT_FRAMING } from "../link/stream-framing.ts";
 import type {
   DnsAnswer,
   EngineFailure,
@@ -75,8 +76,8 @@ function serve(request: NumberedRequest): void {
         engine.listen(request.kind, request.path);
         reply(null);
         return;
-      case "attach-descriptor":
-        engine.attach(request.fd, request.kind);
+      case "attach-vpnkit":
+        engine.attach(request.fd, VPNKIT_FRAMING, request.early);
         reply(null);
         return;
       case "expose":
@@ -99,7 +100,8 @@ function serve(request: NumberedRequest): void {
         reply(engine.stats());
         return;
       case "tunnel":
-        reply({ fd: engine.tunnel(request.ip, request.port) });
+        engine.tunnel(request.fd, request.ip, request.port);
+        reply(null);
         return;
       case "probe":
         engine.probe(request.ip, request.port, request.timeoutMs, reply);

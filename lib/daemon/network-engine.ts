@@ -14,13 +14,14 @@ import { DatagramSockets } from "../host/datagram-sockets.ts";
 import { acceptDescriptor } from "../host/descriptor-passing.ts";
 import { EventLoop } from "../host/event-loop.ts";
 import { libc } from "../host/libc.ts";
-import { HostError, ListeningSockets, streamPair } from "../host/listening-sockets.ts";
+import { HostError, ListeningSockets } from "../host/listening-sockets.ts";
 import { FrameCapture } from "../host/frame-capture.ts";
 import type { PortOwner } from "../host/port-owner.ts";
 import { reservePortMemory, StreamPort, type PortMemory } from "../host/stream-port.ts";
 import { StreamSockets } from "../host/stream-sockets.ts";
 import { VectoredIo } from "../host/vectored-io.ts";
 import type { BridgePort } from "../link/bridge-port.ts";
+import { QEMU_FRAMING, type StreamFraming } from "../link/stream-framing.ts";
 import { DhcpServer } from "../service/dhcp/server.ts";
 import { PacketMemory } from "../storage/packet-memory.ts";
 import { simdSumOctets } from "../wire/checksum-simd.ts";
@@ -192,23 +193,21 @@ export class NetworkEngine implements PortOwner {
     }
     const handle = this.#listeners.listenUnix(path, {
       onAccept: (_now, fd) => {
-        if (kind === "stream") this.attach(fd, "stream");
+        if (kind === "stream") this.attach(fd, QEMU_FRAMING);
         else acceptDescriptor(this.loop, fd, (passed) => this.#attachDatagram(passed, kind, true));
       },
     });
     this.#attachments.push(handle);
   }
 
-  /** Takes over a descriptor as a guest's port. */
-  attach(fd: number, kind: "stream" | "datagram"): void {
-    if (kind === "datagram") {
-      this.#attachDatagram(fd, kind, true);
-      return;
-    }
+  /** Takes over a connection as a guest's port; `early` has been read from it before. */
+  attach(fd: number, framing: StreamFraming, early?: Uint8Array): void {
     if (!this.#hasRoom(fd)) return;
     const memory = this.#freeStreamMemory.pop() ?? reservePortMemory(this.#memory);
-    const port = new StreamPort(this.#nextPort++, fd, memory, this.#io, this.#memory.octets, this);
-    this.#connect(port, kind);
+    const { octets } = this.#memory;
+    const port = new StreamPort(this.#nextPort++, fd, framing, memory, this.#io, octets, this);
+    this.#connect(port, "stream");
+    if (early !== undefined) port.receiveEarly(early);
   }
 
   #attachDatagram(fd: number, kind: AttachKind, connected: boolean): void {
@@ -381,13 +380,11 @@ export class NetworkEngine implements PortOwner {
     return { address, port: endpoint.port };
   }
 
-  /** One end of a stream that leads to a guest's port. */
-  tunnel(ip: string, port: number): number {
+  /** Makes a connected stream socket lead to a guest's port. */
+  tunnel(fd: number, ip: string, port: number): void {
     const to = this.#guestEndpoint(`${ip}:${port}`);
-    const [inner, outer] = streamPair();
     this.#now = monotonicMs();
-    this.#network.tcp.connectToGuest(this.#now, inner, to.address, to.port);
-    return outer;
+    this.#network.tcp.connectToGuest(this.#now, fd, to.address, to.port);
   }
 
   probe(

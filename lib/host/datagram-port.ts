@@ -19,13 +19,14 @@ import {
   SO_SNDBUF,
   SOL_SOCKET,
 } from "./libc.ts";
+import { addressOf, pinned } from "./pinned.ts";
 import type { PortOwner } from "./port-owner.ts";
 
 const SLOT = 66 * 1024;
 const SLOTS = 16;
 const VFKIT_HELLO = "VFKT";
-const SEND_BUFFER = new Int32Array([1 << 20]);
-const RECEIVE_BUFFER = new Int32Array([4 << 20]);
+const SEND_BUFFER_AT = pinned(new Int32Array([1 << 20]));
+const RECEIVE_BUFFER_AT = pinned(new Int32Array([4 << 20]));
 
 export function reserveDatagramMemory(memory: PacketMemory): number {
   return memory.reserve(SLOT * SLOTS);
@@ -44,6 +45,7 @@ export class DatagramPort implements BridgePort, EventHandler {
   readonly #peer = new Uint8Array(128);
   #named: boolean;
   #full = false;
+  #gone = false;
   framesIn = 0;
   framesOut = 0;
   octetsIn = 0;
@@ -67,9 +69,9 @@ export class DatagramPort implements BridgePort, EventHandler {
     this.#octets = octets;
     this.#owner = owner;
     this.#named = connected;
-    this.#message.setBigUint64(16, BigInt(ptr(this.#iovecs)), true);
-    libc.setsockopt(fd, SOL_SOCKET, SO_SNDBUF, ptr(SEND_BUFFER), 4);
-    libc.setsockopt(fd, SOL_SOCKET, SO_RCVBUF, ptr(RECEIVE_BUFFER), 4);
+    this.#message.setBigUint64(16, BigInt(addressOf(this.#iovecs)), true);
+    libc.setsockopt(fd, SOL_SOCKET, SO_SNDBUF, SEND_BUFFER_AT, 4);
+    libc.setsockopt(fd, SOL_SOCKET, SO_RCVBUF, RECEIVE_BUFFER_AT, 4);
   }
 
   watch(loop: EventLoop): void {
@@ -122,7 +124,7 @@ export class DatagramPort implements BridgePort, EventHandler {
         libc.recv(this.fd, (this.#base + at) as never, SLOT - FRAME_HEADROOM, MSG_DONTWAIT),
       );
     const message = this.#message;
-    message.setBigUint64(0, BigInt(ptr(this.#peer)), true);
+    message.setBigUint64(0, BigInt(addressOf(this.#peer)), true);
     message.setUint32(8, this.#peer.length, true);
     message.setBigUint64(24, 1n, true);
     this.#iovecs[0] = BigInt(this.#base + at);
@@ -170,7 +172,6 @@ export class DatagramPort implements BridgePort, EventHandler {
     this.octetsOut += sent;
     return true;
   }
-  #gone = false;
 
   flush(): void {
     // every frame has been sent by itself

@@ -31,7 +31,7 @@ import {
   SOL_SOCKET,
 } from "./libc.ts";
 import { bindAddress } from "./listening-sockets.ts";
-import { pinned } from "./pinned.ts";
+import { addressOf, pinned } from "./pinned.ts";
 import { ipv4SocketAddress, portOfSocketAddress } from "./socket-address.ts";
 import type { VectoredIo } from "./vectored-io.ts";
 
@@ -65,15 +65,15 @@ export class DatagramSockets implements HostDatagrams {
   readonly #control = new DataView(new ArrayBuffer(256));
   readonly #iovec = new BigUint64Array(2);
   readonly #message = new DataView(new ArrayBuffer(56));
-  readonly #messageAt = ptr(this.#message);
+  readonly #messageAt = addressOf(this.#message);
 
   constructor(loop: EventLoop, io: VectoredIo, now: () => number) {
     this.#loop = loop;
     this.#io = io;
     this.#now = now;
     // struct msghdr: name 0, namelen 8, iov 16, iovlen 24, control 32, controllen 40, flags 48
-    this.#message.setBigUint64(0, BigInt(ptr(this.#name)), true);
-    this.#message.setBigUint64(16, BigInt(ptr(this.#iovec)), true);
+    this.#message.setBigUint64(0, BigInt(addressOf(this.#name)), true);
+    this.#message.setBigUint64(16, BigInt(addressOf(this.#iovec)), true);
     this.#message.setBigUint64(24, 1n, true);
   }
 
@@ -191,7 +191,7 @@ export class DatagramSockets implements HostDatagrams {
   #receiveError(handle: number, socket: Socket): boolean {
     const control = this.#control;
     this.#message.setUint32(8, this.#name.length, true);
-    this.#message.setBigUint64(32, BigInt(ptr(control)), true);
+    this.#message.setBigUint64(32, BigInt(addressOf(control)), true);
     this.#message.setBigUint64(40, BigInt(control.byteLength), true);
     const got = orErrno(libc.recvmsg(handle, this.#messageAt, MSG_ERRQUEUE | MSG_DONTWAIT));
     if (got < 0 || this.#message.getUint32(40, true) < 16 + 16) {

@@ -1,6 +1,6 @@
 /** One epoll descriptor and who is to be told about each of its descriptors. */
-import { ptr } from "bun:ffi";
 import { EINTR, EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLLET, errnoName, libc, orErrno } from "./libc.ts";
+import { addressOf } from "./pinned.ts";
 
 export interface EventHandler {
   /** `events` is the EPOLL* mask */
@@ -16,9 +16,9 @@ export class EventLoop {
   readonly #epoll: number;
   readonly #handlers: (EventHandler | undefined)[] = [];
   readonly #events = new DataView(new ArrayBuffer(BATCH * EVENT_SIZE));
-  readonly #eventsAt = ptr(this.#events);
+  readonly #eventsAt = addressOf(this.#events);
   readonly #control = new DataView(new ArrayBuffer(EVENT_SIZE));
-  readonly #controlAt = ptr(this.#control);
+  readonly #controlAt = addressOf(this.#control);
 
   constructor() {
     this.#epoll = orErrno(libc.epoll_create1(0x80000));

@@ -15,6 +15,7 @@ const symbols = {
   epoll_ctl: { args: ["i32", "i32", "i32", "ptr"], returns: "i32" },
   epoll_wait: { args: ["i32", "ptr", "i32", "i32"], returns: "i32" },
   eventfd: { args: ["u32", "i32"], returns: "i32" },
+  fcntl: { args: ["i32", "i32", "i32"], returns: "i32" },
   flock: { args: ["i32", "i32"], returns: "i32" },
   getpeername: { args: ["i32", "ptr", "ptr"], returns: "i32" },
   getsockname: { args: ["i32", "ptr", "ptr"], returns: "i32" },
@@ -30,7 +31,6 @@ const symbols = {
   setsockopt: { args: ["i32", "i32", "i32", "ptr", "u32"], returns: "i32" },
   shutdown: { args: ["i32", "i32"], returns: "i32" },
   socket: { args: ["i32", "i32", "i32"], returns: "i32" },
-  socketpair: { args: ["i32", "i32", "i32", "ptr"], returns: "i32" },
   umask: { args: ["u32"], returns: "u32" },
   write: { args: ["i32", "ptr", "usize"], returns: FFIType.i64_fast },
   writev: { args: ["i32", "ptr", "i32"], returns: FFIType.i64_fast },
@@ -93,6 +93,7 @@ export const MSG_NOSIGNAL = 0x4000;
 export const MSG_CMSG_CLOEXEC = 0x40000000;
 export const SCM_RIGHTS = 1;
 export const SHUT_WR = 1;
+export const F_DUPFD_CLOEXEC = 1030;
 export const LOCK_SH = 1;
 export const LOCK_EX = 2;
 export const LOCK_NB = 4;

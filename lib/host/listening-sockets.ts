@@ -192,16 +192,3 @@ function removeStaleSocket(path: string, address: Uint8Array<ArrayBuffer>, type:
     );
   unlinkSync(path);
 }
-
-/** Two connected stream sockets; throws HostError. */
-export function streamPair(): [number, number] {
-  const pair = new Int32Array(2);
-  const type = SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC;
-  if (orErrno(libc.socketpair(AF_UNIX, type, 0, ptr(pair))) < 0) {
-    throw new HostError(
-      "EMFILE",
-      "Cannot open a tunnel: no descriptors are left (raise the limit with ulimit -n)",
-    );
-  }
-  return [pair[0]!, pair[1]!];
-}

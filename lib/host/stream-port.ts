@@ -4,7 +4,7 @@
  */
 import { ptr } from "bun:ffi";
 import type { BridgePort } from "../link/bridge-port.ts";
-import { deframe, LENGTH_PREFIX, prefixFrame } from "../link/stream-framing.ts";
+import { deframe, MAX_PREFIX, QEMU_FRAMING, type StreamFraming } from "../link/stream-framing.ts";
 import { Gather } from "../storage/gather.ts";
 import type { PacketMemory } from "../storage/packet-memory.ts";
 import { EDGE_TRIGGERED, type EventHandler, type EventLoop } from "./event-loop.ts";
@@ -24,12 +24,15 @@ const PIECES = 1024;
 export interface PortMemory {
   receive: number;
   backlog: number;
+  /** lengths of frames that are listed for sending */
+  prefixes: number;
 }
 
 export function reservePortMemory(memory: PacketMemory): PortMemory {
   return {
-    receive: memory.reserve(RECEIVE_SIZE + MAX_STREAM_FRAME + LENGTH_PREFIX),
+    receive: memory.reserve(RECEIVE_SIZE + MAX_STREAM_FRAME + MAX_PREFIX),
     backlog: memory.reserve(BACKLOG_SIZE),
+    prefixes: memory.reserve(PIECES * MAX_PREFIX),
   };
 }
 
@@ -37,11 +40,13 @@ export class StreamPort implements BridgePort, EventHandler {
   readonly id: number;
   readonly memory: PortMemory;
   readonly fd: number;
+  readonly #framing: StreamFraming;
   readonly #io: VectoredIo;
   readonly #octets: Uint8Array;
   readonly #owner: PortOwner;
   readonly #gather = new Gather(PIECES);
   #received = 0;
+  #nextPrefix = 0;
   #backlogStart = 0;
   #backlogEnd = 0;
   #full = false;
@@ -55,6 +60,7 @@ export class StreamPort implements BridgePort, EventHandler {
   constructor(
     id: number,
     fd: number,
+    framing: StreamFraming,
     memory: PortMemory,
     io: VectoredIo,
     octets: Uint8Array,
@@ -63,6 +69,7 @@ export class StreamPort implements BridgePort, EventHandler {
     this.id = id;
     this.fd = fd;
     this.memory = memory;
+    this.#framing = framing;
     this.#io = io;
     this.#octets = octets;
     this.#owner = owner;
@@ -85,18 +92,35 @@ export class StreamPort implements BridgePort, EventHandler {
 
   /** One receive; more than fits is left for the next turn. */
   receive(): void {
-    const start = this.memory.receive;
-    const room = RECEIVE_SIZE + LENGTH_PREFIX + MAX_STREAM_FRAME - this.#received;
-    const got = this.#io.readPiece(this.fd, start + this.#received, room);
+    const room = RECEIVE_SIZE + MAX_PREFIX + MAX_STREAM_FRAME - this.#received;
+    const got = this.#io.readPiece(this.fd, this.memory.receive + this.#received, room);
     if (got <= 0) {
       if (got === -EAGAIN) return;
       this.#owner.detach(this, got === 0 ? "the guest has gone" : "the connection broke");
       return;
     }
+    this.#take(got);
+    // edge-triggered: a full buffer may have left octets behind, which wait until the others had their turn
+    if (got === room) this.#owner.receiveLater(this);
+  }
+
+  /** Takes in octets that somebody else has read from the connection before it was ours. */
+  receiveEarly(octets: Uint8Array): void {
+    if (octets.length > RECEIVE_SIZE) {
+      this.#owner.detach(this, "it sent more than it may before it was attached");
+      return;
+    }
+    this.#octets.set(octets, this.memory.receive);
+    this.#take(octets.length);
+  }
+
+  /** Handles the frames in the receive buffer, which has `got` more octets than before. */
+  #take(got: number): void {
     this.octetsIn += got;
+    const start = this.memory.receive;
     const end = start + this.#received + got;
     const now = this.#owner.now();
-    const rest = deframe(this.#octets, start, end, MAX_STREAM_FRAME, (from, to) => {
+    const rest = deframe(this.#framing, this.#octets, start, end, MAX_STREAM_FRAME, (from, to) => {
       this.framesIn++;
       this.#owner.onFrame(now, this, from, to);
     });
@@ -108,8 +132,6 @@ export class StreamPort implements BridgePort, EventHandler {
     }
     this.#received = end - rest;
     if (this.#received > 0 && rest > start) this.#octets.copyWithin(start, rest, end);
-    // edge-triggered: a full buffer may have left octets behind, which wait until the others had their turn
-    if (got === room) this.#owner.receiveLater(this);
   }
 
   transmit(
@@ -121,13 +143,20 @@ export class StreamPort implements BridgePort, EventHandler {
     length2: number,
   ): boolean {
     const length = headLength + length1 + length2;
-    prefixFrame(this.#octets, head, length);
-    if (this.#full) return this.#keep(head, headLength, body1, length1, body2, length2);
-    if (this.#gather.room < 3) {
+    const { prefix } = this.#framing;
+    const at = this.#putPrefix(head, length);
+    if (this.#full) return this.#keep(at, head, headLength, body1, length1, body2, length2);
+    // what the socket does not take must fit into the backlog
+    if (this.#gather.room < 4 || this.#gather.octets + prefix + length > BACKLOG_SIZE) {
       this.flush();
-      if (this.#full) return this.#keep(head, headLength, body1, length1, body2, length2);
+      if (this.#full) return this.#keep(at, head, headLength, body1, length1, body2, length2);
     }
-    this.#gather.add(head - LENGTH_PREFIX, headLength + LENGTH_PREFIX);
+    if (at + prefix === head) {
+      this.#gather.add(at, prefix + headLength);
+    } else {
+      this.#gather.add(at, prefix);
+      this.#gather.add(head, headLength);
+    }
     this.#gather.add(body1, length1);
     this.#gather.add(body2, length2);
     this.framesOut++;
@@ -139,8 +168,23 @@ export class StreamPort implements BridgePort, EventHandler {
     return true;
   }
 
+  /**
+   * Writes a frame's length and tells where. The octets in front of a frame are shared by all ports that a frame goes
+   * to: QEMU's framing, which is the same for all of them, is written there, any other elsewhere.
+   */
+  #putPrefix(head: number, length: number): number {
+    let at = head - QEMU_FRAMING.prefix;
+    if (this.#framing !== QEMU_FRAMING) {
+      at = this.memory.prefixes + this.#nextPrefix * MAX_PREFIX;
+      this.#nextPrefix = (this.#nextPrefix + 1) % PIECES;
+    }
+    this.#framing.putLength(this.#octets, at, length);
+    return at;
+  }
+
   /** The socket is full: the frame is copied behind what waits already, or dropped. */
   #keep(
+    at: number,
     head: number,
     headLength: number,
     body1: number,
@@ -148,12 +192,14 @@ export class StreamPort implements BridgePort, EventHandler {
     body2: number,
     length2: number,
   ): boolean {
-    const length = LENGTH_PREFIX + headLength + length1 + length2;
+    const { prefix } = this.#framing;
+    const length = prefix + headLength + length1 + length2;
     if (!this.#makeRoom(length)) {
       this.dropped++;
       return false;
     }
-    this.#copy(head - LENGTH_PREFIX, headLength + LENGTH_PREFIX);
+    this.#copy(at, prefix);
+    this.#copy(head, headLength);
     this.#copy(body1, length1);
     this.#copy(body2, length2);
     this.framesOut++;

@@ -4,6 +4,7 @@
  */
 import { chmodSync, lstatSync, unlinkSync } from "node:fs";
 import type { Socket, UnixSocketListener } from "bun";
+import { F_DUPFD_CLOEXEC, libc, orErrno } from "./libc.ts";
 
 const MAX_HEAD = 16 * 1024;
 const MAX_BODY = 1024 * 1024;
@@ -20,17 +21,11 @@ export interface HttpResponse {
   /** JSON value, or text */
   json?: unknown;
   text?: string;
-  /** Instead of a response: the connection now belongs to this function, which may write to and read from it. */
-  takeOver?: (stream: RawStream) => void;
-}
-
-/** A connection that is no longer HTTP. */
-export interface RawStream {
-  write(octets: Uint8Array | string): void;
-  end(): void;
-  onData(listener: (octets: Uint8Array) => void): void;
-  /** the other side has closed, or the connection broke */
-  onClose(listener: () => void): void;
+  /**
+   * The connection is HTTP no longer: `text` is all that is said, then this function owns its descriptor; `early` has
+   * been read from it already.
+   */
+  takeOver?: (fd: number, early: Uint8Array) => void;
 }
 
 export type HttpHandler = (request: HttpRequest) => Promise<HttpResponse>;
@@ -44,7 +39,6 @@ interface Connection {
   busy: boolean;
   output: Uint8Array[];
   closeWhenWritten: boolean;
-  raw: { data?: (octets: Uint8Array) => void; close?: () => void } | undefined;
 }
 
 /** Serves on a socket of mode 0600; a stale socket file is replaced. Throws when the address is in use. */
@@ -63,31 +57,19 @@ export async function serveUnixHttp(path: string, handler: HttpHandler): Promise
             busy: false,
             output: [],
             closeWhenWritten: false,
-            raw: undefined,
           };
         },
         data(socket, octets) {
-          const { raw } = socket.data;
-          if (raw !== undefined) {
-            raw.data?.(octets);
-            return;
-          }
           socket.data.input = concat(socket.data.input, octets);
           void next(socket, handler);
         },
         drain: flush,
         end(socket) {
-          const { raw } = socket.data;
-          if (raw !== undefined) raw.close?.();
-          else if (!socket.data.busy) socket.end();
+          if (!socket.data.busy) socket.end();
           else socket.data.closeWhenWritten = true;
         },
-        close(socket) {
-          socket.data.raw?.close?.();
-        },
-        error(socket) {
-          socket.data.raw?.close?.();
-        },
+        // a client that goes away is none of our business
+        error() {},
       },
     });
   } finally {
@@ -109,7 +91,7 @@ export async function serveUnixHttp(path: string, handler: HttpHandler): Promise
 /** Reads one request after the other; the next one waits until the last is answered. */
 async function next(socket: Socket<Connection>, handler: HttpHandler): Promise<void> {
   const connection = socket.data;
-  if (connection.busy || connection.raw !== undefined) return;
+  if (connection.busy) return;
   const parsed = parse(connection.input);
   if (parsed === "incomplete") return;
   if (typeof parsed === "number") {
@@ -126,34 +108,28 @@ async function next(socket: Socket<Connection>, handler: HttpHandler): Promise<v
   }
   connection.busy = false;
   if (response.takeOver !== undefined) {
-    takeOver(socket, response.takeOver);
+    handOver(socket, response.text ?? "", response.takeOver);
     return;
   }
   respond(socket, response, parsed.close || connection.closeWhenWritten);
   if (connection.input.length > 0) await next(socket, handler);
 }
 
-function takeOver(socket: Socket<Connection>, owner: (stream: RawStream) => void): void {
-  const connection = socket.data;
-  const raw: NonNullable<Connection["raw"]> = {};
-  connection.raw = raw;
-  owner({
-    write: (octets) =>
-      send(socket, typeof octets === "string" ? new TextEncoder().encode(octets) : octets),
-    end: () => {
-      connection.closeWhenWritten = true;
-      flush(socket);
-    },
-    onData: (listener) => {
-      raw.data = listener;
-    },
-    onClose: (listener) => {
-      raw.close = listener;
-    },
-  });
-  const early = connection.input;
-  connection.input = new Uint8Array(0);
-  if (early.length > 0) raw.data?.(early);
+/** Bun lets go of the connection; its descriptor lives on as a duplicate. */
+function handOver(
+  socket: Socket<Connection>,
+  greeting: string,
+  owner: NonNullable<HttpResponse["takeOver"]>,
+): void {
+  if (socket.write(greeting) < greeting.length) {
+    socket.terminate();
+    return;
+  }
+  const { fd } = socket as unknown as { fd: number };
+  const own = orErrno(libc.fcntl(fd, F_DUPFD_CLOEXEC, 0));
+  const early = socket.data.input;
+  socket.terminate();
+  if (own >= 0) owner(own, early);
 }
 
 interface Parsed {
@@ -341,39 +317,4 @@ export async function requestUnixHttp(
     ...(signal === undefined ? {} : { signal }),
   });
   return { status: response.status, body: await response.text() };
-}
-
-/** Joins a connection that is no longer HTTP with a descriptor of this process (one end of a socket pair). */
-export async function joinDescriptor(stream: RawStream, fd: number): Promise<void> {
-  const waiting: Uint8Array[] = [];
-  const push = (socket: Socket) => {
-    while (waiting.length > 0) {
-      const written = socket.write(waiting[0]!);
-      if (written < waiting[0]!.length) {
-        waiting[0] = waiting[0]!.subarray(Math.max(0, written));
-        return;
-      }
-      waiting.shift();
-    }
-  };
-  let ended = false;
-  const socket = await Bun.connect({
-    fd,
-    allowHalfOpen: true,
-    socket: {
-      data: (_socket: Socket, octets: Uint8Array) => stream.write(octets.slice()),
-      drain: push,
-      end: () => stream.end(),
-      close: () => stream.end(),
-      error: () => stream.end(),
-    },
-  } as never);
-  stream.onData((octets) => {
-    waiting.push(octets.slice());
-    push(socket as unknown as Socket);
-  });
-  stream.onClose(() => {
-    if (!ended) (socket as unknown as Socket).end();
-    ended = true;
-  });
 }

@@ -1,8 +1,8 @@
 /** sendmsg and readv over pieces of packet memory, with one iovec array and one msghdr for all calls. */
-import { ptr } from "bun:ffi";
 import type { Gather } from "../storage/gather.ts";
 import type { PacketMemory } from "../storage/packet-memory.ts";
 import { libc, MSG_DONTWAIT, MSG_NOSIGNAL, orErrno } from "./libc.ts";
+import { addressOf } from "./pinned.ts";
 
 const MAX_PIECES = 1024;
 
@@ -10,12 +10,12 @@ export class VectoredIo {
   /** address of packet memory's first octet */
   readonly base: number;
   readonly #iovecs = new Uint32Array(MAX_PIECES * 4);
-  readonly #iovecsAt = ptr(this.#iovecs);
+  readonly #iovecsAt = addressOf(this.#iovecs);
   readonly #message = new DataView(new ArrayBuffer(56));
-  readonly #messageAt = ptr(this.#message);
+  readonly #messageAt = addressOf(this.#message);
 
   constructor(memory: PacketMemory) {
-    this.base = ptr(memory.octets);
+    this.base = addressOf(memory.octets);
     // struct msghdr: name 0, namelen 8, iov 16, iovlen 24, control 32, controllen 40, flags 48
     this.#message.setBigUint64(16, BigInt(this.#iovecsAt), true);
   }

@@ -1,10 +1,28 @@
-/**
- * The framing of QEMU's `-netdev stream` and `socket`, of socket_vmnet and of Lima's usernet: a 32-bit big-endian
- * length, then that many octets of an Ethernet frame (../shared spec: section 16).
- */
-import { put32, u32 } from "../wire/octets.ts";
+/** How Ethernet frames follow each other on a stream: a length, then that many octets (specification, section 16). */
+import { put16, put32, u32 } from "../wire/octets.ts";
 
-export const LENGTH_PREFIX = 4;
+export interface StreamFraming {
+  /** octets of the length in front of a frame */
+  readonly prefix: number;
+  lengthAt(buf: Uint8Array, at: number): number;
+  putLength(buf: Uint8Array, at: number, length: number): void;
+}
+
+/** QEMU's `-netdev stream` and `socket`, socket_vmnet, Lima's usernet: 32 bits, big-endian */
+export const QEMU_FRAMING: StreamFraming = {
+  prefix: 4,
+  lengthAt: u32,
+  putLength: put32,
+};
+
+/** gvproxy's `/connect`, as VPNKit and HyperKit speak: 16 bits, little-endian */
+export const VPNKIT_FRAMING: StreamFraming = {
+  prefix: 2,
+  lengthAt: (buf, at) => buf[at]! | (buf[at + 1]! << 8),
+  putLength: (buf, at, length) => put16(buf, at, ((length & 0xff) << 8) | (length >> 8)),
+};
+
+export const MAX_PREFIX = 4;
 
 export type FramingDrop = "framing-oversize";
 
@@ -13,25 +31,22 @@ export type FramingDrop = "framing-oversize";
  * is not part of one, or says why this cannot be a stream of frames.
  */
 export function deframe(
+  framing: StreamFraming,
   buf: Uint8Array,
   start: number,
   end: number,
   maxFrame: number,
   onFrame: (start: number, end: number) => void,
 ): number | FramingDrop {
+  const { prefix } = framing;
   let at = start;
-  while (end - at >= LENGTH_PREFIX) {
-    const length = u32(buf, at);
+  while (end - at >= prefix) {
+    const length = framing.lengthAt(buf, at);
     if (length > maxFrame) return "framing-oversize";
-    const next = at + LENGTH_PREFIX + length;
+    const next = at + prefix + length;
     if (next > end) break;
-    onFrame(at + LENGTH_PREFIX, next);
+    onFrame(at + prefix, next);
     at = next;
   }
   return at;
-}
-
-/** Writes the prefix of a frame whose first octet is at `head`. */
-export function prefixFrame(buf: Uint8Array, head: number, length: number): void {
-  put32(buf, head - LENGTH_PREFIX, length);
 }

@@ -119,7 +119,7 @@ export class Space {
 export interface GuestOptions {
   mac?: string;
   mtu?: number;
-  mode?: "stream" | "dgram" | "fdpass";
+  mode?: "stream" | "dgram" | "fdpass" | "vpnkit";
 }
 
 export class Guest extends Space {
@@ -145,6 +145,8 @@ export class Lab {
   readonly host: Space;
   readonly router: Space;
   readonly far: Space;
+  /** what limanet has said */
+  log = "";
   #daemon: Process | undefined;
   #guests: Guest[] = [];
 
@@ -201,14 +203,26 @@ export class Lab {
   async #start(options: readonly string[]): Promise<void> {
     const daemon = this.host.spawn(
       ...[LIMANET, "usernet", "-e", this.socket("api"), "--listen-qemu", this.socket("stream")],
-      ...["--listen", this.socket("fdpass"), "--subnet", "192.168.104.0/24", ...options],
+      ...[
+        "--listen",
+        this.socket("fdpass"),
+        "--listen-vfkit",
+        this.socket("dgram"),
+        "--subnet",
+        "192.168.104.0/24",
+        ...options,
+      ],
     );
     this.#daemon = daemon;
-    for await (const chunk of daemon.stderr) {
-      const text = new TextDecoder().decode(chunk);
-      if (text.includes("network ready")) return;
-      throw new Error(`limanet usernet: ${text}`);
-    }
+    const ready = Promise.withResolvers<void>();
+    void (async () => {
+      for await (const chunk of daemon.stderr) {
+        this.log += new TextDecoder().decode(chunk);
+        if (this.log.includes("network ready")) ready.resolve();
+      }
+      ready.reject(new Error(`limanet usernet: ${this.log}`));
+    })();
+    await ready.promise;
   }
 
   /** process id of limanet itself: `ip netns exec` becomes the command it runs */
@@ -229,8 +243,17 @@ export class Lab {
     const address = mac ?? `52:55:55:00:00:${(16 + index).toString(16)}`;
     const pump = Bun.spawn(
       [
-        ...[TAPSTREAM, "--sock", this.socket(mode), "--mode", mode, "--no-ipv6"],
-        ...["--netns", `/run/netns/${guest.name}`, "--mac", address, "--mtu", String(mtu)],
+        // VPNKit's guests come through the control API
+        ...[TAPSTREAM, "--sock", this.socket(mode === "vpnkit" ? "api" : mode), "--mode", mode],
+        ...[
+          "--no-ipv6",
+          "--netns",
+          `/run/netns/${guest.name}`,
+          "--mac",
+          address,
+          "--mtu",
+          String(mtu),
+        ],
       ],
       { stdout: "pipe", stderr: "pipe" },
     );
