@@ -104,8 +104,10 @@ export function parseInstance(
   };
   const skip = () => {};
   const size = (key: "memory" | "disk") => (node: Node, path: string) => {
-    const octets = parseSize(reader.string(node, path) ?? "");
-    if (octets === undefined) reader.error(node, path, "a size such as 4GiB is needed");
+    const given = reader.string(node, path) ?? "";
+    const octets = parseSize(given);
+    if (octets === undefined)
+      reader.error(node, path, `a size such as 4GiB is needed, not ${JSON.stringify(given)}`);
     else config[key] = octets;
   };
   let dnsNode: Node | null = null;

@@ -41,7 +41,7 @@ import type { Forward, NetworkPlan, Transport } from "./engine-protocol.ts";
 import { endLeftovers } from "./leftovers.ts";
 import { startNetworkService } from "./network-service.ts";
 import { networksOf, startNetwork, stopUnusedNetworks, userV2Network } from "./reconcile.ts";
-import { GATEWAY_MAC } from "./usernet.ts";
+import { GATEWAY_MAC, userV2Plan } from "./usernet.ts";
 
 export interface HostAgentOptions {
   name: string;
@@ -212,6 +212,8 @@ async function runInstance(
     }
     await waitForSsh(paths, name, over);
   }
+  // a guest that is still booting does not listen to its power button
+  const booted = !over();
   if (!over()) stage("ssh", `127.0.0.1:${sshPort}`);
   if (!over() && !config.plain) {
     await waitForFile(paths, name, "/run/lima-ssh-ready", facts.instanceId, over);
@@ -234,7 +236,7 @@ async function runInstance(
   }
   const exit = await Promise.race([qemu.process.exited, signal, first.failed]);
   if (exit === "SIGTERM" || exit === "SIGINT" || exit === "SIGHUP") {
-    if (whyEnded === "") await powerDown(qemu, paths, name);
+    if (whyEnded === "" && booted) await powerDown(qemu, paths, name);
   } else if (exit !== 0) {
     throw new Error(whyEnded);
   }
@@ -364,19 +366,18 @@ async function joinUserV2(
   network: string,
   mac: string,
 ): Promise<FirstNetwork> {
-  const { subnet, mtu } = userV2Network(loadNetworks(home), network);
+  const { subnet, mtu = 1500 } = userV2Network(loadNetworks(home), network);
   const paths = networkPaths(home, network);
   const call = async (method: string, target: string, body?: unknown) => {
     const answer = await requestUnixHttp(paths.endpoint, method, target, body);
     if (answer.status !== 200) throw new Error(answer.body.trim());
     return answer.body;
   };
-  const [base = "", last = ""] = /^(.*\.)(\d+)\//.exec(subnet)?.slice(1) ?? [];
-  const gateway = `${base}${Number(last) + 2}`;
+  const { gateway } = userV2Plan(subnet, mtu, undefined);
   const exposed: { local: string; protocol: Transport }[] = [];
   return {
     nic: { kind: "stream", path: paths.qemu },
-    mtu: mtu ?? 1500,
+    mtu,
     gateway,
     dns: gateway,
     guestAddress: "",

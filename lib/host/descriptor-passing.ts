@@ -41,7 +41,7 @@ export function acceptDescriptor(
       message.setBigUint64(40, BigInt(control.byteLength), true);
       const got = orErrno(libc.recvmsg(connection, MESSAGE_AT, MSG_DONTWAIT | MSG_CMSG_CLOEXEC));
       if (got === -EAGAIN) return;
-      const fds = got > 0 ? passedDescriptors(control, Number(message.getBigUint64(40, true))) : [];
+      const fds = got > 0 ? passedDescriptors(Number(message.getBigUint64(40, true))) : [];
       finish();
       if (fds.length === 1) onDescriptor(fds[0]!);
       else for (const fd of fds) libc.close(fd);
@@ -50,7 +50,7 @@ export function acceptDescriptor(
 }
 
 /** struct cmsghdr: length 8, level 4, type 4, then the data */
-function passedDescriptors(control: DataView, length: number): number[] {
+function passedDescriptors(length: number): number[] {
   if (length < 20) return [];
   const size = Number(control.getBigUint64(0, true));
   if (control.getInt32(8, true) !== SOL_SOCKET || control.getInt32(12, true) !== SCM_RIGHTS)

@@ -113,9 +113,9 @@ except ConnectionRefusedError:
   });
 
   test("a small MTU beyond the host is told to the guest's path MTU discovery", async () => {
-    await lab.router.ip("link", "set", `${lab.far.name}`, "mtu", "1300");
+    await lab.router.ip("link", "set", lab.far.name, "mtu", "1300");
     const { stdout, stderr } = await ping(FAR_ADDRESS, "-M", "do", "-s", "1400");
     expect(stdout + stderr).toMatch(/[Mm]essage too long|Frag needed|mtu ?= ?1300/);
-    await lab.router.ip("link", "set", `${lab.far.name}`, "mtu", "1500");
+    await lab.router.ip("link", "set", lab.far.name, "mtu", "1500");
   });
 });

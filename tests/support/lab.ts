@@ -35,7 +35,17 @@ export interface Outcome {
   stderr: string;
 }
 
-type Process = Bun.Subprocess<"pipe", "pipe", "pipe">;
+/** what the tests need of a child of Bun.spawn */
+interface Process {
+  readonly pid: number;
+  readonly stdin: { end(): unknown };
+  readonly stdout: ReadableStream<Uint8Array<ArrayBuffer>>;
+  readonly stderr: ReadableStream<Uint8Array<ArrayBuffer>>;
+  readonly exited: Promise<number>;
+  readonly exitCode: number | null;
+  readonly signalCode: string | null;
+  kill(signal: "SIGTERM" | "SIGKILL"): void;
+}
 
 async function command(...words: string[]): Promise<void> {
   const child = Bun.spawn(words, { stderr: "pipe", stdout: "ignore" });
