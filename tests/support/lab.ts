@@ -43,7 +43,7 @@ interface Process {
   readonly stderr: ReadableStream<Uint8Array<ArrayBuffer>>;
   readonly exited: Promise<number>;
   readonly exitCode: number | null;
-  readonly signalCode: string | null;
+  readonly signalCode: unknown;
   kill(signal: "SIGTERM" | "SIGKILL"): void;
 }
 
