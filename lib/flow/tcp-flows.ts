@@ -453,6 +453,7 @@ class TcpFlow implements TcpUser, HostStreamOwner {
   readonly #flows: TcpFlows;
   readonly #host: HostStreams;
   #established = false;
+  #adopted = false;
   #readable = false;
   #hostEnded = false;
   #writeShut = false;
@@ -494,7 +495,6 @@ class TcpFlow implements TcpUser, HostStreamOwner {
     // a forward's socket has waited for this; a guest's own was connected first
     if (!this.#adopted) this.#adopt();
   }
-  #adopted = false;
 
   #adopt(): void {
     this.#adopted = true;
@@ -505,10 +505,6 @@ class TcpFlow implements TcpUser, HostStreamOwner {
     if (this.gather === undefined) this.gather = this.#flows.takeGather();
     // one piece may need two places with what stands in the ring behind it
     return this.gather !== undefined && this.gather.room > 4 && this.gather.add(start, length);
-  }
-
-  onProgress(): void {
-    // settle() runs for every flow that had a segment
   }
 
   onAbort(reason: "reset" | "timeout"): void {

@@ -64,8 +64,6 @@ export interface TcpUser {
   onEstablished(now: number): void;
   /** In-order payload in packet memory: list it in the gather of the next `flush`, it is not copied. False: no room to list it. */
   onPayload(start: number, length: number): boolean;
-  /** payload, window or FIN arrived that may let the owner go on (write to the host, read from it) */
-  onProgress(): void;
   /** the connection is over without having been closed in order; "reset" by the guest or "timeout" */
   onAbort(reason: "reset" | "timeout"): void;
   /** both directions are closed in order; nothing more will happen */
@@ -151,6 +149,8 @@ export class TcpConnection {
   /** without timestamps one segment at a time is timed; -1: none */
   #timedAt = -1;
   #timedSeq = 0;
+  /** our timestamp when the last time-out expired; -1: none has */
+  #timeoutTs = -1;
 
   // receive sequence space
   #rcvNxt = 0;
@@ -166,6 +166,8 @@ export class TcpConnection {
   #finReceived = false;
   /** sequence number of a FIN that came out of order; -1: none */
   #finSeq = -1;
+  /** in FIN-WAIT-2 with the guest's FIN in, but octets the host has still to take */
+  #waitForRead = false;
   #receivedOctets = 0;
   #lastAckSent = 0;
 
@@ -174,6 +176,7 @@ export class TcpConnection {
   #tsOffset = 0;
   #tsRecent = 0;
   #ackPending = false;
+  #sendAckNow = false;
   #lastChallengeAt = -Infinity;
 
   #retransmitAt = Infinity;
@@ -409,7 +412,9 @@ export class TcpConnection {
       if (!(flags & RST)) {
         // RFC 9293 3.10.7.4: an ACK on a segment outside a closed window still counts
         if (flags & ACK && segment.seq === this.#rcvNxt) this.#onAck(now, segment);
-        if (this.state !== "CLOSED") this.#sendAck(now);
+        // two ends that are out of step must not answer each other's bare acknowledgements for ever
+        if (length === 0) this.#challenge(now);
+        else if ((this.state as TcpState) !== "CLOSED") this.#sendAck(now);
       }
       return;
     }
@@ -452,7 +457,6 @@ export class TcpConnection {
     // the ACK may have ended the connection
     if (this.state === "CLOSED" || this.state === "TIME-WAIT") return;
     if (length > 0) this.#onText(now, segment);
-    this.#user.onProgress();
   }
 
   /** RFC 9293 3.10.7.4, first check; the window is the one last advertised */
@@ -524,12 +528,12 @@ export class TcpConnection {
     this.#sndUna = ack;
     if (seqLess(this.#sndNxt, ack)) this.#sndNxt = ack;
     this.#sacked.trim(ack);
-    if (this.#retries > 0) {
-      this.#retries = 0;
-      this.#rto.endBackOff();
-    }
+    this.#retries = 0;
     if (this.#timestamps && segment.hasTimestamps && segment.tsEcr !== 0) {
-      this.#rto.onMeasurement(Math.max(0, seqDistance(segment.tsEcr, this.#tsNow(now))));
+      // An older echo says that the ACK of an earlier copy was lost, and the time measured would be that of a time-out.
+      // The time-out stays backed off until something sent after it is acknowledged (Karn; RFC 6298 section 5.7).
+      if (this.#timeoutTs < 0 || seqLessOrEqual(this.#timeoutTs, segment.tsEcr))
+        this.#rto.onMeasurement(Math.max(0, seqDistance(segment.tsEcr, this.#tsNow(now))));
     } else if (this.#timedAt >= 0 && seqLessOrEqual(this.#timedSeq, ack)) {
       this.#rto.onMeasurement(now - this.#timedAt);
       this.#timedAt = -1;
@@ -641,7 +645,6 @@ export class TcpConnection {
     // RFC 5681 4.2: a gap is reported at once, once for each segment
     this.#sendAckNow = true;
   }
-  #sendAckNow = false;
 
   #onFin(now: number): void {
     this.#rcvNxt = seqAdd(this.#rcvNxt, 1);
@@ -661,8 +664,6 @@ export class TcpConnection {
         break;
     }
   }
-  /** in FIN-WAIT-2 with the guest's FIN in, but octets the host has still to take */
-  #waitForRead = false;
 
   // ---------------------------------------------------------------- towards the host
 
@@ -879,8 +880,10 @@ export class TcpConnection {
     const highest =
       this.#sacked.count > 0 ? this.#sacked.ends[this.#sacked.count - 1]! : this.#sndUna;
     if (!first && !seqLess(from, highest)) return false;
-    const hole = seqDistance(from, this.#sacked.nextStart(from, this.#sndEnd));
-    const length = Math.min(hole, this.#mss, seqDistance(from, this.#sndEnd));
+    // only what has been sent before is sent again: new text moves sndMax
+    const sentEnd = this.#finSent ? this.#sndEnd : this.#sndMax;
+    const hole = seqDistance(from, this.#sacked.nextStart(from, sentEnd));
+    const length = Math.min(hole, this.#mss, seqDistance(from, sentEnd));
     if (length <= 0) {
       // only the FIN is missing
       if (first && this.#finSent && this.#sendText(now, from, 0, FIN))
@@ -943,6 +946,7 @@ export class TcpConnection {
 
   /** RFC 5961 section 5 and 7 */
   #challenge(now: number): void {
+    if (this.state === "CLOSED") return;
     if (now - this.#lastChallengeAt < CHALLENGE_ACK_INTERVAL_MS) return;
     this.#lastChallengeAt = now;
     this.#sendAck(now);
@@ -1040,6 +1044,7 @@ export class TcpConnection {
       return;
     }
     this.#rto.backOff();
+    this.#timeoutTs = this.#tsNow(now);
     this.retransmissions++;
     if (opening) {
       this.#sendSyn(now);

@@ -29,12 +29,6 @@ export class RetransmissionTimeout {
   backOff(): void {
     this.rtoMs = clamp(this.rtoMs * 2);
   }
-
-  /** RFC 6298 5.7 asks for a fresh estimate once new data is acknowledged after a back-off. */
-  endBackOff(): void {
-    if (this.#measured)
-      this.rtoMs = clamp(this.srttMs + Math.max(CLOCK_GRANULARITY_MS, 4 * this.rttVarMs));
-  }
 }
 
 function clamp(ms: number): number {
