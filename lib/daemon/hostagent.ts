@@ -57,6 +57,7 @@ const DEFAULT_GATEWAY = "192.168.5.2";
 const DEFAULT_DNS = "192.168.5.3";
 const DEFAULT_GUEST = "192.168.5.15";
 const FIRST_NIC_METRIC = 200;
+const NOBODY = 65_534;
 const SHUTDOWN_LIMIT_MS = 20_000;
 /** between asking QEMU to end and killing it */
 const QUIT_LIMIT_MS = 2000;
@@ -429,10 +430,11 @@ async function guestFacts(
   nics: readonly GuestNic[],
 ): Promise<GuestFacts> {
   const host = hostUser();
-  const isRoot = host.uid === 0;
+  // accounts that every guest has already, with a shell or without
+  const isTaken = host.uid === 0 || host.uid === NOBODY;
   const user =
     config.user.name ??
-    (isRoot || !/^[a-z_][a-z0-9_-]{0,31}$/.test(host.name) ? "lima" : host.name);
+    (isTaken || !/^[a-z_][a-z0-9_-]{0,31}$/.test(host.name) ? "lima" : host.name);
   const ownKey = await sshPublicKey(home);
   const environment = hostEnvironment();
   return {
@@ -441,7 +443,7 @@ async function guestFacts(
     instanceId: `iid-${Math.floor(unixMs() / 1000)}`,
     user: {
       name: user,
-      uid: config.user.uid ?? (isRoot ? 1000 : host.uid),
+      uid: config.user.uid ?? (isTaken ? 1000 : host.uid),
       home: config.user.home ?? `/home/${user}.linux`,
       shell: config.user.shell,
     },

@@ -26,6 +26,11 @@ describe.skipIf(!hasImage)("a stock Debian guest", () => {
   let home: Home;
   beforeAll(async () => {
     home = new Home(IMAGES, ["vmlinuz", "initrd", "disk.qcow2"]);
+    home.networks(`
+networks:
+  user-v2: { mode: user-v2, gateway: 192.168.104.1, netmask: 255.255.255.0 }
+  second: { mode: user-v2, gateway: 192.168.117.1, netmask: 255.255.255.0, mtu: 9000 }
+`);
     const template = home.template(
       "debian",
       `
@@ -42,7 +47,7 @@ hostResolver:
   hosts: { printer.test: 203.0.113.5 }
 networks:
   - lima: user-v2
-  - lima: user-v2
+  - lima: second
     interface: lima1
     metric: 333
 provision:
@@ -79,11 +84,11 @@ provision:
 
   test("both network cards have their names, addresses and metrics", async () => {
     expect(await shell("ip", "-4", "-br", "addr")).toMatch(
-      /eth0 +UP +192\.168\.104\.\d+\/24[\s\S]*lima1 +UP +192\.168\.104\.\d+\/24/,
+      /eth0 +UP +192\.168\.104\.\d+\/24[\s\S]*lima1 +UP +192\.168\.117\.\d+\/24/,
     );
     const routes = await shell("ip", "route", "show", "default");
     expect(routes).toMatch(/via 192\.168\.104\.2 dev eth0 .*metric 200/);
-    expect(routes).toMatch(/via 192\.168\.104\.2 dev lima1 .*metric 333/);
+    expect(routes).toMatch(/via 192\.168\.117\.2 dev lima1 .*metric 333/);
   });
 
   test("names resolve through systemd-resolved", async () => {

@@ -6,6 +6,7 @@ import {
   chownSync,
   copyFileSync,
   existsSync,
+  mkdirSync,
   mkdtempSync,
   readFileSync,
   rmSync,
@@ -53,6 +54,14 @@ export class Home {
     const path = join(this.folder, `${name}.yaml`);
     writeFileSync(path, text);
     return path;
+  }
+
+  /** Writes networks.yaml. */
+  networks(text: string): void {
+    const folder = join(this.limanetHome, "_config");
+    mkdirSync(folder, { recursive: true });
+    writeFileSync(join(folder, "networks.yaml"), text);
+    if (isRoot) for (const path of [this.limanetHome, folder]) chownSync(path, NOBODY, NOBODY);
   }
 
   path(name: string): string {
