@@ -90,7 +90,6 @@ function userData(facts: GuestFacts): unknown {
       { path: BOOT_HOOK_PATH, permissions: "0755", owner: "root:root", content: BOOT_HOOK },
     ],
     // the hook is written once, and run by hand on the first boot, when per-boot scripts have been listed already
-    bootcmd: [],
     runcmd: [["sh", BOOT_HOOK_PATH]],
   };
 }
@@ -162,8 +161,8 @@ if [ "$(cat /run/lima-boot-done 2>/dev/null || true)" = "$LIMA_CIDATA_IID" ]; th
 fi
 if [ "$LIMA_CIDATA_PLAIN" = 0 ]; then
 	# the name by which the guest knows the host
-	if [ -w /etc/hosts ]; then
-		hosts=$(grep -v 'host\\.lima\\.internal' /etc/hosts || true)
+	if [ -w /etc/hosts ] || [ ! -e /etc/hosts ]; then
+		hosts=$(grep -v 'host\\.lima\\.internal' /etc/hosts 2>/dev/null || true)
 		printf '%s\\n%s\\thost.lima.internal\\n' "$hosts" "$LIMA_CIDATA_SLIRP_GATEWAY" >/etc/hosts
 	fi
 	# environment of all logins, between marks so that the next boot can replace it
