@@ -1,0 +1,182 @@
+import { beforeEach, expect, test } from "bun:test";
+import { parseMac } from "../../lib/addr/mac.ts";
+import type { BridgePort } from "../../lib/link/bridge-port.ts";
+import { Switch } from "../../lib/link/switch.ts";
+import { Counters } from "../../lib/trace/counters.ts";
+import { ethernet, hex, text } from "../support/injected-frames.ts";
+import { ALL, ArrayPort, GATEWAY_MAC } from "../support/injected-network.ts";
+
+const A = "02:00:00:00:00:0a";
+const B = "02:00:00:00:00:0b";
+const C = "02:00:00:00:00:0c";
+const MULTICAST = "01:00:5e:00:00:fb";
+/** IEEE 802.1D table 7-5 */
+const AGEING_MS = 300_000;
+const AT = 64;
+
+let octets: Uint8Array;
+let counters: Counters;
+let link: Switch;
+let ports: ArrayPort[];
+let toGateway: number;
+
+beforeEach(() => {
+  octets = new Uint8Array(4096);
+  counters = new Counters();
+  link = new Switch(octets, parseMac(GATEWAY_MAC)!, counters);
+  toGateway = 0;
+  link.connectGateway({ onFrame: () => void toGateway++ });
+  ports = [0, 1, 2].map((id) => new ArrayPort(id, octets));
+  for (const port of ports) link.attach(port);
+});
+
+function inject(from: BridgePort, frame: Uint8Array, now = 0): void {
+  octets.set(frame, AT);
+  link.onFrame(now, from, AT, AT + frame.length);
+}
+
+/** a frame between two addresses; how many frames have come out at each port, and at the gateway */
+function carry(from: number, source: string, destination: string, now = 0): string {
+  inject(ports[from]!, ethernet(destination, source, "88b5", text("x")), now);
+  const out = [...ports.map((port) => port.take().length), toGateway];
+  toGateway = 0;
+  return out.join(" ");
+}
+
+const learn = (port: number, mac: string, now = 0) => void carry(port, mac, GATEWAY_MAC, now);
+
+test.each([
+  ["broadcast goes to all others and the gateway", ALL, "0 1 1 1"],
+  ["multicast goes to all others and the gateway", MULTICAST, "0 1 1 1"],
+  ["unknown unicast goes to all others only", C, "0 1 1 0"],
+  ["known unicast goes to its port only", B, "0 1 0 0"],
+  ["the gateway's address goes to no guest", GATEWAY_MAC, "0 0 0 1"],
+  ["an address behind the same port goes nowhere", A, "0 0 0 0"],
+])("onFrame(): %s", (_name, destination, out) => {
+  learn(0, A);
+  learn(1, B);
+  expect(carry(0, A, destination)).toBe(out);
+});
+
+test("onFrame() carries a frame unchanged when it floods it", () => {
+  const frame = ethernet(ALL, A, "88b5", hex`00 11 22 33`);
+  inject(ports[0]!, frame);
+  expect(ports[1]!.take()).toEqual([frame]);
+  expect(ports[2]!.take()).toEqual([frame]);
+});
+
+test("onFrame() follows an address when it shows up behind another port", () => {
+  learn(1, B);
+  learn(2, B);
+  expect(carry(0, A, B)).toBe("0 0 1 0");
+  expect([...link.addresses()].length).toBe(2);
+});
+
+test.each([
+  ["a frame too short for a header", hex`ffffffffffff 02000000000a 08`, "switch-runt"],
+  ["an empty frame", hex``, "switch-runt"],
+  ["a broadcast source", ethernet(B, ALL, "88b5", text("")), "switch-group-source"],
+  ["a multicast source", ethernet(B, MULTICAST, "88b5", text("")), "switch-group-source"],
+  ["the gateway's source", ethernet(B, GATEWAY_MAC, "88b5", text("")), "switch-gateway-source"],
+])("onFrame() drops and counts %s", (_name, frame, reason) => {
+  inject(ports[0]!, frame);
+  expect(ports.map((port) => port.take())).toEqual([[], [], []]);
+  expect(counters.values).toEqual({ [reason]: 1 });
+});
+
+test("onFrame() carries a header without a payload", () => {
+  inject(ports[0]!, ethernet(B, A, "88b5", text("")));
+  expect(ports[1]!.take()).toHaveLength(1);
+});
+
+test("detach() forgets what was behind the port", () => {
+  learn(1, B);
+  link.detach(ports[1]!);
+  expect(link.portOf(parseMac(B)!)).toBeUndefined();
+  expect(carry(0, A, B)).toBe("0 0 1 0");
+});
+
+/** the n-th of many addresses */
+const nth = (n: number) => `06:00:00:00:00:${n.toString(16).padStart(2, "0")}`;
+const fill = (port: number, now = 0) => {
+  for (let n = 0; n < 64; n++) learn(port, nth(n), now);
+};
+
+test("onFrame() floods to an address beyond a port's 64, and counts it", () => {
+  fill(1);
+  expect(counters.values).toEqual({});
+  expect(carry(1, B, ALL)).toBe("1 0 1 1");
+  expect(counters.values).toEqual({ "switch-table-full": 1 });
+  expect(carry(0, A, B)).toBe("0 1 1 0");
+  expect(carry(0, A, nth(0))).toBe("0 1 0 0");
+});
+
+test("a port with a full table leaves the others theirs", () => {
+  fill(1);
+  learn(1, B);
+  learn(2, C);
+  expect(carry(0, A, C)).toBe("0 0 1 0");
+});
+
+test("an address that moves away makes room in a full table", () => {
+  fill(1);
+  learn(2, nth(0));
+  learn(1, B);
+  expect(carry(0, A, B)).toBe("0 1 0 0");
+  expect(counters.values).toEqual({});
+});
+
+test.each([
+  ["makes room when its address has been silent for longer than the ageing time", 1, true],
+  ["makes no room when its address has been silent for just the ageing time", 0, false],
+])("an old entry %s", (_name, more, learnt) => {
+  fill(1);
+  learn(1, B, AGEING_MS + more);
+  expect(link.portOf(parseMac(B)!)).toBe(learnt ? ports[1] : undefined);
+});
+
+test("an address that speaks stays in the table when others age", () => {
+  fill(1);
+  learn(1, nth(5), 10);
+  learn(1, B, AGEING_MS + 5);
+  expect(link.portOf(parseMac(nth(5))!)).toBe(ports[1]);
+  expect(link.portOf(parseMac(nth(6))!)).toBeUndefined();
+});
+
+test("a full port loses its own frames only, and counts them", () => {
+  ports[1]!.room = 1;
+  for (let i = 0; i < 3; i++) inject(ports[0]!, ethernet(ALL, A, "88b5", text("x")));
+  expect(ports.map(({ frames, dropped }) => [frames.length, dropped])).toEqual([
+    [0, 0],
+    [1, 2],
+    [3, 0],
+  ]);
+});
+
+test.each([
+  ["to the port of a known address", B, "0 1 0"],
+  ["to all ports when the address is unknown", C, "1 1 1"],
+  ["to all ports when it is a broadcast", ALL, "1 1 1"],
+])("fromGateway() sends a frame %s, in its three pieces", (_name, destination, out) => {
+  learn(1, B);
+  octets.set(text("head"), 200);
+  octets.set(text("body"), 300);
+  octets.set(text("tail"), 400);
+  link.fromGateway(parseMac(destination)!, 200, 4, 300, 4, 400, 4);
+  const frames = ports.map((port) => port.take());
+  expect(frames.map(({ length }) => length).join(" ")).toBe(out);
+  expect(frames.flat().map((frame) => new TextDecoder().decode(frame))).toContain("headbodytail");
+});
+
+test("observer sees each frame once, whoever sent it and wherever it goes", () => {
+  const seen: number[][] = [];
+  link.observer = (...pieces) => void seen.push(pieces);
+  inject(ports[0]!, ethernet(ALL, A, "88b5", text("")));
+  inject(ports[0]!, hex`00`);
+  link.fromGateway(parseMac(ALL)!, 200, 14, 300, 5, 400, 6);
+  expect(seen).toEqual([
+    [AT, 14, 0, 0, 0, 0],
+    [AT, 1, 0, 0, 0, 0],
+    [200, 14, 300, 5, 400, 6],
+  ]);
+});
