@@ -47,6 +47,8 @@ export interface CreateOptions extends TemplateOptions {
 export interface StartOptions extends CreateOptions {
   slirp: string;
   timeout: number;
+  /** stages as JSON lines on standard output */
+  json?: true | undefined;
 }
 
 const STEP_MS = 50;
@@ -115,7 +117,12 @@ export async function start(nameOrTemplate: string, options: StartOptions): Prom
   const home = limanetHome();
   const begun = monotonicMs();
   const say = (stage: string, detail = "") => {
-    const seconds = ((monotonicMs() - begun) / 1000).toFixed(1).padStart(6);
+    const elapsedMs = Math.round(monotonicMs() - begun);
+    if (options.json) {
+      writeOut(`${JSON.stringify({ stage, detail, elapsedMs })}\n`);
+      return;
+    }
+    const seconds = (elapsedMs / 1000).toFixed(1).padStart(6);
     writeError(`[${seconds} s] ${stage}${detail === "" ? "" : `: ${detail}`}\n`);
   };
   const interrupted = new AbortController();

@@ -109,6 +109,7 @@ function commands(done: (code: number) => void): Command {
         .default("own"),
     )
     .option("--timeout <seconds>", "how long to wait until the instance is usable", count, 600)
+    .option("--json", "stages as JSON lines on standard output")
     .action(async (instance, options) =>
       done(await (await import("./instances.ts")).start(instance ?? "default", options)),
     );
@@ -170,7 +171,10 @@ function commands(done: (code: number) => void): Command {
     .command("validate")
     .argument("<file...>", "lima.yaml files")
     .description("check lima.yaml files")
-    .action(async (files) => done(await (await import("./validate.ts")).validate(files)));
+    .option("--json", "what is wrong as JSON lines on standard output")
+    .action(async (files, { json }) =>
+      done(await (await import("./validate.ts")).validate(files, json === true)),
+    );
 
   program
     .command("usernet")

@@ -4,7 +4,7 @@ import { readTextIfThere } from "../host/files.ts";
 import { writeError, writeOut } from "../host/terminal.ts";
 
 /** Checks lima.yaml files and tells all that is wrong with each. */
-export async function validate(files: string[]): Promise<number> {
+export async function validate(files: string[], json: boolean): Promise<number> {
   let code = 0;
   for (const file of files) {
     const text = readTextIfThere(file);
@@ -14,9 +14,12 @@ export async function validate(files: string[]): Promise<number> {
       continue;
     }
     const { config, diagnostics } = parseInstance(text, file);
-    for (const diagnostic of diagnostics) writeError(`${formatDiagnostic(diagnostic)}\n`);
+    for (const diagnostic of diagnostics) {
+      if (json) writeOut(`${JSON.stringify(diagnostic)}\n`);
+      else writeError(`${formatDiagnostic(diagnostic)}\n`);
+    }
     if (config === undefined) code = 1;
-    else writeOut(`${file}: OK\n`);
+    else if (!json) writeOut(`${file}: OK\n`);
   }
   return code;
 }

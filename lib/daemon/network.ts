@@ -73,7 +73,7 @@ export class Network {
       sum,
       scratch,
       this.link,
-      new Reassembler(memory),
+      new Reassembler(memory, this.counters),
       this.counters,
     );
     const pools: RingPools = {

@@ -73,7 +73,7 @@ function userData(facts: GuestFacts): unknown {
     users: [
       {
         name: user.name,
-        uid: String(user.uid),
+        uid: user.uid,
         homedir: user.home,
         shell: user.shell,
         sudo: "ALL=(ALL) NOPASSWD:ALL",

@@ -5,6 +5,7 @@
  */
 import { RangeSet } from "../storage/range-set.ts";
 import type { PacketMemory } from "../storage/packet-memory.ts";
+import type { Counters } from "../trace/counters.ts";
 import type { Ipv4View } from "../wire/ipv4.ts";
 
 const PLACES = 32;
@@ -40,8 +41,11 @@ const HEADER_ROOM = 64;
 
 export class Reassembler {
   readonly #places: Place[] = [];
+  readonly #counters: Counters;
 
-  constructor(memory: PacketMemory) {
+  /** counters: for datagrams given up after a time; what is wrong with a fragment is told by `add` */
+  constructor(memory: PacketMemory, counters: Counters) {
+    this.#counters = counters;
     for (let i = 0; i < PLACES; i++) {
       this.#places.push({
         start: memory.reserve(HEADER_ROOM + MAX_DATAGRAM + 1) + HEADER_ROOM,
@@ -111,7 +115,10 @@ export class Reassembler {
     let free: Place | undefined;
     let ofSource = 0;
     for (const place of this.#places) {
-      if (place.inUse && place.expiresAt <= now) place.inUse = false;
+      if (place.inUse && place.expiresAt <= now) {
+        place.inUse = false;
+        this.#counters.count("fragment-timeout" satisfies ReassemblyDrop);
+      }
       if (!place.inUse) {
         free ??= place;
         continue;
