@@ -14,7 +14,7 @@ import {
   LIMITED_BROADCAST,
   type Cidr,
 } from "../addr/ipv4.ts";
-import { BROADCAST_MAC } from "../addr/mac.ts";
+import { BROADCAST_MAC, isGroupMac } from "../addr/mac.ts";
 import { FRAME_HEADROOM, type BridgePort } from "../link/bridge-port.ts";
 import type { GatewayPort, Switch } from "../link/switch.ts";
 import type { Scratch } from "../storage/scratch.ts";
@@ -32,6 +32,7 @@ import {
 } from "../wire/arp.ts";
 import type { SumOctets } from "../wire/checksum.ts";
 import {
+  destinationMac,
   emitEthernet,
   ETHERNET_HEADER_LENGTH,
   ETHERTYPE_ARP,
@@ -114,6 +115,8 @@ export class Gateway implements GatewayPort {
   readonly #neighbors: Map<number, number>;
   readonly #own: Set<number>;
   readonly #packet = new Ipv4View();
+  /** the packet came in a frame to a group or to all */
+  #toGroup = false;
   readonly #repr: Ipv4Repr = {
     src: 0,
     dst: 0,
@@ -230,6 +233,7 @@ export class Gateway implements GatewayPort {
       }
       this.learnNeighbor(now, src, sourceMac(this.octets, frame));
     }
+    this.#toGroup = isGroupMac(destinationMac(this.octets, frame));
     const forUs =
       this.#own.has(dst) || dst === LIMITED_BROADCAST || dst === this.plan.subnet.broadcast;
     if (!forUs) {
@@ -237,8 +241,8 @@ export class Gateway implements GatewayPort {
         this.counters.count("martian-destination" satisfies GatewayDrop);
         return;
       }
-      if (cidrContains(this.plan.subnet, dst)) {
-        // guests of one subnet reach each other through the switch
+      if (cidrContains(this.plan.subnet, dst) || this.#toGroup) {
+        // guests of one subnet reach each other through the switch; RFC 1812 5.3.4: a link-layer broadcast goes no further
         this.counters.count("misdirected" satisfies GatewayDrop);
         return;
       }
@@ -334,6 +338,7 @@ export class Gateway implements GatewayPort {
   ): void {
     // RFC 1122 3.2.2: never about broadcasts, fragments beyond the first, or other errors
     if (
+      this.#toGroup ||
       packet.fragmentOffset > 0 ||
       packet.dst === LIMITED_BROADCAST ||
       packet.dst === this.plan.subnet.broadcast
