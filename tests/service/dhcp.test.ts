@@ -1,0 +1,323 @@
+/** The DHCP server (RFC 2131): what a client says, and what is answered to whom. */
+import { beforeEach, describe, expect, test } from "bun:test";
+import fc from "fast-check";
+import { parseCidr, parseIpv4 } from "../../lib/addr/ipv4.ts";
+import { DhcpServer, type DhcpPlan, type DhcpReply } from "../../lib/service/dhcp/server.ts";
+import type { Lease } from "../../lib/service/dhcp/lease-table.ts";
+import { Counters } from "../../lib/trace/counters.ts";
+import { formatMac } from "../../lib/addr/mac.ts";
+import { formatIpv4 } from "../../lib/addr/ipv4.ts";
+import { dump } from "../support/octets.ts";
+
+const ip = (text: string) => parseIpv4(text)!;
+const GATEWAY = "192.168.104.2";
+const ALICE = 0x525555000001;
+const BOB = 0x525555000002;
+const BROADCAST = 0xffffffffffff;
+const [DISCOVER, OFFER, REQUEST, DECLINE, ACK, NAK, RELEASE, INFORM] = [1, 2, 3, 4, 5, 6, 7, 8];
+
+const PLAN: DhcpPlan = {
+  subnet: parseCidr("192.168.104.0/24")!,
+  gateway: ip(GATEWAY),
+  dns: ip(GATEWAY),
+  reserved: [],
+  first: ip("192.168.104.1"),
+  mtu: 1500,
+  leaseSeconds: 3600,
+  domainName: "example.test",
+  searchDomains: ["a.example.test", "example.test"],
+  staticLeases: [],
+};
+
+interface Said {
+  type: number;
+  mac?: number;
+  ciaddr?: string;
+  giaddr?: string;
+  broadcast?: boolean;
+  requested?: string;
+  server?: string;
+  id?: number[];
+  hostname?: string;
+}
+
+/** A client's message, made by hand from RFC 2131 figure 1. */
+function message(said: Said): Uint8Array {
+  const out = new Uint8Array(400);
+  const view = new DataView(out.buffer);
+  out.set([1, 1, 6, 0]); // BOOTREQUEST, Ethernet, 6 octets
+  view.setUint32(4, 0x1234_5678);
+  if (said.broadcast) view.setUint16(10, 0x8000);
+  view.setUint32(12, ip(said.ciaddr ?? "0.0.0.0"));
+  view.setUint32(24, ip(said.giaddr ?? "0.0.0.0"));
+  const mac = said.mac ?? ALICE;
+  view.setUint16(28, mac / 2 ** 32);
+  view.setUint32(30, mac >>> 0);
+  view.setUint32(236, 0x6382_5363);
+  const address = (text: string) => text.split(".").map(Number);
+  const options: [number, number[]][] = [[53, [said.type]]];
+  if (said.requested !== undefined) options.push([50, address(said.requested)]);
+  if (said.server !== undefined) options.push([54, address(said.server)]);
+  if (said.id !== undefined) options.push([61, said.id]);
+  if (said.hostname !== undefined) options.push([12, [...new TextEncoder().encode(said.hostname)]]);
+  out.set([...options.flatMap(([code, value]) => [code, value.length, ...value]), 255], 240);
+  return out;
+}
+
+/** What a reply says, read by hand. */
+function read(reply: DhcpReply | undefined) {
+  if (reply === undefined) return undefined;
+  const view = new DataView(reply.message.buffer, reply.message.byteOffset);
+  const options = new Map<number, Uint8Array>();
+  for (let at = 240; reply.message[at] !== 255; at += 2 + reply.message[at + 1]!)
+    options.set(reply.message[at]!, reply.message.slice(at + 2, at + 2 + reply.message[at + 1]!));
+  return {
+    op: reply.message[0],
+    xid: view.getUint32(4),
+    type: options.get(53)?.[0],
+    yiaddr: formatIpv4(view.getUint32(16)),
+    options,
+    to: formatIpv4(reply.address),
+    mac: formatMac(reply.mac),
+  };
+}
+
+let counters: Counters;
+let server: DhcpServer;
+let now: number;
+const open = (plan: Partial<DhcpPlan> = {}, stored: Lease[] = []) => {
+  counters = new Counters();
+  server = new DhcpServer({ ...PLAN, ...plan }, stored, counters);
+  now = 1_000_000;
+};
+beforeEach(() => open());
+const say = (said: Said, sourceMac = said.mac ?? ALICE) =>
+  read(server.onMessage(now, message(said), sourceMac));
+/** DISCOVER, REQUEST: the address a client ends up with. */
+const lease = (mac: number, more: Partial<Said> = {}) => {
+  const offered = say({ type: DISCOVER, mac, ...more })!.yiaddr;
+  const answer = say({ type: REQUEST, mac, requested: offered, server: GATEWAY, ...more })!;
+  expect(answer.type).toBe(ACK);
+  return answer.yiaddr;
+};
+
+describe("getting an address", () => {
+  test("DISCOVER is offered an address with all parameters", () => {
+    const offer = say({ type: DISCOVER })!;
+    expect(offer).toMatchObject({ op: 2, xid: 0x1234_5678, type: OFFER, yiaddr: "192.168.104.1" });
+    const option = (code: number) => dump(offer.options.get(code)!);
+    expect(option(1)).toBe("ffffff00"); // subnet mask
+    expect(option(3)).toBe("c0a86802"); // router
+    expect(option(6)).toBe("c0a86802"); // DNS server
+    expect(offer.options.get(15)).toEqual(new TextEncoder().encode("example.test"));
+    expect(option(26)).toBe("05dc"); // MTU 1500
+    expect(option(51)).toBe("00000e10"); // an hour
+    expect(option(54)).toBe("c0a86802"); // server
+    expect(option(58)).toBe("00000708"); // renew after half of it
+    expect(option(59)).toBe("00000c4e"); // rebind after seven eighths
+    // 01 'a' 07 'example' 04 'test' 00, then a pointer to the second label
+    expect(option(119)).toBe("0161076578616d706c65047465737400c002");
+    expect(option(121)).toBe("00c0a86802"); // default route
+  });
+
+  test("the offered address is acknowledged when it is requested", () => {
+    expect(lease(ALICE)).toBe("192.168.104.1");
+    expect(server.leases.list()).toEqual([
+      { ip: "192.168.104.1", mac: "52:55:55:00:00:01", expiresAt: now + 3_600_000 },
+    ]);
+  });
+
+  test("addresses of the gateway, the network and all are given to nobody", () => {
+    open({ subnet: parseCidr("192.168.104.0/29")!, reserved: [ip("192.168.104.4")] });
+    const got = Array.from({ length: 4 }, (_, i) => lease(ALICE + i));
+    expect(got).toEqual(["192.168.104.1", "192.168.104.3", "192.168.104.5", "192.168.104.6"]);
+    expect(say({ type: DISCOVER, mac: 0x525555000099 })).toBeUndefined();
+    expect(counters.values["dhcp-pool-used-up"]).toBe(1);
+  });
+
+  test("an address asked for in DISCOVER is offered when it is free", () => {
+    expect(say({ type: DISCOVER, requested: "192.168.104.77" })!.yiaddr).toBe("192.168.104.77");
+    expect(say({ type: DISCOVER, mac: BOB, requested: "192.168.104.77" })!.yiaddr).toBe(
+      "192.168.104.1",
+    );
+  });
+
+  test("a client that comes back is given the address it had, also after it has expired", () => {
+    lease(BOB);
+    const first = lease(ALICE);
+    now += 7_200_000;
+    expect(lease(ALICE)).toBe(first);
+  });
+
+  test("clients are told apart by their identifier when they have one", () => {
+    const one = lease(ALICE, { id: [255, 1, 2, 3] });
+    const other = lease(ALICE, { id: [255, 9, 9, 9] });
+    expect(other).not.toBe(one);
+    expect(lease(ALICE, { id: [255, 1, 2, 3] })).toBe(one);
+  });
+
+  test("a static lease is the client's and nobody else's", () => {
+    open({ staticLeases: [{ ip: "192.168.104.1", mac: "52:55:55:00:00:02" }] });
+    expect(lease(ALICE)).toBe("192.168.104.3");
+    expect(lease(BOB, { id: [1, 2, 3] })).toBe("192.168.104.1");
+    now += 1e12;
+    expect(lease(ALICE + 7)).not.toBe("192.168.104.1");
+  });
+
+  test("the longest expired address is used again when no other is left", () => {
+    open({ subnet: parseCidr("192.168.104.0/29")! });
+    const all = Array.from({ length: 5 }, (_, i) => {
+      now += 1000;
+      return lease(ALICE + i);
+    });
+    now += 3_599_000;
+    expect(lease(0x525555000099)).toBe(all[0]!);
+  });
+
+  test("leases of an earlier run are kept; those that make no sense are not", () => {
+    open({}, [
+      { ip: "192.168.104.50", mac: "52:55:55:00:00:01", expiresAt: 2_000_000 },
+      { ip: GATEWAY, mac: "52:55:55:00:00:02", expiresAt: 2_000_000 },
+      { ip: "10.0.0.1", mac: "52:55:55:00:00:03", expiresAt: 2_000_000 },
+      { ip: "nonsense", mac: "52:55:55:00:00:04", expiresAt: 2_000_000 },
+    ]);
+    expect(server.leases.list().map((stored) => stored.ip)).toEqual(["192.168.104.50"]);
+    expect(lease(ALICE)).toBe("192.168.104.50");
+  });
+
+  test("a host name is kept when it can be shown", () => {
+    lease(ALICE, { hostname: "lima-alpha" });
+    lease(BOB, { hostname: 'x"; rm -rf' });
+    expect(server.leases.list().map((stored) => stored.hostname)).toEqual([
+      "lima-alpha",
+      undefined,
+    ]);
+  });
+});
+
+describe("REQUEST (RFC 2131 4.3.2)", () => {
+  test.each<[string, Partial<Said>, number]>([
+    [
+      "SELECTING with another address than offered",
+      { server: GATEWAY, requested: "192.168.104.9" },
+      NAK!,
+    ],
+    ["INIT-REBOOT with the address it has", { requested: "192.168.104.1" }, ACK!],
+    ["INIT-REBOOT with another address", { requested: "192.168.104.9" }, NAK!],
+    ["INIT-REBOOT on another network", { requested: "10.0.0.5" }, NAK!],
+    ["RENEWING the address it has", { ciaddr: "192.168.104.1" }, ACK!],
+    ["RENEWING an address it has not", { ciaddr: "192.168.104.9" }, NAK!],
+  ])("%s", (_what, said, type) => {
+    lease(ALICE);
+    const answer = say({ type: REQUEST, ...said })!;
+    expect(answer.type).toBe(type);
+    if (type === NAK)
+      expect([answer.to, answer.mac]).toEqual(["255.255.255.255", formatMac(BROADCAST)]);
+  });
+
+  test("SELECTING another server frees what was offered, without an answer", () => {
+    const offered = say({ type: DISCOVER })!.yiaddr;
+    expect(say({ type: REQUEST, server: "192.168.104.250", requested: offered })).toBeUndefined();
+    now += 1;
+    expect(server.leases.list()).toEqual([]);
+  });
+
+  test("renewing makes the lease longer", () => {
+    lease(ALICE);
+    now += 1_800_000;
+    say({ type: REQUEST, ciaddr: "192.168.104.1" });
+    expect(server.leases.list()[0]!.expiresAt).toBe(now + 3_600_000);
+  });
+
+  test("a client of an earlier life keeps a free address, and is refused one that is taken", () => {
+    expect(say({ type: REQUEST, requested: "192.168.104.40" })!.type).toBe(ACK);
+    expect(say({ type: REQUEST, mac: BOB, requested: "192.168.104.40" })!.type).toBe(NAK);
+    expect(say({ type: REQUEST, mac: BOB, ciaddr: "192.168.104.41" })!.type).toBe(ACK);
+  });
+});
+
+describe("the other messages", () => {
+  test("RELEASE gives the address back; it is offered to the same client first", () => {
+    const mine = lease(ALICE);
+    say({ type: RELEASE, ciaddr: mine });
+    expect(server.leases.list()[0]!.expiresAt).toBe(now);
+    expect(lease(ALICE)).toBe(mine);
+  });
+
+  test("RELEASE of another's address does nothing", () => {
+    lease(ALICE);
+    const bobs = lease(BOB);
+    say({ type: RELEASE, ciaddr: bobs });
+    expect(server.leases.list().every(({ expiresAt }) => expiresAt! > now)).toBe(true);
+  });
+
+  test("DECLINE takes the address out of use for a while", () => {
+    const mine = lease(ALICE);
+    say({ type: DECLINE, requested: mine, server: GATEWAY });
+    expect(lease(ALICE)).not.toBe(mine);
+    now += 600_001;
+    expect(say({ type: DISCOVER, mac: BOB, requested: mine })!.yiaddr).toBe(mine);
+  });
+
+  test("INFORM is told parameters and no lease (4.3.5)", () => {
+    const answer = say({ type: INFORM, ciaddr: "192.168.104.9" })!;
+    expect(answer).toMatchObject({ type: ACK, yiaddr: "0.0.0.0", to: "192.168.104.9" });
+    expect(answer.options.has(51)).toBe(false);
+    expect(answer.options.has(6)).toBe(true);
+  });
+
+  test.each<[string, Partial<Said>, string, number]>([
+    ["to the address it will have", {}, "192.168.104.1", ALICE],
+    ["to all, when the client asks for that", { broadcast: true }, "255.255.255.255", BROADCAST],
+    ["to the relay", { giaddr: "192.168.104.99" }, "192.168.104.99", ALICE],
+  ])("an offer goes %s (4.1)", (_what, said, to, mac) => {
+    expect(say({ type: DISCOVER, ...said })).toMatchObject({ to, mac: formatMac(mac) });
+  });
+
+  test("a guest that speaks for another is not answered", () => {
+    expect(say({ type: DISCOVER, mac: ALICE }, BOB)).toBeUndefined();
+    expect(counters.values["dhcp-wrong-hardware-address"]).toBe(1);
+  });
+});
+
+describe("malformed messages", () => {
+  const whole = message({ type: 1 });
+  const changed = (at: number, octet: number) => {
+    const octets = whole.slice();
+    octets[at] = octet;
+    return octets;
+  };
+  test.each([
+    ["too short", whole.slice(0, 239), "dhcp-truncated"],
+    ["a reply", changed(0, 2), "dhcp-not-a-request"],
+    ["other hardware", changed(1, 6), "dhcp-hardware"],
+    ["another address length", changed(2, 16), "dhcp-hardware"],
+    ["another cookie", changed(236, 0), "dhcp-magic"],
+    ["no type", changed(240, 60), "dhcp-no-type"],
+    ["an option beyond the end", whole.slice(0, 241), "dhcp-option"],
+  ])("%s is counted and not answered", (_what, octets, drop) => {
+    expect(server.onMessage(now, octets, ALICE)).toBeUndefined();
+    expect(counters.values[drop]).toBe(1);
+  });
+
+  test("options may go on in the file and name fields (option 52)", () => {
+    const octets = message({ type: DISCOVER! });
+    // 53 moves to the file field, 50 to the name field
+    octets.set([52, 1, 3, 255], 240);
+    octets.set([53, 1, 1, 255], 108);
+    octets.set([50, 4, 192, 168, 104, 66, 255], 44);
+    expect(read(server.onMessage(now, octets, ALICE))!.yiaddr).toBe("192.168.104.66");
+  });
+
+  test("whatever comes, nothing is thrown", () => {
+    fc.assert(
+      fc.property(fc.uint8Array({ minLength: 0, maxLength: 120 }), fc.nat(399), (noise, at) => {
+        const octets = message({ type: 1 });
+        octets.set(noise.subarray(0, octets.length - at), at);
+        server.onMessage(now, octets, ALICE);
+        server.onMessage(now, noise, ALICE);
+      }),
+      { numRuns: 500 },
+    );
+  });
+});
