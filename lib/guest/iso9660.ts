@@ -26,7 +26,7 @@ export function buildIso(volume: string, files: readonly IsoFile[], timeMs: numb
   const records = (sectors: readonly number[], rootSectors: number) => [
     directoryRecord(new Uint8Array([0]), ROOT_SECTOR, rootSectors * SECTOR, true, date, [
       ...suspEntry("SP", [0xbe, 0xef, 0]),
-      ...posixEntry(DIRECTORY_MODE),
+      ...posixEntry(DIRECTORY_MODE, 1),
       ...suspEntry("ER", extensionReference()),
     ]),
     directoryRecord(
@@ -35,11 +35,11 @@ export function buildIso(volume: string, files: readonly IsoFile[], timeMs: numb
       rootSectors * SECTOR,
       true,
       date,
-      posixEntry(DIRECTORY_MODE),
+      posixEntry(DIRECTORY_MODE, 1),
     ),
     ...sorted.map((file, i) =>
       directoryRecord(shortName(i), sectors[i]!, file.content.length, false, date, [
-        ...posixEntry(FILE_TYPE | file.mode),
+        ...posixEntry(FILE_TYPE | file.mode, i + 2),
         ...suspEntry("NM", [0, ...new TextEncoder().encode(file.name)]),
       ]),
     ),
@@ -117,9 +117,9 @@ const suspEntry = (signature: string, data: readonly number[]): number[] => [
   ...data,
 ];
 
-/** RRIP 4.1.1 PX: mode, links, user, group, serial number */
-const posixEntry = (mode: number): number[] =>
-  suspEntry("PX", [...both32(mode), ...both32(1), ...both32(0), ...both32(0), ...both32(0)]);
+/** RRIP 4.1.1 PX: mode, links, user, group, serial number; files of the same number would be one file */
+const posixEntry = (mode: number, serial: number): number[] =>
+  suspEntry("PX", [...both32(mode), ...both32(1), ...both32(0), ...both32(0), ...both32(serial)]);
 
 /** SUSP 5.5 ER: says that the Rock Ridge entries are meant */
 function extensionReference(): number[] {

@@ -1,0 +1,281 @@
+/** lima.yaml, networks.yaml and the values that follow from them. */
+import { describe, expect, test } from "bun:test";
+import { createHash } from "node:crypto";
+import fc from "fast-check";
+import { formatDiagnostic, nearest } from "../../lib/config/document.ts";
+import { parseInstance, parseSize } from "../../lib/config/instance.ts";
+import { derivedMac } from "../../lib/config/mac-address.ts";
+import { hostnameOf, identifierProblem, instanceNameProblem } from "../../lib/config/names.ts";
+import { defaultNetworksText, parseNetworks } from "../../lib/config/networks.ts";
+
+const IMAGE = "images: [{location: /disk.qcow2}]\n";
+const parse = (text: string) => parseInstance(text, "lima.yaml");
+const good = (text: string) => {
+  const { config, diagnostics } = parse(IMAGE + text);
+  expect(diagnostics.map(formatDiagnostic)).toEqual([]);
+  return config!;
+};
+/** all complaints about a text, whose image is right */
+const complaints = (text: string) => {
+  const { config, diagnostics } = parse(IMAGE + text);
+  if (diagnostics.some(({ severity }) => severity === "error")) expect(config).toBeUndefined();
+  return diagnostics.map(formatDiagnostic);
+};
+
+describe("lima.yaml", () => {
+  test("what is not said has its default", () => {
+    expect(good("")).toEqual({
+      vmType: "qemu",
+      images: [{ arch: "x86_64", disk: { location: "/disk.qcow2" } }],
+      cpus: 2,
+      memory: 2 * 1024 ** 3,
+      disk: 20 * 1024 ** 3,
+      networks: [],
+      hostResolver: { enabled: true, ipv6: false, hosts: {} },
+      dns: [],
+      portForwards: [],
+      ssh: { localPort: 0, loadDotSSHPubKeys: false, forwardAgent: false },
+      propagateProxyEnv: true,
+      env: {},
+      provision: [],
+      plain: false,
+      user: { shell: "/bin/sh" },
+    });
+  });
+
+  test("networks have names, metrics and addresses of their own", () => {
+    const text = `networks:
+- lima: user-v2
+- {socket: /tmp/x.sock, interface: data0, metric: 7, macAddress: "52:55:55:AA:BB:CC"}
+- vzNAT: true
+`;
+    expect(good(text).networks).toEqual([
+      { lima: "user-v2", interface: "lima0", metric: 100 },
+      { socket: "/tmp/x.sock", interface: "data0", metric: 7, macAddress: "52:55:55:aa:bb:cc" },
+      { vzNAT: true, interface: "lima2", metric: 100 },
+    ]);
+  });
+
+  test("a port forward says as much as it must, and the rest follows", () => {
+    const text = `portForwards:
+- guestPort: 80
+- {guestPort: 53, hostPort: 5353, proto: udp, hostIP: 0.0.0.0, static: true}
+- {guestPortRange: [100, 109], hostPortRange: [200, 209]}
+- ignore: true
+- {guestPort: 2375, hostSocket: /tmp/d.sock}
+`;
+    const rule = {
+      guestIP: "127.0.0.1",
+      hostIP: "127.0.0.1",
+      proto: "any" as const,
+      reverse: false,
+      ignore: false,
+      static: false,
+    };
+    expect(good(text).portForwards).toEqual([
+      { ...rule, guestPortRange: [80, 80], hostPortRange: [80, 80] },
+      {
+        ...rule,
+        guestPortRange: [53, 53],
+        hostPortRange: [5353, 5353],
+        proto: "udp",
+        hostIP: "0.0.0.0",
+        static: true,
+      },
+      { ...rule, guestPortRange: [100, 109], hostPortRange: [200, 209] },
+      { ...rule, guestPortRange: [1, 65535], hostPortRange: [1, 65535], ignore: true },
+      {
+        ...rule,
+        guestPortRange: [2375, 2375],
+        hostPortRange: [2375, 2375],
+        hostSocket: "/tmp/d.sock",
+      },
+    ]);
+  });
+
+  test("keys of Lima's that have nothing to do with networks are taken without a word", () => {
+    expect(
+      complaints("mounts: [{location: ~}]\ncontainerd: {system: false}\nmessage: hi\n"),
+    ).toEqual([]);
+  });
+
+  test("an alias stands for what it is an alias of", () => {
+    expect(good("env: &e {A: one}\nhostResolver: {hosts: *e}\n").hostResolver.hosts).toEqual({
+      A: "one",
+    });
+  });
+
+  // line 1 is the image, so the text begins in line 2
+  test.each([
+    ["cpus: many", /^lima\.yaml:2:7: cpus: .*"many"/],
+    ["cpus: 0", /^lima\.yaml:2:7: cpus: /],
+    ["memory: big", /^lima\.yaml:2:9: memory: a size such as 4GiB is needed, not "big"/],
+    ["vmType: xen", /^lima\.yaml:2:9: vmType: .*qemu.*vz.*xen/],
+    ["plain: 3", /^lima\.yaml:2:8: plain: /],
+    ["cpus: 1\ncpus: 2", /^lima\.yaml:3:1: /],
+    ["memroy: 1GiB", /^lima\.yaml:2:1: warning: .*memroy.*memory/],
+    ["hostResolver: {hsots: {}}", /^lima\.yaml:2:16: warning: .*hsots.*hosts/],
+    ["ssh: {localPort: 70000}", /^lima\.yaml:2:18: ssh\.localPort: .*70000/],
+    ["ssh: {localPort: 22}", /^lima\.yaml:2:18: ssh\.localPort: must not be 22/],
+    ["dns: [1.1.1.1]", /^lima\.yaml:2:6: dns: must be empty when hostResolver\.enabled is true/],
+    ["dns: [one.one]", /^lima\.yaml:2:7: dns\[0\]: not an IPv4 address: one\.one/],
+    ["networks: [{}]", /^lima\.yaml:2:12: networks\[0\]: lima, socket or vzNAT must be set/],
+    ["networks: [{lima: a, vzNAT: true}]", /mutually exclusive/],
+    [
+      "networks: [{lima: a, macAddress: nope}]",
+      /networks\[0\]\.macAddress: must be a 48 bit \(6 bytes\) MAC address/,
+    ],
+    ["networks: [{lima: a, interface: eth0}]", /networks\[0\]\.interface: eth0 is reserved/],
+    ["networks: [{lima: a, interface: sixteen-octets-x}]", /less than 16 bytes/],
+    [
+      "networks: [{lima: a, interface: lima1}, {lima: b}]",
+      /networks\[1\]\.interface: lima1 is used by networks\[0\]/,
+    ],
+    ["portForwards: [{hostPort: 22, guestPort: 1}]", /portForwards\[0\]\.hostPort: must not be 22/],
+    ["portForwards: [{guestPortRange: [9, 1]}]", /two ports, the smaller first/],
+    ["portForwards: [{guestPortRange: [1, 9], hostPortRange: [1, 3]}]", /the same length/],
+    ["provision: [{mode: boot, script: x}]", /provision\[0\]\.mode: .*system.*user.*boot/],
+    ["user: {name: Root!}", /user\.name: not a Linux user name/],
+    ["images: 3", /lima\.yaml:2:1/],
+  ])("%j is complained about in its place", (text, pattern) => {
+    expect(complaints(`${text}\n`).join("\n")).toMatch(pattern);
+  });
+
+  test("all that is wrong is told at once, in the order of the file", () => {
+    expect(
+      complaints("cpus: a\nmemory: b\ndisk: c\nnosuchkey: d\n").map((line) => line.split(":")[1]),
+    ).toEqual(["2", "3", "4", "5"]);
+  });
+
+  test.each([
+    ["images: []", /at least one image/],
+    ["images: [{}]", /images\[0\]\.location: a path or URL is needed/],
+    [
+      "images: [{location: x, digest: md5:1}]",
+      /images\[0\]\.digest: sha256: with 64 or sha512: with 128/,
+    ],
+    ["images: [{location: x, arch: m68k}]", /images\[0\]\.arch: .*x86_64.*aarch64/],
+    ["images: [{kernel: {location: k}}]", /only a guest with kernel and initrd may do without/],
+    ["", /at least one image/],
+    ["- a list", /a mapping is needed|mapping/],
+    ["{", /lima\.yaml:1:/],
+  ])("%j is no lima.yaml", (text, pattern) => {
+    expect(parse(text).diagnostics.map(formatDiagnostic).join("\n")).toMatch(pattern);
+  });
+
+  test("whatever stands in the file, nothing is thrown", () => {
+    const key = fc.constantFrom(
+      "images",
+      "networks",
+      "portForwards",
+      "ssh",
+      "dns",
+      "cpus",
+      "user",
+      "env",
+      "hostResolver",
+      "provision",
+    );
+    fc.assert(
+      fc.property(fc.dictionary(key, fc.jsonValue({ maxDepth: 3 })), fc.string(), (value, text) => {
+        parse(JSON.stringify(value));
+        parse(text);
+      }),
+      { numRuns: 300 },
+    );
+  });
+});
+
+test.each([
+  ["4GiB", 4 * 1024 ** 3],
+  ["512MiB", 512 * 1024 ** 2],
+  ["1.5G", 1.5 * 1024 ** 3],
+  ["10 KB", 10_240],
+  ["1000000", 1_000_000],
+  ["7B", 7],
+])("parseSize(%s) is %d octets", (text, octets) => expect(parseSize(text)).toBe(octets));
+test.each(["", "big", "0", "-1GiB", "1XB", "1GiBs", "GiB"])("parseSize(%j) refuses it", (text) =>
+  expect(parseSize(text)).toBeUndefined(),
+);
+
+describe("networks.yaml", () => {
+  test.each(["darwin", "linux"] as const)(
+    "the default file of %s reads without complaint",
+    (platform) => {
+      const { config, diagnostics } = parseNetworks(
+        defaultNetworksText(platform, "staff"),
+        "networks.yaml",
+      );
+      expect(diagnostics).toEqual([]);
+      expect(config!.group).toBe("staff");
+      expect(Object.keys(config!.networks)).toEqual(["user-v2", "shared", "bridged", "host"]);
+      expect(config!.networks["user-v2"]).toEqual({
+        mode: "user-v2",
+        gateway: "192.168.104.1",
+        netmask: "255.255.255.0",
+      });
+      expect(config!.networks["host"]).toMatchObject({
+        mode: "host",
+        gateway: "192.168.106.1",
+        dhcpEnd: "192.168.106.254",
+      });
+    },
+  );
+
+  test("without a user-v2 network the usual one is there", () => {
+    expect(parseNetworks("networks: {}", "n").config!.networks["user-v2"]).toMatchObject({
+      gateway: "192.168.104.1",
+    });
+    expect(parseNetworks("", "n").config!.networks["user-v2"]).toBeDefined();
+  });
+
+  test.each([
+    ["networks: {a: {mode: bridge}}", /n:1:22: networks\.a\.mode: .*bridged.*bridge/],
+    [
+      "networks: {a: {mode: shared, gateway: 10.0.0.256}}",
+      /networks\.a\.gateway: not an IPv4 address: 10\.0\.0\.256/,
+    ],
+    ["networks: {a b: {mode: shared}}", /networks\.a b: letters and digits/],
+    ["networks: {a: {mode: user-v2, mtu: 100}}", /networks\.a\.mtu: .*100/],
+    ["grupo: x", /warning: .*grupo.*group/],
+    ["networks: {a: {mode: host}, a: {mode: host}}", /n:1:\d+: /],
+  ])("%j is complained about in its place", (text, pattern) => {
+    expect(parseNetworks(text, "n").diagnostics.map(formatDiagnostic).join("\n")).toMatch(pattern);
+  });
+});
+
+describe("names", () => {
+  test.each(["a", "default", "my-vm_2", "a.b-c", "x".repeat(76)])("%s is a name", (name) =>
+    expect(identifierProblem(name)).toBeUndefined(),
+  );
+  test.each(["", "-a", "a-", "a--b", "a/b", "ä", "x".repeat(77), "a b", ".."])(
+    "%j is none",
+    (name) => expect(identifierProblem(name)).toContain("letters and digits"),
+  );
+  test("an instance may not be named like a YAML file", () => {
+    expect(instanceNameProblem("debian.yaml")).toContain("YAML");
+    expect(instanceNameProblem("debian")).toBeUndefined();
+  });
+  test("hostnameOf() makes dots and underscores dashes", () => {
+    expect(hostnameOf("my_vm.2")).toBe("lima-my-vm-2");
+  });
+});
+
+test("derivedMac() is 52:55:55 and the first octets of SHA-256 of machine id and place (specification 12)", () => {
+  const sha256 = (text: string) => createHash("sha256").update(text).digest();
+  // sha256("id/home/me/.lima/default") begins with these three octets: printf … | sha256sum
+  const known = Bun.spawnSync(["sha256sum"], { stdin: Buffer.from("id/home/me/.lima/default") });
+  const hex = known.stdout.toString().slice(0, 6);
+  expect(derivedMac(sha256, "id", "/home/me/.lima/default")).toBe(
+    `52:55:55:${hex.slice(0, 2)}:${hex.slice(2, 4)}:${hex.slice(4, 6)}`,
+  );
+});
+
+test.each([
+  ["memroy", "memory"],
+  ["MEMORY", "memory"],
+  ["netwroks", "networks"],
+  ["zzzzzzz", undefined],
+])("nearest(%s) is %s", (word, known) => {
+  expect(nearest(word, ["memory", "networks", "cpus"])).toBe(known);
+});
