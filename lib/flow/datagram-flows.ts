@@ -289,13 +289,12 @@ export class DatagramFlows {
       this.#receive(now, flow);
       failure = this.#host.send(flow.handle, start, length, own ? packet.ttl : packet.ttl - 1);
     }
-    if (failure !== undefined && failure !== "again") {
-      this.#counters.count("udp-send-failed" satisfies DatagramDrop);
-      this.#sendFailure(now, failure, packet);
-    }
+    if (failure !== undefined) this.#sendFailure(now, failure, packet);
   }
 
+  /** The host did not take a datagram: it is counted, and the guest told where there is a message that says why. */
   #sendFailure(now: number, failure: HostFailure, packet: Ipv4View): void {
+    this.#counters.count("udp-send-failed" satisfies DatagramDrop);
     const code =
       failure === "refused"
         ? PORT_UNREACHABLE

@@ -207,7 +207,10 @@ export class TcpFlows implements DatagramHandler, SegmentSink {
       }
     }
     if (flow === undefined || !flow.connection.connect(now)) {
-      if (flow !== undefined) this.remove(flow);
+      if (flow !== undefined) {
+        this.countNoRing();
+        this.remove(flow);
+      }
       if (handle >= 0) this.#host.reset(handle);
       onOutcome?.("timeout");
       return false;
@@ -216,6 +219,11 @@ export class TcpFlows implements DatagramHandler, SegmentSink {
     flow.handle = handle;
     this.markDirty(flow);
     return true;
+  }
+
+  /** A connection could not be opened because all rings are in use. */
+  countNoRing(): void {
+    this.#gateway.counters.count("tcp-no-ring" satisfies TcpFlowDrop);
   }
 
   /** The guest's hardware address is known now: connections that wait for it need not wait for their time-out. */
@@ -531,6 +539,7 @@ class TcpFlow implements TcpUser, HostStreamOwner {
   onHostConnected(now: number): void {
     this.#adopted = true;
     if (!this.connection.answer(now)) {
+      this.#flows.countNoRing();
       this.#host.reset(this.handle);
       this.handle = -1;
       this.connection.refuse();
