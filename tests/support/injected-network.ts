@@ -18,7 +18,7 @@ export const GATEWAY_MAC = "5a:94:ef:e4:0c:dd";
 export const ALL = "ff:ff:ff:ff:ff:ff";
 /** address space; pages that are not touched cost nothing */
 const MEMORY = 512 << 20;
-const LARGEST_FRAME = 128 * 1024;
+const RECEIVE_SIZE = 256 * 1024;
 
 export class ArrayPort implements BridgePort {
   readonly id: number;
@@ -111,7 +111,7 @@ export class InjectedNetwork {
   constructor(plan: Partial<NetworkPlan> = {}) {
     const memory = new PacketMemory(MEMORY);
     this.octets = memory.octets;
-    this.#receive = memory.reserve(LARGEST_FRAME + FRAME_HEADROOM) + FRAME_HEADROOM;
+    this.#receive = memory.reserve(RECEIVE_SIZE);
     this.streams = new InjectedStreams(memory.octets);
     this.datagrams = new InjectedDatagrams(memory.octets);
     const whole: NetworkPlan = {
@@ -184,12 +184,18 @@ export class InjectedNetwork {
     return guest;
   }
 
-  inject(port: ArrayPort, frame: Uint8Array): void {
-    this.octets.set(frame, this.#receive);
-    this.network.onFrame(this.now, port, this.#receive, this.#receive + frame.length);
+  /** Frames that come in one turn. */
+  inject(port: ArrayPort, ...frames: Uint8Array[]): void {
+    let end = this.#receive;
+    for (const frame of frames) {
+      const start = end + FRAME_HEADROOM;
+      end = start + frame.length;
+      this.octets.set(frame, start);
+      this.network.onFrame(this.now, port, start, end);
+    }
     this.settle();
-    // what was received is written over by the next frame
-    this.octets.fill(0xa5, this.#receive, this.#receive + frame.length);
+    // what was received is written over in the next turn
+    this.octets.fill(0xa5, this.#receive, end);
   }
 
   /** what the engine does at the end of a turn */
