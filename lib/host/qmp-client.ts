@@ -36,12 +36,20 @@ export async function connectQmp(
   const socket = await Bun.connect({
     unix: path,
     socket: {
-      data(_socket, octets) {
+      data(connection, octets) {
         input += octets.toString("utf8");
         for (let end = input.indexOf("\n"); end >= 0; end = input.indexOf("\n")) {
           const line = input.slice(0, end).trim();
           input = input.slice(end + 1);
-          if (line !== "") onLine(line);
+          if (line === "") continue;
+          try {
+            onLine(line);
+          } catch {
+            // what does not speak JSON is not QEMU
+            connection.end();
+            fail();
+            return;
+          }
         }
       },
       close: fail,

@@ -52,6 +52,12 @@ test("connectQmp() gives results and events that arrive in pieces, the events ap
   server.stop(true);
 });
 
+test("connectQmp() refuses a server that does not speak QMP", async () => {
+  const server = monitor(() => "", "SSH-2.0-OpenSSH_9\r\n");
+  await expect(connectQmp(path, () => {})).rejects.toThrow();
+  server.stop(true);
+});
+
 test("execute() rejects with QEMU's own sentence, and the next command still works", async () => {
   const server = monitor((command) =>
     command === "nonsense"

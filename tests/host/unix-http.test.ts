@@ -80,7 +80,7 @@ test("several requests go over one connection, also when they come at once", asy
 
 test("a request that comes in many pieces is one request", async () => {
   const text = await raw(
-    ..."POST /p HTTP/1.1\r\nContent-Length: 3\r\nConnection: close\r\n\r\nabc",
+    ...Array.from("POST /p HTTP/1.1\r\nContent-Length: 3\r\nConnection: close\r\n\r\nabc"),
   );
   expect(text).toContain('"body":"abc"');
 });

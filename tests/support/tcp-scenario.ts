@@ -164,7 +164,7 @@ class Scenario {
     view.setUint32(4, GUEST_ISS + first);
     view.setUint32(8, fields.has("ack") ? OUR_ISS + Number(fields.get("ack")) : 0);
     segment[12] = (headerLength / 4) << 4;
-    segment[13] = [...flags].reduce((all, flag) => all | FLAGS[flag]!, 0);
+    segment[13] = Array.from(flags).reduce((all, flag) => all | FLAGS[flag]!, 0);
     view.setUint16(14, Number(fields.get("win") ?? 65_535));
     view.setUint32(16, 0);
     segment.set(options, 20);
@@ -175,7 +175,7 @@ class Scenario {
 }
 
 const octets32 = (value: number) => [24, 16, 8, 0].map((shift) => (value >>> shift) & 255);
-const sorted = (flags: string) => [...flags.replace("P", "")].toSorted().join("");
+const sorted = (flags: string) => Array.from(flags.replace("P", "")).toSorted().join("");
 
 /** One of our segments, as a scenario would write it. */
 function decode(segment: Uint8Array): Segment {
