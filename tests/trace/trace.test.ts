@@ -8,9 +8,10 @@ import {
 import { dump } from "../support/octets.ts";
 
 test("pcapFileHeader() says nanoseconds, version 2.4, Ethernet", () => {
-  expect(dump(pcapFileHeader())).toBe(
-    "4d3cb2a1" + "0200" + "0400" + "00000000" + "00000000" + "00000400" + "01000000",
-  );
+  const [magic, version, zone, figures, length, link] = [
+    ...["4d3cb2a1", "02000400", "00000000", "00000000", "00000400", "01000000"],
+  ];
+  expect(dump(pcapFileHeader())).toBe([magic, version, zone, figures, length, link].join(""));
 });
 
 test("writePcapRecordHeader() splits the time into seconds and nanoseconds", () => {

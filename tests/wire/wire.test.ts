@@ -123,7 +123,7 @@ at("IPv4 at offset %d", (offset) => {
   test("read() takes the fields, and the packet ends where its own length says", () => {
     const { view, drop } = read(packet());
     expect(drop).toBeUndefined();
-    expect(Object.assign({}, view)).toEqual({
+    expect<object>(Object.assign({}, view)).toEqual({
       start: offset,
       payload: offset + 20,
       end: offset + 32,
