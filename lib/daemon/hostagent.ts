@@ -4,44 +4,40 @@
  */
 import { derivedMac } from "../config/mac-address.ts";
 import { hostnameOf } from "../config/names.ts";
-import { networkPaths, instancePaths, type InstancePaths } from "../config/paths.ts";
 import type { InstanceConfig, PortForward } from "../config/instance.ts";
-import { qemuArguments, qemuProgram, type QemuFacts, type QemuNic } from "../driver/qemu.ts";
+import { instancePaths, networkPaths } from "../config/paths.ts";
+import type { QemuNic } from "../driver/qemu.ts";
 import { cidataFiles, type GuestFacts, type GuestNic } from "../guest/cidata.ts";
 import { buildIso } from "../guest/iso9660.ts";
 import { guestEnvironment } from "../guest/proxy-environment.ts";
-import { monotonicMs, sleep, unixMs } from "../host/clock.ts";
-import { serveDnsTcp, serveDnsUdp } from "../host/dns-server.ts";
-import { ThreadedSystemResolver } from "../host/dns-system-resolver.ts";
-import { hostSearchDomains, NameServerUpstream } from "../host/dns-upstream.ts";
-import { lastLines, remove, writeFileAtomically } from "../host/files.ts";
+import { monotonicMs, unixMs } from "../host/clock.ts";
+import { writeFileAtomically } from "../host/files.ts";
 import { tryLockPidFile } from "../host/lock.ts";
 import {
   freePort,
-  hostArchitecture,
   hostEnvironment,
   hostUser,
-  kvmUsable,
   limanetHome,
   machineId,
   sha256,
 } from "../host/machine.ts";
-import { findProgram, runCommand, startProcess, type StartedProcess } from "../host/process.ts";
-import { connectQmp, type QmpClient } from "../host/qmp-client.ts";
 import { terminationSignal } from "../host/signals.ts";
 import { writeOut } from "../host/terminal.ts";
-import { requestUnixHttp, serveUnixHttp } from "../host/unix-http.ts";
-import { localFile } from "../instance/image-cache.ts";
+import { serveUnixHttp } from "../host/unix-http.ts";
 import { sshConfigText, sshPublicKey, userPublicKeys } from "../instance/ssh.ts";
 import { loadConfig, loadNetworks } from "../instance/store.ts";
-import { DnsResponder } from "../service/dns/responder.ts";
-import { DnsZones, zonesOfHosts } from "../service/dns/zones.ts";
 import type { Log } from "../trace/log.ts";
-import type { Forward, NetworkPlan, Transport } from "./engine-protocol.ts";
+import type { Forward, Transport } from "./engine-protocol.ts";
+import {
+  carryDefaultNetwork,
+  joinUserV2,
+  useQemuSlirp,
+  type FirstNetwork,
+} from "./first-network.ts";
+import { waitForFile, waitForSsh } from "./guest-access.ts";
 import { endLeftovers } from "./leftovers.ts";
-import { startNetworkService } from "./network-service.ts";
-import { networksOf, startNetwork, stopUnusedNetworks, userV2Network } from "./reconcile.ts";
-import { GATEWAY_MAC, userV2Plan } from "./usernet.ts";
+import { endQemu, machineEnd, powerDown, startQemu } from "./machine.ts";
+import { networksOf, startNetwork, stopUnusedNetworks } from "./reconcile.ts";
 
 export interface HostAgentOptions {
   name: string;
@@ -51,40 +47,10 @@ export interface HostAgentOptions {
   slirp: "own" | "qemu";
 }
 
-/** the default network (specification, section 1) */
-const DEFAULT_SUBNET = "192.168.5.0/24";
-const DEFAULT_GATEWAY = "192.168.5.2";
-const DEFAULT_DNS = "192.168.5.3";
-const DEFAULT_GUEST = "192.168.5.15";
 const FIRST_NIC_METRIC = 200;
 const NOBODY = 65_534;
-const SHUTDOWN_LIMIT_MS = 20_000;
-/** between asking QEMU to end and killing it */
-const QUIT_LIMIT_MS = 2000;
-const STEP_MS = 100;
-const SSH_LIMIT_MS = 5000;
 /** rules without ports of their own ask for dynamic forwarding, which needs an agent in the guest */
 const MAX_STATIC_PORTS = 1024;
-
-/** How eth0 is connected, whoever carries it. */
-interface FirstNetwork {
-  nic: QemuNic["backend"];
-  mtu: number;
-  gateway: string;
-  dns: string;
-  /** "" when DHCP chooses */
-  guestAddress: string;
-  dnsPorts: { udp: number; tcp: number };
-  /** Waits until the guest has an address; then port forwards can be made. */
-  waitForAddress(signal: AbortSignal): Promise<string>;
-  expose(forward: Forward): Promise<void>;
-  /** rejects when the network breaks down under the machine */
-  failed: Promise<never>;
-  close(): Promise<void>;
-}
-
-/** for networks whose end is somebody else's to notice */
-const NEVER = new Promise<never>(() => {});
 
 /** Runs until the machine ends or a signal comes; the exit code. */
 export async function runHostAgent(options: HostAgentOptions, log: Log): Promise<number> {
@@ -205,11 +171,10 @@ async function runInstance(
   if (!over()) {
     stage("address", address);
     if (first.nic.kind === "stream") {
-      await first.expose({
-        local: `127.0.0.1:${sshPort}`,
-        remote: `${address}:22`,
-        protocol: "tcp",
-      });
+      await first.expose(
+        { local: `127.0.0.1:${sshPort}`, remote: `${address}:22`, protocol: "tcp" },
+        qemu.qmp,
+      );
     }
     await waitForSsh(paths, name, over);
   }
@@ -222,7 +187,13 @@ async function runInstance(
   }
   const errors = over()
     ? []
-    : await forwardPorts(forwardRules(config), address, first, sshPort, emit);
+    : await forwardPorts(
+        forwardRules(config),
+        address,
+        (forward) => first.expose(forward, qemu.qmp),
+        sshPort,
+        emit,
+      );
   if (!over() && !config.plain)
     await waitForFile(paths, name, "/run/lima-boot-done", facts.instanceId, over);
   if (!over()) {
@@ -242,185 +213,6 @@ async function runInstance(
     throw new Error(whyEnded);
   }
 }
-
-// ---------------------------------------------------------------- the first network
-
-/** The default network on our own stack, in this process. */
-async function carryDefaultNetwork(
-  paths: InstancePaths,
-  config: InstanceConfig,
-  name: string,
-  mac: string,
-  log: Log,
-): Promise<FirstNetwork> {
-  const plan: NetworkPlan = {
-    subnet: DEFAULT_SUBNET,
-    gateway: DEFAULT_GATEWAY,
-    hostAliases: [DEFAULT_GATEWAY],
-    dns: DEFAULT_DNS,
-    gatewayMac: GATEWAY_MAC,
-    mtu: 1500,
-    searchDomains: hostSearchDomains(),
-    leaseSeconds: 3600,
-    dhcpFirst: DEFAULT_GUEST,
-    staticLeases: [{ ip: DEFAULT_GUEST, mac }],
-  };
-  const service = await startNetworkService({
-    plan,
-    listen: [
-      { kind: "stream", path: paths.guestSocket },
-      { kind: "descriptor", path: paths.descriptorSocket },
-    ],
-    endpoint: paths.endpoint,
-    dnsTcpPath: paths.dnsSocket,
-    leaseFile: undefined,
-    hosts: staticHosts(config, name),
-    ipv6: config.hostResolver.ipv6,
-    capture: undefined,
-    log,
-  });
-  return {
-    nic: { kind: "stream", path: paths.guestSocket },
-    mtu: plan.mtu,
-    gateway: plan.gateway,
-    dns: plan.dns,
-    guestAddress: DEFAULT_GUEST,
-    dnsPorts: { udp: 0, tcp: 0 },
-    waitForAddress: (signal) =>
-      poll(signal, async () => {
-        const outcome = await service.engine.request({
-          type: "probe",
-          ip: DEFAULT_GUEST,
-          port: 22,
-          timeoutMs: 500,
-        });
-        return outcome === "timeout" ? undefined : DEFAULT_GUEST;
-      }),
-    expose: async (forward) => void (await service.engine.request({ type: "expose", forward })),
-    failed: service.failed,
-    close: () => service.close(),
-  };
-}
-
-function staticHosts(config: InstanceConfig, name: string): Record<string, string> {
-  // these two win over entries of the same name (specification 10.1)
-  return {
-    ...config.hostResolver.hosts,
-    "host.lima.internal": DEFAULT_GATEWAY,
-    [hostnameOf(name)]: DEFAULT_GUEST,
-    [`${hostnameOf(name)}.internal`]: DEFAULT_GUEST,
-  };
-}
-
-/** QEMU's own network, with our DNS on two loopback ports that the guest redirects to. */
-async function useQemuSlirp(
-  config: InstanceConfig,
-  name: string,
-  sshPort: number,
-): Promise<FirstNetwork> {
-  const closers: (() => void)[] = [];
-  const dnsPorts = { udp: 0, tcp: 0 };
-  if (config.hostResolver.enabled) {
-    const zones = new DnsZones();
-    for (const zone of zonesOfHosts(staticHosts(config, name))) zones.add(zone);
-    const resolver = new ThreadedSystemResolver();
-    const responder = new DnsResponder({
-      zones,
-      resolver,
-      upstream: new NameServerUpstream(),
-      ipv6: config.hostResolver.ipv6,
-    });
-    const udp = await serveDnsUdp(responder, "127.0.0.1", 0);
-    const tcp = serveDnsTcp(responder, "127.0.0.1", 0);
-    dnsPorts.udp = udp.port;
-    dnsPorts.tcp = tcp.port;
-    closers.push(
-      () => udp.close(),
-      () => tcp.close(),
-      () => resolver.close(),
-    );
-  }
-  return {
-    nic: { kind: "slirp", sshPort },
-    mtu: 1500,
-    gateway: DEFAULT_GATEWAY,
-    dns: DEFAULT_DNS,
-    guestAddress: DEFAULT_GUEST,
-    dnsPorts,
-    waitForAddress: async () => DEFAULT_GUEST,
-    expose: () =>
-      Promise.reject(
-        new Error("port forwards need limanet's own network: start without --slirp=qemu"),
-      ),
-    failed: NEVER,
-    close: async () => {
-      for (const close of closers) close();
-    },
-  };
-}
-
-/** A user-v2 network, which its own daemon carries. */
-async function joinUserV2(
-  home: string,
-  name: string,
-  config: InstanceConfig,
-  network: string,
-  mac: string,
-): Promise<FirstNetwork> {
-  const { subnet, mtu = 1500 } = userV2Network(loadNetworks(home), network);
-  const paths = networkPaths(home, network);
-  const call = async (method: string, target: string, body?: unknown) => {
-    const answer = await requestUnixHttp(paths.endpoint, method, target, body);
-    if (answer.status !== 200) throw new Error(answer.body.trim());
-    return answer.body;
-  };
-  const { gateway } = userV2Plan(subnet, mtu, undefined);
-  const exposed: { local: string; protocol: Transport }[] = [];
-  return {
-    nic: { kind: "stream", path: paths.qemu },
-    mtu,
-    gateway,
-    dns: gateway,
-    guestAddress: "",
-    dnsPorts: { udp: 0, tcp: 0 },
-    waitForAddress: (signal) =>
-      poll(signal, async () => {
-        const leases = JSON.parse(await call("GET", "/leases")) as Record<string, string>;
-        const address = Object.keys(leases).find((ip) => leases[ip] === mac);
-        if (address === undefined) return undefined;
-        const hosts = {
-          ...config.hostResolver.hosts,
-          [`${hostnameOf(name)}.internal`]: address,
-          "host.lima.internal": gateway,
-        };
-        for (const zone of zonesOfHosts(hosts)) await call("POST", "/services/dns/add", zone);
-        return address;
-      }),
-    expose: async (forward) => {
-      await call("POST", "/services/forwarder/expose", forward);
-      exposed.push(forward);
-    },
-    failed: NEVER,
-    close: async () => {
-      // the daemon may be gone already, and its forwards with it
-      for (const { local, protocol } of exposed) {
-        await call("POST", "/services/forwarder/unexpose", { local, protocol }).catch(() => {});
-      }
-    },
-  };
-}
-
-/** Asks again and again until there is an answer, or the machine has ended (then ""). */
-async function poll(signal: AbortSignal, ask: () => Promise<string | undefined>): Promise<string> {
-  while (!signal.aborted) {
-    const answer = await ask();
-    if (answer !== undefined) return answer;
-    await sleep(STEP_MS);
-  }
-  return "";
-}
-
-// ---------------------------------------------------------------- the guest
 
 async function guestFacts(
   home: string,
@@ -464,35 +256,6 @@ async function guestFacts(
   };
 }
 
-async function waitForSsh(paths: InstancePaths, name: string, over: () => boolean): Promise<void> {
-  while (!over()) {
-    const { code } = await inGuest(paths, name, "true");
-    if (code === 0) return;
-    await sleep(STEP_MS);
-  }
-}
-
-/** Waits until a file of the guest holds the id of this boot. */
-async function waitForFile(
-  paths: InstancePaths,
-  name: string,
-  file: string,
-  id: string,
-  over: () => boolean,
-): Promise<void> {
-  while (!over()) {
-    const { code, stdout } = await inGuest(paths, name, `cat ${file}`);
-    if (code === 0 && stdout.trim() === id) return;
-    await sleep(STEP_MS);
-  }
-}
-
-const inGuest = (paths: InstancePaths, name: string, command: string) =>
-  runCommand(
-    ["ssh", "-F", paths.sshConfig, "-o", "ConnectTimeout=4", hostnameOf(name), command],
-    SSH_LIMIT_MS,
-  );
-
 /** specification 3.7: plain instances keep only their static rules */
 const forwardRules = ({ portForwards, plain }: InstanceConfig): PortForward[] =>
   plain ? portForwards.filter((rule) => rule.static) : portForwards;
@@ -501,7 +264,7 @@ const forwardRules = ({ portForwards, plain }: InstanceConfig): PortForward[] =>
 async function forwardPorts(
   rules: readonly PortForward[],
   address: string,
-  first: FirstNetwork,
+  expose: (forward: Forward) => Promise<void>,
   sshPort: number,
   emit: (line: object) => void,
 ): Promise<string[]> {
@@ -525,7 +288,7 @@ async function forwardPorts(
         const remote = `${address}:${port}`;
         const told = { protocol, guestAddr: remote, hostAddr: local };
         try {
-          await first.expose({ local, remote, protocol });
+          await expose({ local, remote, protocol });
           emit({ status: { portForward: { type: "forwarding", ...told } } });
         } catch (error) {
           const message = `Cannot forward ${local} to ${remote}: ${(error as Error).message}`;
@@ -536,136 +299,4 @@ async function forwardPorts(
     }
   }
   return errors;
-}
-
-// ---------------------------------------------------------------- the machine
-
-interface Machine {
-  program: string;
-  process: StartedProcess;
-  qmp: QmpClient;
-}
-
-async function startQemu(
-  paths: InstancePaths,
-  config: InstanceConfig,
-  name: string,
-  nics: readonly QemuNic[],
-  mtu: number,
-  log: Log,
-): Promise<Machine> {
-  if (config.vmType !== "qemu")
-    throw new Error(
-      "Cannot start the virtual machine: vmType vz is not built yet (set vmType: qemu)",
-    );
-  const arch = hostArchitecture();
-  const image = config.images.find((candidate) => candidate.arch === arch);
-  if (image === undefined)
-    throw new Error(`Cannot start the virtual machine: lima.yaml has no image for ${arch}`);
-  const program = qemuProgram(arch);
-  if (findProgram(program) === undefined) {
-    const fix = arch === "x86_64" ? "qemu-system-x86" : "qemu-system-arm";
-    throw new Error(
-      `Cannot start the virtual machine: ${program} is not installed (on Debian and Ubuntu: apt install ${fix}; on macOS: brew install qemu)`,
-    );
-  }
-  const version = /version (\d+)\.(\d+)/.exec(
-    (await runCommand([program, "--version"], SSH_LIMIT_MS)).stdout,
-  );
-  const number: [number, number] = [Number(version?.[1] ?? 0), Number(version?.[2] ?? 0)];
-  if (number[0] < 7 || (number[0] === 7 && number[1] < 2)) {
-    throw new Error(
-      `Cannot start the virtual machine: QEMU ${number.join(".")} has no stream network device (7.2 or later is needed)`,
-    );
-  }
-  const facts: Omit<QemuFacts, "accelerator"> = {
-    arch,
-    version: number,
-    cpus: config.cpus,
-    memory: config.memory,
-    name,
-    disk: image.disk === undefined ? undefined : paths.disk,
-    kernel: image.kernel === undefined ? undefined : await localFile(image.kernel),
-    cmdline: image.kernel?.cmdline,
-    initrd: image.initrd === undefined ? undefined : await localFile(image.initrd),
-    cidata: paths.cidata,
-    qmp: paths.qmp,
-    pidFile: paths.qemuPid,
-    serialLog: paths.serialLog,
-    mtu,
-    nics,
-  };
-  if (kvmUsable()) {
-    try {
-      return await launch(program, qemuArguments({ ...facts, accelerator: "kvm" }), paths);
-    } catch (error) {
-      // a /dev/kvm that cannot be used, as in some nested machines, is worse than none only in speed
-      log.warn(`${(error as Error).message}; it is tried again without KVM`);
-    }
-  }
-  return launch(program, qemuArguments({ ...facts, accelerator: "tcg" }), paths);
-}
-
-async function launch(program: string, args: string[], paths: InstancePaths): Promise<Machine> {
-  const files = { stdout: `${paths.dir}/qemu.stdout.log`, stderr: `${paths.dir}/qemu.stderr.log` };
-  const child = startProcess([program, ...args], files, false);
-  let ended = false;
-  void child.exited.then(() => {
-    ended = true;
-  });
-  for (;;) {
-    if (ended) remove(paths.qmp);
-    if (ended)
-      throw new Error(
-        `Cannot start the virtual machine: QEMU ended at once: ${lastLines(files.stderr, 3)}`,
-      );
-    try {
-      return { program, process: child, qmp: await connectQmp(paths.qmp, () => {}) };
-    } catch {
-      await sleep(STEP_MS / 5);
-    }
-  }
-}
-
-/** Asks the guest to power off; one that does not listen to its power button is asked by ssh, then ended. */
-async function powerDown(machine: Machine, paths: InstancePaths, name: string): Promise<void> {
-  let ended = false;
-  void machine.process.exited.then(() => {
-    ended = true;
-  });
-  await machine.qmp.execute("system_powerdown").catch(() => {});
-  const limit = monotonicMs() + SHUTDOWN_LIMIT_MS;
-  const askBySsh = monotonicMs() + SHUTDOWN_LIMIT_MS / 8;
-  let asked = false;
-  while (!ended && monotonicMs() < limit) {
-    if (!asked && monotonicMs() > askBySsh) {
-      asked = true;
-      await inGuest(paths, name, "sudo -n poweroff");
-    }
-    await sleep(STEP_MS);
-  }
-}
-
-/** Ends QEMU if it still runs and removes what it made. */
-async function endQemu(machine: Machine, paths: InstancePaths): Promise<void> {
-  machine.qmp.close();
-  machine.process.kill("SIGTERM");
-  let ended = false;
-  void machine.process.exited.then(() => {
-    ended = true;
-  });
-  const limit = monotonicMs() + QUIT_LIMIT_MS;
-  while (!ended && monotonicMs() < limit) await sleep(STEP_MS / 5);
-  machine.process.kill("SIGKILL");
-  await machine.process.exited;
-  await runCommand(["ssh", "-F", paths.sshConfig, "-O", "exit", "ignored"], SSH_LIMIT_MS).catch(
-    () => {},
-  );
-  for (const path of [paths.qmp, paths.qemuPid, paths.sshControl]) remove(path);
-}
-
-function machineEnd(exit: number | string, paths: InstancePaths): string {
-  const stderr = lastLines(`${paths.dir}/qemu.stderr.log`, 2);
-  const serial = lastLines(paths.serialLog, 3);
-  return `The virtual machine ended unexpectedly (${typeof exit === "number" ? `exit code ${exit}` : exit})${stderr === "" ? "" : `: ${stderr}`}${serial === "" ? "" : `\nlast lines of its console:\n${serial}`}`;
 }

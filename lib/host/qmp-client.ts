@@ -1,6 +1,6 @@
 /** QEMU's monitor protocol (QMP) on a unix socket: one JSON object a line. */
 export interface QmpClient {
-  execute(command: string): Promise<unknown>;
+  execute(command: string, args?: Record<string, unknown>): Promise<unknown>;
   close(): void;
 }
 
@@ -57,11 +57,13 @@ export async function connectQmp(
     },
   });
   const client: QmpClient = {
-    execute(command) {
+    execute(command, args) {
       if (closed) return Promise.reject(new Error(CLOSED));
       return new Promise((resolve, reject) => {
         waiting.push({ resolve, reject });
-        socket.write(`${JSON.stringify({ execute: command })}\n`);
+        socket.write(
+          `${JSON.stringify({ execute: command, ...(args === undefined ? {} : { arguments: args }) })}\n`,
+        );
       });
     },
     close: () => void socket.end(),

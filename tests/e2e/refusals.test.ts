@@ -114,6 +114,27 @@ test("a port forward that is taken leaves the instance usable and says so", asyn
   server.close();
 }, 60_000);
 
+test.skipIf(process.getuid?.() !== 0)(
+  "a full disk is told, and nothing is left running",
+  async () => {
+    const small = home.path("small");
+    const asRoot = (...words: string[]) => Bun.spawnSync(words).exitCode;
+    expect(asRoot("mkdir", small)).toBe(0);
+    expect(asRoot("mount", "-t", "tmpfs", "-o", "size=64k,mode=777", "tmpfs", small)).toBe(0);
+    try {
+      const template = home.template(name, `images: ${IMAGE()}`);
+      const { code, stderr } = await home.run([home.path("limanet"), "start", template], {
+        LIMANET_HOME: small,
+      });
+      expect(code).toBe(1);
+      expect(stderr).toMatch(/^limanet: Cannot [^\n]*no space left/im);
+      expect(await home.processes()).toEqual([]);
+    } finally {
+      asRoot("umount", small);
+    }
+  },
+);
+
 test.each([
   [
     "start",

@@ -245,19 +245,19 @@ test(
 );
 
 test(
-  "--slirp=qemu has QEMU carry the default network",
+  "--slirp=qemu has QEMU carry the default network, with its forwards",
   async () => {
-    await home.must(
-      "start",
-      "--slirp",
-      "qemu",
-      "--name",
-      "slirp",
-      home.template("slirp", guestYaml(home)),
-    );
+    const port = 21_000 + (process.pid % 10_000);
+    const forwards = `portForwards: [{ guestPort: 8000, hostPort: ${port}, proto: tcp }]\n`;
+    const template = home.template("slirp", guestYaml(home, forwards));
+    await home.must("start", "--slirp", "qemu", "--name", "slirp", template);
     expect(await home.must("shell", "slirp", "ip", "-4", "addr", "show", "eth0")).toContain(
       "192.168.5.15",
     );
+    const serve =
+      "mkdir -p /tmp/www; echo by-slirp >/tmp/www/index.html; busybox httpd -p 8000 -h /tmp/www";
+    await home.must("shell", "slirp", "sh", "-c", serve);
+    expect(await (await fetch(`http://127.0.0.1:${port}/`)).text()).toBe("by-slirp\n");
     await home.must("delete", "--force", "slirp");
     expect(await home.processes()).toEqual([]);
   },

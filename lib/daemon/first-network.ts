@@ -1,0 +1,236 @@
+/**
+ * How an instance's first network card is connected: the default network on our own stack in the host agent, QEMU's own
+ * network, or a user-v2 network that a daemon of its own carries.
+ */
+import { parseEndpoint } from "../addr/endpoint.ts";
+import { hostnameOf } from "../config/names.ts";
+import type { InstanceConfig } from "../config/instance.ts";
+import { networkPaths, type InstancePaths } from "../config/paths.ts";
+import type { QemuNic } from "../driver/qemu.ts";
+import { sleep } from "../host/clock.ts";
+import { serveDnsTcp, serveDnsUdp } from "../host/dns-server.ts";
+import { ThreadedSystemResolver } from "../host/dns-system-resolver.ts";
+import { hostSearchDomains, NameServerUpstream } from "../host/dns-upstream.ts";
+import type { QmpClient } from "../host/qmp-client.ts";
+import { requestUnixHttp } from "../host/unix-http.ts";
+import { loadNetworks } from "../instance/store.ts";
+import { DnsResponder } from "../service/dns/responder.ts";
+import { DnsZones, zonesOfHosts } from "../service/dns/zones.ts";
+import type { Log } from "../trace/log.ts";
+import type { Forward, NetworkPlan, Transport } from "./engine-protocol.ts";
+import { startNetworkService } from "./network-service.ts";
+import { userV2Network } from "./reconcile.ts";
+import { GATEWAY_MAC, userV2Plan } from "./usernet.ts";
+
+/** the default network (specification, section 1) */
+const DEFAULT_SUBNET = "192.168.5.0/24";
+const DEFAULT_GATEWAY = "192.168.5.2";
+const DEFAULT_DNS = "192.168.5.3";
+const DEFAULT_GUEST = "192.168.5.15";
+const STEP_MS = 100;
+
+/** How eth0 is connected, whoever carries it. */
+export interface FirstNetwork {
+  nic: QemuNic["backend"];
+  mtu: number;
+  gateway: string;
+  dns: string;
+  /** "" when DHCP chooses */
+  guestAddress: string;
+  dnsPorts: { udp: number; tcp: number };
+  /** Waits until the guest has an address; then port forwards can be made. */
+  waitForAddress(signal: AbortSignal): Promise<string>;
+  expose(forward: Forward, qmp: QmpClient): Promise<void>;
+  /** rejects when the network breaks down under the machine */
+  failed: Promise<never>;
+  close(): Promise<void>;
+}
+
+/** for networks whose end is somebody else's to notice */
+const NEVER = new Promise<never>(() => {});
+
+/** The default network on our own stack, in this process. */
+export async function carryDefaultNetwork(
+  paths: InstancePaths,
+  config: InstanceConfig,
+  name: string,
+  mac: string,
+  log: Log,
+): Promise<FirstNetwork> {
+  const plan: NetworkPlan = {
+    subnet: DEFAULT_SUBNET,
+    gateway: DEFAULT_GATEWAY,
+    hostAliases: [DEFAULT_GATEWAY],
+    dns: DEFAULT_DNS,
+    gatewayMac: GATEWAY_MAC,
+    mtu: 1500,
+    searchDomains: hostSearchDomains(),
+    leaseSeconds: 3600,
+    dhcpFirst: DEFAULT_GUEST,
+    staticLeases: [{ ip: DEFAULT_GUEST, mac }],
+  };
+  const service = await startNetworkService({
+    plan,
+    listen: [
+      { kind: "stream", path: paths.guestSocket },
+      { kind: "descriptor", path: paths.descriptorSocket },
+    ],
+    endpoint: paths.endpoint,
+    dnsTcpPath: paths.dnsSocket,
+    leaseFile: undefined,
+    hosts: staticHosts(config, name),
+    ipv6: config.hostResolver.ipv6,
+    capture: undefined,
+    log,
+  });
+  return {
+    nic: { kind: "stream", path: paths.guestSocket },
+    mtu: plan.mtu,
+    gateway: plan.gateway,
+    dns: plan.dns,
+    guestAddress: DEFAULT_GUEST,
+    dnsPorts: { udp: 0, tcp: 0 },
+    waitForAddress: (signal) =>
+      poll(signal, async () => {
+        const outcome = await service.engine.request({
+          type: "probe",
+          ip: DEFAULT_GUEST,
+          port: 22,
+          timeoutMs: 500,
+        });
+        return outcome === "timeout" ? undefined : DEFAULT_GUEST;
+      }),
+    expose: async (forward) => void (await service.engine.request({ type: "expose", forward })),
+    failed: service.failed,
+    close: () => service.close(),
+  };
+}
+
+function staticHosts(config: InstanceConfig, name: string): Record<string, string> {
+  // these two win over entries of the same name (specification 10.1)
+  return {
+    ...config.hostResolver.hosts,
+    "host.lima.internal": DEFAULT_GATEWAY,
+    [hostnameOf(name)]: DEFAULT_GUEST,
+    [`${hostnameOf(name)}.internal`]: DEFAULT_GUEST,
+  };
+}
+
+/** QEMU's own network, with our DNS on two loopback ports that the guest redirects to. */
+export async function useQemuSlirp(
+  config: InstanceConfig,
+  name: string,
+  sshPort: number,
+): Promise<FirstNetwork> {
+  const closers: (() => void)[] = [];
+  const dnsPorts = { udp: 0, tcp: 0 };
+  if (config.hostResolver.enabled) {
+    const zones = new DnsZones();
+    for (const zone of zonesOfHosts(staticHosts(config, name))) zones.add(zone);
+    const resolver = new ThreadedSystemResolver();
+    const responder = new DnsResponder({
+      zones,
+      resolver,
+      upstream: new NameServerUpstream(),
+      ipv6: config.hostResolver.ipv6,
+    });
+    const udp = await serveDnsUdp(responder, "127.0.0.1", 0);
+    const tcp = serveDnsTcp(responder, "127.0.0.1", 0);
+    dnsPorts.udp = udp.port;
+    dnsPorts.tcp = tcp.port;
+    closers.push(
+      () => udp.close(),
+      () => tcp.close(),
+      () => resolver.close(),
+    );
+  }
+  return {
+    nic: { kind: "slirp", sshPort },
+    mtu: 1500,
+    gateway: DEFAULT_GATEWAY,
+    dns: DEFAULT_DNS,
+    guestAddress: DEFAULT_GUEST,
+    dnsPorts,
+    waitForAddress: async () => DEFAULT_GUEST,
+    expose: exposeThroughQemu,
+    failed: NEVER,
+    close: async () => {
+      for (const close of closers) close();
+    },
+  };
+}
+
+/** QEMU's monitor answers a command for people: nothing when it was done, a sentence when it was not. */
+async function exposeThroughQemu(
+  { local, remote, protocol }: Forward,
+  qmp: QmpClient,
+): Promise<void> {
+  const from = parseEndpoint(local);
+  const to = parseEndpoint(remote);
+  if (protocol === "unix" || from === undefined || from.host.includes(":") || to === undefined)
+    throw new Error("QEMU's own network forwards TCP and UDP ports of IPv4 addresses only");
+  const rule = `hostfwd_add net0 ${protocol}:${from.host}:${from.port}-:${to.port}`;
+  const said = await qmp.execute("human-monitor-command", { "command-line": rule });
+  if (typeof said === "string" && said.trim() !== "") throw new Error(said.trim());
+}
+
+/** A user-v2 network, which its own daemon carries. */
+export async function joinUserV2(
+  home: string,
+  name: string,
+  config: InstanceConfig,
+  network: string,
+  mac: string,
+): Promise<FirstNetwork> {
+  const { subnet, mtu = 1500 } = userV2Network(loadNetworks(home), network);
+  const paths = networkPaths(home, network);
+  const call = async (method: string, target: string, body?: unknown) => {
+    const answer = await requestUnixHttp(paths.endpoint, method, target, body);
+    if (answer.status !== 200) throw new Error(answer.body.trim());
+    return answer.body;
+  };
+  const { gateway } = userV2Plan(subnet, mtu, undefined);
+  const exposed: { local: string; protocol: Transport }[] = [];
+  return {
+    nic: { kind: "stream", path: paths.qemu },
+    mtu,
+    gateway,
+    dns: gateway,
+    guestAddress: "",
+    dnsPorts: { udp: 0, tcp: 0 },
+    waitForAddress: (signal) =>
+      poll(signal, async () => {
+        const leases = JSON.parse(await call("GET", "/leases")) as Record<string, string>;
+        const address = Object.keys(leases).find((ip) => leases[ip] === mac);
+        if (address === undefined) return undefined;
+        const hosts = {
+          ...config.hostResolver.hosts,
+          [`${hostnameOf(name)}.internal`]: address,
+          "host.lima.internal": gateway,
+        };
+        for (const zone of zonesOfHosts(hosts)) await call("POST", "/services/dns/add", zone);
+        return address;
+      }),
+    expose: async (forward) => {
+      await call("POST", "/services/forwarder/expose", forward);
+      exposed.push(forward);
+    },
+    failed: NEVER,
+    close: async () => {
+      // the daemon may be gone already, and its forwards with it
+      for (const { local, protocol } of exposed) {
+        await call("POST", "/services/forwarder/unexpose", { local, protocol }).catch(() => {});
+      }
+    },
+  };
+}
+
+/** Asks again and again until there is an answer, or the machine has ended (then ""). */
+async function poll(signal: AbortSignal, ask: () => Promise<string | undefined>): Promise<string> {
+  while (!signal.aborted) {
+    const answer = await ask();
+    if (answer !== undefined) return answer;
+    await sleep(STEP_MS);
+  }
+  return "";
+}

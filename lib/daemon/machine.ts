@@ -1,0 +1,152 @@
+/** An instance's QEMU process: started, asked to power down, ended. */
+import type { InstanceConfig } from "../config/instance.ts";
+import type { InstancePaths } from "../config/paths.ts";
+import { qemuArguments, qemuProgram, type QemuFacts, type QemuNic } from "../driver/qemu.ts";
+import { monotonicMs, sleep } from "../host/clock.ts";
+import { lastLines, remove } from "../host/files.ts";
+import { hostArchitecture, kvmUsable } from "../host/machine.ts";
+import { findProgram, runCommand, startProcess, type StartedProcess } from "../host/process.ts";
+import { connectQmp, type QmpClient } from "../host/qmp-client.ts";
+import { localFile } from "../instance/image-cache.ts";
+import type { Log } from "../trace/log.ts";
+import { inGuest } from "./guest-access.ts";
+
+const SHUTDOWN_LIMIT_MS = 20_000;
+/** between asking QEMU to end and killing it */
+const QUIT_LIMIT_MS = 2000;
+const STEP_MS = 100;
+const COMMAND_LIMIT_MS = 5000;
+
+export interface Machine {
+  program: string;
+  process: StartedProcess;
+  qmp: QmpClient;
+}
+
+export async function startQemu(
+  paths: InstancePaths,
+  config: InstanceConfig,
+  name: string,
+  nics: readonly QemuNic[],
+  mtu: number,
+  log: Log,
+): Promise<Machine> {
+  if (config.vmType !== "qemu")
+    throw new Error(
+      "Cannot start the virtual machine: vmType vz is not built yet (set vmType: qemu)",
+    );
+  const arch = hostArchitecture();
+  const image = config.images.find((candidate) => candidate.arch === arch);
+  if (image === undefined)
+    throw new Error(`Cannot start the virtual machine: lima.yaml has no image for ${arch}`);
+  const program = qemuProgram(arch);
+  if (findProgram(program) === undefined) {
+    const fix = arch === "x86_64" ? "qemu-system-x86" : "qemu-system-arm";
+    throw new Error(
+      `Cannot start the virtual machine: ${program} is not installed (on Debian and Ubuntu: apt install ${fix}; on macOS: brew install qemu)`,
+    );
+  }
+  const version = /version (\d+)\.(\d+)/.exec(
+    (await runCommand([program, "--version"], COMMAND_LIMIT_MS)).stdout,
+  );
+  const number: [number, number] = [Number(version?.[1] ?? 0), Number(version?.[2] ?? 0)];
+  if (number[0] < 7 || (number[0] === 7 && number[1] < 2)) {
+    throw new Error(
+      `Cannot start the virtual machine: QEMU ${number.join(".")} has no stream network device (7.2 or later is needed)`,
+    );
+  }
+  const facts: Omit<QemuFacts, "accelerator"> = {
+    arch,
+    version: number,
+    cpus: config.cpus,
+    memory: config.memory,
+    name,
+    disk: image.disk === undefined ? undefined : paths.disk,
+    kernel: image.kernel === undefined ? undefined : await localFile(image.kernel),
+    cmdline: image.kernel?.cmdline,
+    initrd: image.initrd === undefined ? undefined : await localFile(image.initrd),
+    cidata: paths.cidata,
+    qmp: paths.qmp,
+    pidFile: paths.qemuPid,
+    serialLog: paths.serialLog,
+    mtu,
+    nics,
+  };
+  if (kvmUsable()) {
+    try {
+      return await launch(program, qemuArguments({ ...facts, accelerator: "kvm" }), paths);
+    } catch (error) {
+      // a /dev/kvm that cannot be used, as in some nested machines, is worse than none only in speed
+      log.warn(`${(error as Error).message}; it is tried again without KVM`);
+    }
+  }
+  return launch(program, qemuArguments({ ...facts, accelerator: "tcg" }), paths);
+}
+
+async function launch(program: string, args: string[], paths: InstancePaths): Promise<Machine> {
+  const files = { stdout: `${paths.dir}/qemu.stdout.log`, stderr: `${paths.dir}/qemu.stderr.log` };
+  const child = startProcess([program, ...args], files, false);
+  let ended = false;
+  void child.exited.then(() => {
+    ended = true;
+  });
+  for (;;) {
+    if (ended) remove(paths.qmp);
+    if (ended)
+      throw new Error(
+        `Cannot start the virtual machine: QEMU ended at once: ${lastLines(files.stderr, 3)}`,
+      );
+    try {
+      return { program, process: child, qmp: await connectQmp(paths.qmp, () => {}) };
+    } catch {
+      await sleep(STEP_MS / 5);
+    }
+  }
+}
+
+/** Asks the guest to power off; one that does not listen to its power button is asked by ssh, then ended. */
+export async function powerDown(
+  machine: Machine,
+  paths: InstancePaths,
+  name: string,
+): Promise<void> {
+  let ended = false;
+  void machine.process.exited.then(() => {
+    ended = true;
+  });
+  await machine.qmp.execute("system_powerdown").catch(() => {});
+  const limit = monotonicMs() + SHUTDOWN_LIMIT_MS;
+  const askBySsh = monotonicMs() + SHUTDOWN_LIMIT_MS / 8;
+  let asked = false;
+  while (!ended && monotonicMs() < limit) {
+    if (!asked && monotonicMs() > askBySsh) {
+      asked = true;
+      await inGuest(paths, name, "sudo -n poweroff");
+    }
+    await sleep(STEP_MS);
+  }
+}
+
+/** Ends QEMU if it still runs and removes what it made. */
+export async function endQemu(machine: Machine, paths: InstancePaths): Promise<void> {
+  machine.qmp.close();
+  machine.process.kill("SIGTERM");
+  let ended = false;
+  void machine.process.exited.then(() => {
+    ended = true;
+  });
+  const limit = monotonicMs() + QUIT_LIMIT_MS;
+  while (!ended && monotonicMs() < limit) await sleep(STEP_MS / 5);
+  machine.process.kill("SIGKILL");
+  await machine.process.exited;
+  await runCommand(["ssh", "-F", paths.sshConfig, "-O", "exit", "ignored"], COMMAND_LIMIT_MS).catch(
+    () => {},
+  );
+  for (const path of [paths.qmp, paths.qemuPid, paths.sshControl]) remove(path);
+}
+
+export function machineEnd(exit: number | string, paths: InstancePaths): string {
+  const stderr = lastLines(`${paths.dir}/qemu.stderr.log`, 2);
+  const serial = lastLines(paths.serialLog, 3);
+  return `The virtual machine ended unexpectedly (${typeof exit === "number" ? `exit code ${exit}` : exit})${stderr === "" ? "" : `: ${stderr}`}${serial === "" ? "" : `\nlast lines of its console:\n${serial}`}`;
+}
