@@ -1,7 +1,6 @@
 /** What the commands on instances do; each gives the exit code. */
 import { basename } from "node:path";
 import { formatDiagnostic } from "../config/document.ts";
-import { parseInstance } from "../config/instance.ts";
 import { hostnameOf, instanceNameProblem } from "../config/names.ts";
 import { instancePaths, type InstancePaths } from "../config/paths.ts";
 import { endLeftovers } from "../daemon/leftovers.ts";
@@ -35,6 +34,7 @@ import {
   loadConfig,
   loadNetworks,
   markAsOurs,
+  readSettings,
   type Instance,
 } from "../instance/store.ts";
 import { fillTemplate, type TemplateOptions } from "../instance/template.ts";
@@ -88,7 +88,7 @@ async function make(home: string, template: string, options: CreateOptions): Pro
     );
   checkSocketPath(paths);
   const filled = fillTemplate(text, template, options);
-  const { config, diagnostics } = parseInstance(filled, template);
+  const { config, diagnostics } = readSettings(home, filled, template);
   for (const diagnostic of diagnostics) writeError(`${formatDiagnostic(diagnostic)}\n`);
   if (config === undefined)
     throw new Error(`Cannot make the instance ${name}: ${template} is not right (see above)`);
@@ -421,7 +421,7 @@ export async function edit(name: string): Promise<number> {
       `Cannot edit the instance ${name}: the editor ended with ${code}; lima.yaml is as it was`,
     );
   }
-  const { config, diagnostics } = parseInstance(text, draft);
+  const { config, diagnostics } = readSettings(home, text, draft);
   for (const diagnostic of diagnostics) writeError(`${formatDiagnostic(diagnostic)}\n`);
   if (config === undefined)
     throw new Error(

@@ -1,7 +1,8 @@
 import { formatDiagnostic } from "../config/document.ts";
-import { parseInstance } from "../config/instance.ts";
 import { readTextIfThere } from "../host/files.ts";
+import { limanetHome } from "../host/machine.ts";
 import { writeError, writeOut } from "../host/terminal.ts";
+import { readSettings } from "../instance/store.ts";
 
 /** Checks lima.yaml files and tells all that is wrong with each. */
 export async function validate(files: string[], json: boolean): Promise<number> {
@@ -13,7 +14,7 @@ export async function validate(files: string[], json: boolean): Promise<number> 
       code = 1;
       continue;
     }
-    const { config, diagnostics } = parseInstance(text, file);
+    const { config, diagnostics } = readSettings(limanetHome(), text, file);
     for (const diagnostic of diagnostics) {
       if (json) writeOut(`${JSON.stringify(diagnostic)}\n`);
       else writeError(`${formatDiagnostic(diagnostic)}\n`);

@@ -9,10 +9,18 @@ import {
   isSeq,
   LineCounter,
   parseDocument,
+  visit,
   type Document,
   type Node,
   type Pair,
+  type YAMLMap,
 } from "yaml";
+
+/** A file's text and the name by which people know it. */
+export interface Source {
+  file: string;
+  text: string;
+}
 
 export interface Diagnostic {
   file: string;
@@ -33,30 +41,44 @@ export function formatDiagnostic(diagnostic: Diagnostic): string {
 
 type ReadValue = (node: Node, path: string) => void;
 
-export class YamlReader {
-  readonly file: string;
-  readonly diagnostics: Diagnostic[] = [];
-  readonly root: Node | null;
-  readonly #lines = new LineCounter();
-  readonly #document: Document;
+/** where nodes come from */
+interface Origin {
+  file: string;
+  lines: LineCounter;
+  document: Document;
+}
 
-  constructor(text: string, file: string) {
-    this.file = file;
-    const document = parseDocument(text, {
-      lineCounter: this.#lines,
-      uniqueKeys: true,
-      version: "1.2",
-    });
-    this.#document = document as unknown as Document;
-    for (const error of document.errors) {
-      this.#add(
-        error.pos[0],
-        "",
-        error.message.split("\n")[0]!.replace(/ at line \d+, column \d+:?$/, ""),
-        "error",
-      );
+export class YamlReader {
+  readonly diagnostics: Diagnostic[] = [];
+  /** what is read; nodes of several sources may have been put together in it */
+  root: Node | null;
+  readonly #main: Origin;
+  readonly #origins = new WeakMap<Node, Origin>();
+  readonly #files: string[] = [];
+
+  constructor(main: Source) {
+    const { origin, root } = this.#parse(main);
+    this.#main = origin;
+    this.root = root;
+  }
+
+  /** Parses a further source; complaints about its nodes name its file. */
+  include(source: Source): Node | null {
+    return this.#parse(source).root;
+  }
+
+  #parse({ file, text }: Source): { origin: Origin; root: Node | null } {
+    const lines = new LineCounter();
+    const parsed = parseDocument(text, { lineCounter: lines, uniqueKeys: true, version: "1.2" });
+    const document = parsed as unknown as Document;
+    const origin: Origin = { file, lines, document };
+    this.#files.push(file);
+    visit(document, { Node: (_key, node) => void this.#origins.set(node, origin) });
+    for (const error of parsed.errors) {
+      const message = error.message.split("\n")[0]!.replace(/ at line \d+, column \d+:?$/, "");
+      this.#add(origin, error.pos[0], "", message, "error");
     }
-    this.root = document.contents as Node | null;
+    return { origin, root: parsed.contents as Node | null };
   }
 
   get failed(): boolean {
@@ -65,21 +87,42 @@ export class YamlReader {
 
   /** all complaints in file order */
   sorted(): Diagnostic[] {
-    return this.diagnostics.toSorted((a, b) => a.line - b.line || a.column - b.column);
+    const rank = ({ file }: Diagnostic) => this.#files.indexOf(file);
+    return this.diagnostics.toSorted(
+      (a, b) => rank(a) - rank(b) || a.line - b.line || a.column - b.column,
+    );
   }
 
   error(node: Node | null, path: string, message: string): void {
-    this.#add(node?.range?.[0] ?? 0, path, message, "error");
+    this.#add(this.#originOf(node), node?.range?.[0] ?? 0, path, message, "error");
   }
 
   warn(node: Node | null, path: string, message: string): void {
-    this.#add(node?.range?.[0] ?? 0, path, message, "warning");
+    this.#add(this.#originOf(node), node?.range?.[0] ?? 0, path, message, "warning");
   }
 
-  #add(offset: number, path: string, message: string, severity: "error" | "warning"): void {
-    const { line, col } = this.#lines.linePos(offset);
+  #originOf(node: Node | null): Origin {
+    if (node === null) return this.#main;
+    // a mapping that was put together is where its first key is
+    const known = this.#origins.get(node) ?? (isMap(node) ? this.#originOfKey(node) : undefined);
+    return known ?? this.#main;
+  }
+
+  #originOfKey(map: YAMLMap): Origin | undefined {
+    const key = map.items[0]?.key;
+    return isScalar(key) ? this.#origins.get(key) : undefined;
+  }
+
+  #add(
+    { file, lines }: Origin,
+    offset: number,
+    path: string,
+    message: string,
+    severity: "error" | "warning",
+  ): void {
+    const { line, col } = lines.linePos(offset);
     this.diagnostics.push({
-      file: this.file,
+      file,
       line: Math.max(1, line),
       column: Math.max(1, col),
       path,
@@ -89,7 +132,7 @@ export class YamlReader {
   }
 
   #resolve(node: Node): Node {
-    return isAlias(node) ? (node.resolve(this.#document as never) ?? node) : node;
+    return isAlias(node) ? (node.resolve(this.#originOf(node).document as never) ?? node) : node;
   }
 
   /** Reads the keys of a mapping, each by its function; null values count as absent. */

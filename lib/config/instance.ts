@@ -2,7 +2,8 @@
 import type { Node } from "yaml";
 import { parseIpv4 } from "../addr/ipv4.ts";
 import { parseMac } from "../addr/mac.ts";
-import { YamlReader, type Diagnostic } from "./document.ts";
+import { YamlReader, type Diagnostic, type Source } from "./document.ts";
+import { mergeLayers } from "./merge.ts";
 
 export interface ImageFile {
   /** path or URL */
@@ -79,12 +80,26 @@ export const DEFAULTS = { cpus: 2, memory: 2 * GIB, disk: 20 * GIB } as const;
 const ALL_PORTS = [1, 65535] as const;
 const MAX_INTERFACE_NAME = 15;
 
+/** What counts for all instances: default.yaml and override.yaml of the home folder. */
+export interface CommonSettings {
+  defaults?: Source;
+  override?: Source;
+}
+
 /** Reads lima.yaml; the configuration is undefined when there are errors. */
 export function parseInstance(
   text: string,
   file: string,
+  common: CommonSettings = {},
 ): { config?: InstanceConfig; diagnostics: Diagnostic[] } {
-  const reader = new YamlReader(text, file);
+  const reader = new YamlReader({ text, file });
+  const include = (source: Source | undefined) =>
+    source === undefined ? null : reader.include(source);
+  reader.root = mergeLayers({
+    instance: reader.root,
+    defaults: include(common.defaults),
+    override: include(common.override),
+  });
   const config: InstanceConfig = {
     vmType: "qemu",
     images: [],

@@ -73,7 +73,7 @@ export function parseNetworks(
   text: string,
   file: string,
 ): { config?: NetworksConfig; diagnostics: Diagnostic[] } {
-  const reader = new YamlReader(text, file);
+  const reader = new YamlReader({ text, file });
   const config: NetworksConfig = {
     paths: { socketVMNet: "", varRun: "", sudoers: "" },
     group: "",

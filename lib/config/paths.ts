@@ -1,6 +1,9 @@
 /** Where everything lies below the home folder (specification, section 2). Pure: paths in, paths out. */
 
 export const networksFile = (home: string): string => `${home}/_config/networks.yaml`;
+/** settings that count for all instances, below and above what their own lima.yaml says */
+export const defaultsFile = (home: string): string => `${home}/_config/default.yaml`;
+export const overrideFile = (home: string): string => `${home}/_config/override.yaml`;
 export const identityFile = (home: string): string => `${home}/_config/user`;
 
 export interface InstancePaths {

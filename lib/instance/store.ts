@@ -3,7 +3,13 @@ import { parseInstance, type InstanceConfig } from "../config/instance.ts";
 import { formatDiagnostic, nearest } from "../config/document.ts";
 import { defaultNetworksText, parseNetworks, type NetworksConfig } from "../config/networks.ts";
 import { instanceNameProblem } from "../config/names.ts";
-import { instancePaths, networksFile, type InstancePaths } from "../config/paths.ts";
+import {
+  defaultsFile,
+  instancePaths,
+  networksFile,
+  overrideFile,
+  type InstancePaths,
+} from "../config/paths.ts";
 import {
   exists,
   listFolder,
@@ -44,6 +50,19 @@ export function instanceNames(home: string): string[] {
   );
 }
 
+/** An instance's settings: its lima.yaml between what default.yaml and override.yaml say for all. */
+export function readSettings(
+  home: string,
+  text: string,
+  file: string,
+): ReturnType<typeof parseInstance> {
+  const source = (path: string) => ({ file: path, text: readTextIfThere(path) ?? "" });
+  return parseInstance(text, file, {
+    defaults: source(defaultsFile(home)),
+    override: source(overrideFile(home)),
+  });
+}
+
 /** What is known of an instance; throws when there is none of that name. */
 export function inspectInstance(home: string, name: string): Instance {
   const paths = instancePaths(home, name);
@@ -54,7 +73,7 @@ export function inspectInstance(home: string, name: string): Instance {
       `Cannot find the instance ${name}: there is none of that name${near === undefined ? " (limanet list shows all)" : ` (did you mean ${near}?)`}`,
     );
   }
-  const { config } = parseInstance(text, paths.config);
+  const { config } = readSettings(home, text, paths.config);
   const hostAgent = lockHolder(paths.hostAgentPid);
   const port = /^\s*Port (\d+)$/m.exec(readTextIfThere(paths.sshConfig) ?? "");
   return {
@@ -70,7 +89,8 @@ export function inspectInstance(home: string, name: string): Instance {
 /** The configuration of an instance; throws all that is wrong with it. */
 export function loadConfig(home: string, name: string): InstanceConfig {
   const paths = instancePaths(home, name);
-  const { config, diagnostics } = parseInstance(readTextIfThere(paths.config) ?? "", paths.config);
+  const text = readTextIfThere(paths.config) ?? "";
+  const { config, diagnostics } = readSettings(home, text, paths.config);
   if (config === undefined)
     throw new Error(
       `Cannot use the instance ${name}:\n${diagnostics.map(formatDiagnostic).join("\n")}`,
