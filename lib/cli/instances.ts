@@ -38,6 +38,7 @@ import {
   type Instance,
 } from "../instance/store.ts";
 import { fillTemplate, type TemplateOptions } from "../instance/template.ts";
+import { table } from "./table.ts";
 import { VERSION } from "./version.ts";
 
 export interface CreateOptions extends TemplateOptions {
@@ -333,16 +334,6 @@ export async function list(
   ]);
   writeOut(table([["NAME", "STATUS", "SSH", "CPUS", "MEMORY", "NETWORK", "DIR"], ...rows]));
   return 0;
-}
-
-function table(rows: string[][]): string {
-  const widths = rows[0]!.map((_, column) => Math.max(...rows.map((row) => row[column]!.length)));
-  return rows
-    .map(
-      (row) =>
-        `${row.map((cell, i) => (i === row.length - 1 ? cell : cell.padEnd(widths[i]! + 4))).join("")}\n`,
-    )
-    .join("");
 }
 
 export async function shell(

@@ -176,6 +176,44 @@ function commands(done: (code: number) => void): Command {
       done(await (await import("./validate.ts")).validate(files, json === true)),
     );
 
+  const network = program.command("network").description("list, make and delete named networks");
+  network
+    .command("list")
+    .alias("ls")
+    .argument("[network...]")
+    .description("list networks")
+    .option("--json", "one JSON object a line")
+    .action(async (names, options) =>
+      done(await (await import("./networks.ts")).listNetworks(names, options)),
+    );
+  network
+    .command("create")
+    .argument("<network>")
+    .description("add a network to networks.yaml, whose comments stay")
+    .option("--mode <mode>", "user-v2, shared, host or bridged", "user-v2")
+    .option("--gateway <address>", "ADDRESS, ADDRESS/PREFIX, or auto for a free subnet")
+    .option("--interface <name>", "host interface of a bridged network")
+    .action(async (name, options) =>
+      done(await (await import("./networks.ts")).createNetwork(name, options)),
+    );
+  network
+    .command("delete")
+    .alias("remove")
+    .alias("rm")
+    .argument("<network...>")
+    .description("remove networks from networks.yaml and end their daemons")
+    .option("-f, --force", "also when instances use them")
+    .action(async (names, options) =>
+      done(await (await import("./networks.ts")).deleteNetworks(names, options)),
+    );
+  network
+    .command("show")
+    .argument("<network>")
+    .description("addresses, members, leases, forwards and daemon of a network")
+    .option("--json", "as one JSON object")
+    .action(async (name, options) =>
+      done(await (await import("./networks.ts")).showNetwork(name, options)),
+    );
   program
     .command("usernet")
     .description("run one user-mode network (a daemon)")

@@ -1,0 +1,254 @@
+/** What `limanet network …` does; each gives the exit code. */
+import {
+  cidrOf,
+  formatCidr,
+  formatIpv4,
+  isLoopback,
+  parseCidr,
+  parseIpv4,
+  prefixOfNetmask,
+} from "../addr/ipv4.ts";
+import { identifierProblem } from "../config/names.ts";
+import { addNetwork, removeNetworks } from "../config/networks-edit.ts";
+import {
+  NETWORK_MODES,
+  type NetworkConfig,
+  type NetworkMode,
+  type NetworksConfig,
+} from "../config/networks.ts";
+import { networkPaths, networksFile } from "../config/paths.ts";
+import { freeGateway, ownerOf, type TakenSubnet } from "../config/subnet-choice.ts";
+import { networksOf, stopNetwork, userV2Network } from "../daemon/reconcile.ts";
+import { readTextIfThere, remove, writeFileAtomically } from "../host/files.ts";
+import { hostSubnets } from "../host/host-subnets.ts";
+import { lockHolder } from "../host/lock.ts";
+import { limanetHome } from "../host/machine.ts";
+import { writeError, writeOut } from "../host/terminal.ts";
+import { requestUnixHttp } from "../host/unix-http.ts";
+import { inspectInstance, instanceNames, loadNetworks, type Instance } from "../instance/store.ts";
+import { table } from "./table.ts";
+
+const DEFAULT_PREFIX = 24;
+
+export async function listNetworks(
+  names: string[],
+  options: { json?: true | undefined },
+): Promise<number> {
+  const { networks } = loadNetworks(limanetHome());
+  const shown =
+    names.length === 0
+      ? Object.keys(networks).toSorted()
+      : names.filter((name) => known(networks, name));
+  for (const name of names)
+    if (!known(networks, name)) writeError(`warning: No network matching ${name} found.\n`);
+  if (options.json) {
+    for (const name of shown) writeOut(`${JSON.stringify(inOrder(name, networks[name]!))}\n`);
+    return 0;
+  }
+  const rows = shown.map((name) => {
+    const { mode, interface: interfaceName } = networks[name]!;
+    return [name, mode, subnetText(networks[name]!), interfaceName ?? "-"];
+  });
+  writeOut(table([["NAME", "MODE", "GATEWAY", "INTERFACE"], ...rows]));
+  return 0;
+}
+
+const known = (networks: NetworksConfig["networks"], name: string): boolean =>
+  Object.hasOwn(networks, name);
+
+/** the keys in the order of Lima's JSON (specification, section 5) */
+function inOrder(
+  name: string,
+  { mode, interface: interfaceName, gateway, dhcpEnd, netmask }: NetworkConfig,
+): object {
+  return { name, mode, interface: interfaceName, gateway, dhcpEnd, netmask };
+}
+
+/** "192.168.104.1/24", or "-" */
+function subnetText({ gateway, netmask }: NetworkConfig): string {
+  if (gateway === undefined) return "-";
+  const prefix = prefixOfNetmask(parseIpv4(netmask ?? "") ?? -1) ?? DEFAULT_PREFIX;
+  return `${gateway}/${prefix}`;
+}
+
+export interface CreateNetworkOptions {
+  mode: string;
+  gateway?: string | undefined;
+  interface?: string | undefined;
+}
+
+export async function createNetwork(name: string, options: CreateNetworkOptions): Promise<number> {
+  const home = limanetHome();
+  const refuse = (why: string) => new Error(`Cannot create the network ${name}: ${why}`);
+  const problem = identifierProblem(name);
+  if (problem !== undefined) throw refuse(problem);
+  const { networks } = loadNetworks(home);
+  if (known(networks, name)) throw refuse("it is there already (limanet network list shows all)");
+  const mode = NETWORK_MODES.find((word) => word === options.mode);
+  if (mode === undefined)
+    throw refuse(`its mode must be one of ${NETWORK_MODES.join(", ")}, not ${options.mode}`);
+  const network =
+    mode === "bridged" ? bridged(options, refuse) : addressed(mode, options, networks, refuse);
+  const file = networksFile(home);
+  writeFileAtomically(file, addNetwork(readTextIfThere(file) ?? "", name, network));
+  return 0;
+}
+
+type Refuse = (why: string) => Error;
+
+function bridged(
+  { gateway, interface: interfaceName }: CreateNetworkOptions,
+  refuse: Refuse,
+): NetworkConfig {
+  if (gateway !== undefined)
+    throw refuse("a bridged network has the addresses of its interface: leave --gateway out");
+  if (interfaceName === undefined)
+    throw refuse("a bridged network needs --interface, such as eth0");
+  const problem = identifierProblem(interfaceName);
+  if (problem !== undefined) throw refuse(`--interface: ${problem}`);
+  return { mode: "bridged", interface: interfaceName };
+}
+
+function addressed(
+  mode: NetworkMode,
+  options: CreateNetworkOptions,
+  networks: NetworksConfig["networks"],
+  refuse: Refuse,
+): NetworkConfig {
+  if (options.interface !== undefined) throw refuse("only bridged networks have an --interface");
+  if (options.gateway === undefined)
+    throw refuse("it needs --gateway ADDRESS, ADDRESS/PREFIX or auto");
+  const taken = [...hostSubnets(), ...subnetsOf(networks)];
+  const text = options.gateway === "auto" ? freeGateway(taken) : options.gateway;
+  if (text === undefined)
+    throw refuse("192.168.104.0/24 to 192.168.254.0/24 are all taken (give --gateway)");
+  const [address = "", prefixText = String(DEFAULT_PREFIX)] = text.split("/");
+  const gateway = parseIpv4(address);
+  const subnet = parseCidr(`${address}/${prefixText}`);
+  if (gateway === undefined || subnet === undefined)
+    throw refuse(`not of the form ADDRESS/PREFIX: ${text}`);
+  if (gateway === 0 || isLoopback(gateway)) throw refuse(`${address} cannot be a gateway`);
+  if (subnet.prefix > 29 || subnet.prefix < 8)
+    throw refuse(`a prefix from 8 to 29 is needed, not ${subnet.prefix}`);
+  const owner = ownerOf(subnet, taken);
+  if (owner !== undefined)
+    throw refuse(`${formatCidr(subnet)} overlaps with ${owner} (--gateway auto finds a free one)`);
+  return {
+    mode,
+    gateway: address,
+    // Lima's own create leaves this out, and its daemons then guess (specification, section 21)
+    ...(mode === "user-v2" ? {} : { dhcpEnd: formatIpv4(subnet.broadcast - 1) }),
+    netmask: formatIpv4(subnet.netmask),
+  };
+}
+
+function subnetsOf(networks: NetworksConfig["networks"]): TakenSubnet[] {
+  return Object.entries(networks).flatMap(([name, network]) => {
+    const gateway = parseIpv4(network.gateway ?? "");
+    const prefix = prefixOfNetmask(parseIpv4(network.netmask ?? "") ?? -1);
+    if (gateway === undefined || prefix === undefined) return [];
+    return [{ subnet: cidrOf(gateway, prefix), owner: `the network ${name}` }];
+  });
+}
+
+export async function deleteNetworks(
+  names: string[],
+  options: { force?: true | undefined },
+): Promise<number> {
+  const home = limanetHome();
+  const { networks } = loadNetworks(home);
+  for (const name of names) {
+    if (!known(networks, name)) continue;
+    const users = usersOf(home, name).map((instance) => instance.name);
+    if (users.length > 0 && !options.force) {
+      throw new Error(
+        `Cannot delete the network ${name}: ${users.join(", ")} would be without it (limanet network delete --force deletes it all the same)`,
+      );
+    }
+  }
+  for (const name of names) {
+    await stopNetwork(home, name);
+    remove(networkPaths(home, name).dir);
+  }
+  const file = networksFile(home);
+  writeFileAtomically(file, removeNetworks(readTextIfThere(file) ?? "", names));
+  return 0;
+}
+
+function usersOf(home: string, network: string): Instance[] {
+  return instanceNames(home)
+    .map((name) => inspectInstance(home, name))
+    .filter(({ config }) => networksOf(config?.networks ?? []).includes(network));
+}
+
+interface NetworkView {
+  name: string;
+  mode: NetworkMode;
+  subnet: string;
+  /** what guests are told */
+  gateway: string | undefined;
+  mtu: number | undefined;
+  daemon: "running" | "stopped" | "none";
+  pid: number | undefined;
+  members: { name: string; status: string }[];
+  leases: Record<string, string>;
+  forwards: { local: string; remote: string; protocol: string }[];
+}
+
+export async function showNetwork(
+  name: string,
+  options: { json?: true | undefined },
+): Promise<number> {
+  const home = limanetHome();
+  const networks = loadNetworks(home);
+  const network = networks.networks[name];
+  if (network === undefined) {
+    throw new Error(
+      `Cannot show the network ${name}: it is not defined (networks.yaml has ${Object.keys(networks.networks).join(", ")})`,
+    );
+  }
+  const paths = networkPaths(home, name);
+  const pid = network.mode === "user-v2" ? lockHolder(paths.pid) : 0;
+  const ask = async <T>(route: string, nothing: T): Promise<T> =>
+    pid === 0
+      ? nothing
+      : (JSON.parse((await requestUnixHttp(paths.endpoint, "GET", route)).body) as T);
+  const userV2 = network.mode === "user-v2" ? userV2Network(networks, name) : undefined;
+  const subnet = userV2 === undefined ? undefined : parseCidr(userV2.subnet)!;
+  const view: NetworkView = {
+    name,
+    mode: network.mode,
+    subnet: userV2?.subnet ?? subnetText(network),
+    gateway: subnet === undefined ? network.gateway : formatIpv4(subnet.network + 2),
+    mtu: userV2 === undefined ? undefined : (userV2.mtu ?? 1500),
+    daemon: userV2 === undefined ? "none" : pid === 0 ? "stopped" : "running",
+    pid: pid === 0 ? undefined : pid,
+    members: usersOf(home, name).map((instance) => ({
+      name: instance.name,
+      status: instance.status,
+    })),
+    leases: await ask<Record<string, string>>("/services/dhcp/leases", {}),
+    forwards: await ask<NetworkView["forwards"]>("/services/forwarder/all", []),
+  };
+  if (options.json) writeOut(`${JSON.stringify(view)}\n`);
+  else writeOut(viewText(view));
+  return 0;
+}
+
+function viewText(view: NetworkView): string {
+  const list = (items: string[]) => (items.length === 0 ? "none" : items.join("\n            "));
+  const lines = [
+    ["mode", view.mode],
+    ["subnet", view.subnet],
+    ["gateway", view.gateway ?? "-"],
+    ...(view.mtu === undefined ? [] : [["mtu", String(view.mtu)]]),
+    ["daemon", view.pid === undefined ? view.daemon : `${view.daemon} (pid ${view.pid})`],
+    ["members", list(view.members.map(({ name, status }) => `${name} (${status})`))],
+    ["leases", list(Object.entries(view.leases).map(([ip, mac]) => `${ip} ${mac}`))],
+    [
+      "forwards",
+      list(view.forwards.map(({ local, remote, protocol }) => `${protocol} ${local} -> ${remote}`)),
+    ],
+  ];
+  return `${view.name}\n${lines.map(([key, value]) => `  ${`${key}:`.padEnd(10)}${value}\n`).join("")}`;
+}

@@ -1,0 +1,125 @@
+/** `limanet network …` as a person runs it, in a home folder of its own. */
+import { afterAll, beforeAll, expect, test } from "bun:test";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+const MAIN = new URL("../../main.ts", import.meta.url).pathname;
+let home: string;
+beforeAll(() => {
+  home = mkdtempSync(join(tmpdir(), "limanet-networks-"));
+});
+afterAll(() => rmSync(home, { recursive: true, force: true }));
+
+const network = (...words: string[]) => {
+  const env = { ...process.env, LIMANET_HOME: home };
+  const run = Bun.spawnSync([process.execPath, MAIN, "network", ...words], { env });
+  return { code: run.exitCode, out: run.stdout.toString(), error: run.stderr.toString() };
+};
+const file = () => readFileSync(join(home, "_config/networks.yaml"), "utf8");
+
+test("list shows the networks by name, as a table with four blanks between the columns", () => {
+  expect(network("list").out).toBe(
+    [
+      "NAME       MODE       GATEWAY             INTERFACE",
+      "bridged    bridged    -                   eth0",
+      "host       host       192.168.106.1/24    -",
+      "shared     shared     192.168.105.1/24    -",
+      "user-v2    user-v2    192.168.104.1/24    -",
+      "",
+    ].join("\n"),
+  );
+});
+
+test("list --json gives a line each, keys in Lima's order, and warns of names that are none", () => {
+  const { out, error, code } = network("list", "--json", "host", "nope");
+  expect(out).toBe(
+    '{"name":"host","mode":"host","gateway":"192.168.106.1","dhcpEnd":"192.168.106.254","netmask":"255.255.255.0"}\n',
+  );
+  expect(error).toBe("warning: No network matching nope found.\n");
+  expect(code).toBe(0);
+});
+
+test("create adds a network and keeps every comment of the file", () => {
+  const before = file();
+  expect(network("create", "lab", "--gateway", "auto").code).toBe(0);
+  expect(network("create", "rack", "--mode", "host", "--gateway", "10.213.7.1/20").code).toBe(0);
+  expect(network("create", "lan", "--mode", "bridged", "--interface", "en7").code).toBe(0);
+  const after = file();
+  for (const line of before.split("\n")) expect(after).toContain(line);
+  const [lab, rack, lan] = network("list", "--json", "lab", "rack", "lan")
+    .out.trim()
+    .split("\n")
+    .map((line) => JSON.parse(line) as Record<string, string>);
+  expect(lab!["gateway"]).toMatch(/^192\.168\.\d+\.1$/);
+  expect(["192.168.104.1", "192.168.105.1", "192.168.106.1"]).not.toContain(lab!["gateway"]);
+  expect(rack).toEqual({
+    name: "rack",
+    mode: "host",
+    gateway: "10.213.7.1",
+    dhcpEnd: "10.213.15.254",
+    netmask: "255.255.240.0",
+  });
+  expect(lan).toEqual({ name: "lan", mode: "bridged", interface: "en7" });
+});
+
+test.each([
+  [["lab", "--gateway", "auto"], /there already/],
+  [["a b", "--gateway", "auto"], /letters and digits/],
+  [["x"], /needs --gateway/],
+  [["x", "--gateway", "192.168.104.77"], /192\.168\.104\.0\/24 overlaps with the network user-v2/],
+  [["x", "--gateway", "10.213.8.1/24"], /overlaps with the network rack/],
+  [["x", "--gateway", "127.0.0.5/24"], /overlaps|cannot be a gateway/],
+  [["x", "--gateway", "10.0.0.1/31"], /a prefix from 8 to 29/],
+  [["x", "--gateway", "ten"], /not of the form ADDRESS\/PREFIX: ten/],
+  [["x", "--mode", "nat", "--gateway", "auto"], /one of user-v2, shared, host, bridged, not nat/],
+  [["x", "--mode", "bridged"], /needs --interface/],
+  [["x", "--mode", "bridged", "--interface", "e0", "--gateway", "auto"], /leave --gateway out/],
+  [["x", "--gateway", "auto", "--interface", "e0"], /only bridged networks/],
+])("create %j is refused, and the file stays as it was", (words, why) => {
+  const before = file();
+  const { code, error } = network("create", ...words);
+  expect(code).toBe(1);
+  expect(error).toMatch(why);
+  expect(error).toMatch(/^limanet: Cannot create the network [^\n]*\n$/);
+  expect(file()).toBe(before);
+});
+
+test("create refuses a subnet that an interface of this machine has, and names it", () => {
+  // the loopback's subnet is everywhere
+  expect(network("create", "x", "--gateway", "126.0.0.1/8").code).toBe(0);
+  expect(network("delete", "x").code).toBe(0);
+  const { error } = network("create", "x", "--gateway", "127.9.9.9/24");
+  expect(error).toMatch(/the interface lo|cannot be a gateway/);
+});
+
+test("delete refuses while an instance uses the network, unless it is forced", () => {
+  mkdirSync(join(home, "vm"));
+  writeFileSync(join(home, "vm/lima.yaml"), "images: [{location: /x}]\nnetworks: [{lima: lab}]\n");
+  const refused = network("delete", "lab", "rack");
+  expect(refused.code).toBe(1);
+  expect(refused.error).toMatch(/Cannot delete the network lab: vm would be without it/);
+  expect(network("list", "--json", "rack").out).not.toBe("");
+  expect(network("delete", "--force", "lab", "rack", "unknown").code).toBe(0);
+  expect(network("list", "--json", "lab", "rack").out).toBe("");
+  rmSync(join(home, "vm"), { recursive: true });
+});
+
+test("show tells what guests are told, who uses it, and that nothing runs", () => {
+  const { out } = network("show", "--json", "user-v2");
+  expect(JSON.parse(out)).toEqual({
+    name: "user-v2",
+    mode: "user-v2",
+    subnet: "192.168.104.0/24",
+    gateway: "192.168.104.2",
+    mtu: 1500,
+    daemon: "stopped",
+    members: [],
+    leases: {},
+    forwards: [],
+  });
+  expect(network("show", "user-v2").out).toMatch(
+    /^user-v2\n {2}mode: +user-v2\n {2}subnet: +192\.168\.104\.0\/24\n/,
+  );
+  expect(network("show", "nope").error).toMatch(/Cannot show the network nope: it is not defined/);
+});
