@@ -16,6 +16,12 @@ import {
   type NetworkMode,
   type NetworksConfig,
 } from "../config/networks.ts";
+import {
+  chooseNetwork,
+  QUESTIONS,
+  REACHED_FROM,
+  type ReachedFrom,
+} from "../config/network-choice.ts";
 import { networkPaths, networksFile } from "../config/paths.ts";
 import { freeGateway, ownerOf, type TakenSubnet } from "../config/subnet-choice.ts";
 import { networksOf, stopNetwork, userV2Network } from "../daemon/reconcile.ts";
@@ -23,7 +29,7 @@ import { readTextIfThere, remove, writeFileAtomically } from "../host/files.ts";
 import { hostSubnets } from "../host/host-subnets.ts";
 import { lockHolder } from "../host/lock.ts";
 import { limanetHome } from "../host/machine.ts";
-import { writeError, writeOut } from "../host/terminal.ts";
+import { isTerminal, readAnswer, writeError, writeOut } from "../host/terminal.ts";
 import { requestUnixHttp } from "../host/unix-http.ts";
 import { inspectInstance, instanceNames, loadNetworks, type Instance } from "../instance/store.ts";
 import { table } from "./table.ts";
@@ -251,4 +257,37 @@ function viewText(view: NetworkView): string {
     ],
   ];
   return `${view.name}\n${lines.map(([key, value]) => `  ${`${key}:`.padEnd(10)}${value}\n`).join("")}`;
+}
+
+/** Goes through the flowchart, by questions on a terminal or by options. */
+export async function chooseForMe(options: {
+  from?: string | undefined;
+  vmType?: string | undefined;
+  json?: true | undefined;
+}): Promise<number> {
+  const from = REACHED_FROM.find((word) => word === options.from) ?? (await askFrom());
+  const choice = chooseNetwork(from, options.vmType === "vz" ? "vz" : "qemu");
+  if (options.json) {
+    writeOut(`${JSON.stringify(choice)}\n`);
+    return 0;
+  }
+  const { network, flag, yaml, needs, why } = choice;
+  writeOut(`network: ${network} (${why})\n`);
+  writeOut(flag === "" ? "flag:    none is needed\n" : `flag:    limanet start ${flag} …\n`);
+  if (yaml !== "") writeOut(`yaml:\n${yaml.replaceAll(/^/gm, "  ").trimEnd()}\n`);
+  for (const need of needs) writeOut(`needs:   ${need}\n`);
+  return 0;
+}
+
+async function askFrom(): Promise<ReachedFrom> {
+  if (!isTerminal("in"))
+    throw new Error(`Cannot choose a network: say --from ${REACHED_FROM.join(", ")}`);
+  writeError("Who must reach the machine?\n");
+  REACHED_FROM.forEach((word, i) => writeError(`  ${i + 1}  ${QUESTIONS[word]}\n`));
+  for (;;) {
+    const answer = await readAnswer(`1 to ${REACHED_FROM.length}: `);
+    if (answer === undefined) throw new Error("Cannot choose a network: there was no answer");
+    const chosen = REACHED_FROM[Number(answer) - 1] ?? REACHED_FROM.find((word) => word === answer);
+    if (chosen !== undefined) return chosen;
+  }
 }

@@ -214,6 +214,20 @@ function commands(done: (code: number) => void): Command {
     .action(async (name, options) =>
       done(await (await import("./networks.ts")).showNetwork(name, options)),
     );
+  network
+    .command("choose")
+    .description("which network serves whom: asks on a terminal, or answers for the options")
+    .addOption(
+      new Option("--from <who>", "who must reach the machine").choices([
+        "localhost",
+        "host",
+        "vms",
+        "lan",
+      ]),
+    )
+    .addOption(new Option("--vm-type <type>").choices(["vz", "qemu"]).default("qemu"))
+    .option("--json", "as one JSON object")
+    .action(async (options) => done(await (await import("./networks.ts")).chooseForMe(options)));
   program
     .command("usernet")
     .description("run one user-mode network (a daemon)")

@@ -1,5 +1,6 @@
 /** What a person or a program reads: standard output and standard error. */
 import { writeSync } from "node:fs";
+import { createInterface } from "node:readline";
 import { isatty } from "node:tty";
 
 export function writeOut(text: string): void {
@@ -28,3 +29,16 @@ function writeAll(fd: number, text: string): void {
 /** a person sits at this stream */
 export const isTerminal = (stream: "in" | "out" | "error"): boolean =>
   isatty({ in: 0, out: 1, error: 2 }[stream]);
+
+/** One line that a person types; undefined when there is no more. */
+export async function readAnswer(question: string): Promise<string | undefined> {
+  const lines = createInterface({ input: process.stdin, output: process.stderr });
+  try {
+    return await new Promise((resolve) => {
+      lines.once("close", () => resolve(undefined));
+      lines.question(question, resolve);
+    });
+  } finally {
+    lines.close();
+  }
+}

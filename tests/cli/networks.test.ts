@@ -123,3 +123,21 @@ test("show tells what guests are told, who uses it, and that nothing runs", () =
   );
   expect(network("show", "nope").error).toMatch(/Cannot show the network nope: it is not defined/);
 });
+
+test.each([
+  ["localhost", "qemu", "default", ""],
+  ["vms", "qemu", "user-v2", "--network lima:user-v2"],
+  ["host", "qemu", "shared", "--network lima:shared"],
+  ["host", "vz", "vzNAT", "--network vzNAT"],
+  ["lan", "vz", "bridged", "--network lima:bridged"],
+])("choose --from %s --vm-type %s is %s", (from, vmType, name, flag) => {
+  const { out, code } = network("choose", "--from", from, "--vm-type", vmType, "--json");
+  expect(code).toBe(0);
+  expect(JSON.parse(out)).toMatchObject({ network: name, flag });
+});
+
+test("choose without a terminal and without --from says what to say", () => {
+  expect(network("choose").error).toMatch(
+    /^limanet: Cannot choose a network: say --from localhost, host, vms, lan\n$/,
+  );
+});
