@@ -87,6 +87,11 @@ function commands(done: (code: number) => void): Command {
         "forward a host port to a guest port; may be repeated",
         each,
       )
+      .option(
+        "--set <expression>",
+        "change lima.yaml as yq would: .cpus = 4; may be repeated",
+        each,
+      )
       .option("--plain", "nothing but network and ssh inside the guest");
 
   settings(

@@ -1,5 +1,6 @@
 /** A new instance's lima.yaml: the template's text with what the command line asked for, comments and layout kept. */
 import { dirname, resolve } from "node:path";
+import { applySetExpression } from "../config/set-expression.ts";
 import { isMap, isScalar, isSeq, parseDocument, YAMLMap, YAMLSeq, type Document } from "yaml";
 
 /** Options of `create` and `start` that change lima.yaml. */
@@ -13,6 +14,8 @@ export interface TemplateOptions {
   sshPort?: number | undefined;
   portForward?: string[] | undefined;
   plain?: true | undefined;
+  /** expressions of --set */
+  set?: string[] | undefined;
 }
 
 /** Applies the options to a template; `file` is where it came from. Throws what cannot be applied. */
@@ -39,6 +42,7 @@ export function fillTemplate(text: string, file: string, options: TemplateOption
   }
   for (const rule of options.portForward ?? [])
     append(document as Document, "portForwards", portForward(rule));
+  for (const expression of options.set ?? []) applySetExpression(document as Document, expression);
   return document.toString();
 }
 

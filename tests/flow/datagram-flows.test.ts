@@ -3,6 +3,7 @@ import { parseIpv4 } from "../../lib/addr/ipv4.ts";
 import { UdpForward } from "../../lib/flow/datagram-flows.ts";
 import type { HostFailure } from "../../lib/flow/host-sockets.ts";
 import {
+  describe as describeFrame,
   echo,
   hex,
   icmp,
@@ -223,8 +224,9 @@ describe("a guest's echo", () => {
     const reply = icmp("8.8.8.8", GUEST, 0, 0, "99990001", text("x")).payload;
     net.datagrams.last.arrivals.push({ octets: reply, ttl: 57 });
     net.datagrams.last.owner.onHostReadable(net.now);
-    expect(guest.port.frames[0]![22]).toBe(57);
-    expect(guest.port.lines()).toEqual(['8.8.8.8 > 10.0.0.11 icmp 0/0 00070001 "x"']);
+    const [frame] = guest.port.take();
+    expect(frame![22]).toBe(57);
+    expect(describeFrame(frame!)).toBe('8.8.8.8 > 10.0.0.11 icmp 0/0 00070001 "x"');
   });
 
   test("uses one socket for one identifier and destination", () => {

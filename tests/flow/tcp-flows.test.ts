@@ -203,23 +203,23 @@ describe("octets", () => {
     expect(guest.port.lines()).toEqual([`${TO_GUEST} . seq 1001 ack 1101 win 32768`]);
   });
 
-  test("of more connections in one turn than there are lists for them all arrive", () => {
+  test("of more connections in one turn than there are lists for them all arrive, each at its host", () => {
     const froms = Array.from({ length: 100 }, (_, n) => `10.0.0.11:${5000 + n}`);
     for (const from of froms) {
       syn(SERVER, from);
       hostConnected();
       send({ flags: ".", seq: 501, ack: 1001 }, SERVER, from);
     }
-    const segment: Segment = { flags: "P.", seq: 501, ack: 1001, payload: text("hello") };
-    net.inject(
-      guest.port,
-      ...froms.map((from) =>
-        ethernet(GATEWAY_MAC, guest.mac, "0800", ipv4(tcp(from, SERVER, segment))),
-      ),
-    );
-    net.finish();
+    for (const seq of [501, 505]) {
+      const frames = froms.map((from) => {
+        const segment: Segment = { flags: "P.", seq, ack: 1001, payload: text(from.slice(-4)) };
+        return ethernet(GATEWAY_MAC, guest.mac, "0800", ipv4(tcp(from, SERVER, segment)));
+      });
+      net.inject(guest.port, ...frames);
+      net.finish();
+    }
     const heard = net.streams.sockets.slice(1).map(({ heardText }) => heardText);
-    expect(heard).toEqual(froms.map(() => "hello"));
+    expect(heard).toEqual(froms.map((from) => from.slice(-4).repeat(2)));
   });
 });
 
@@ -401,10 +401,54 @@ describe("back-pressure", () => {
     ]);
   });
 
+  test("a port that is busy again and again gets everything", () => {
+    open();
+    for (const [n, word] of ["one", "two", "six"].entries()) {
+      guest.port.busy = true;
+      expect(say(text(word))).toEqual([]);
+      guest.port.busy = false;
+      const numbers = `seq ${1001 + 3 * n} ack 501 win 32768`;
+      expect(act(() => net.network.tcp.onPortsDrained())).toEqual([
+        `${TO_GUEST} P. ${numbers} "${word}"`,
+      ]);
+    }
+  });
+
   test("a busy port still gets acknowledgements", () => {
     open();
     guest.port.busy = true;
     expect(send({ flags: "P.", seq: 501, ack: 1001, payload: text("hello") })).toHaveLength(1);
+  });
+
+  test("a host with much to say is read 256 KiB a turn, and on in the next turns", () => {
+    // window scale 7: a window of 65535 * 128
+    send({ flags: "S", seq: 500, options: "01030307" });
+    hostConnected();
+    send({ flags: ".", seq: 501, ack: 1001 });
+    host().toSay = pattern(2_000_000);
+    host().owner!.onHostReadable(net.now);
+    net.settle();
+    let next = 1001;
+    const read = () => 2_000_000 - host().toSay.length;
+    let before = read();
+    for (let turns = 0; turns < 500 && !net.network.hasUnfinished; turns++) {
+      for (const frame of guest.port.take()) next += payloadOf(frame).length - 20;
+      before = read();
+      net.inject(
+        guest.port,
+        ethernet(
+          GATEWAY_MAC,
+          guest.mac,
+          "0800",
+          ipv4(tcp(GUEST, SERVER, { flags: ".", seq: 501, ack: next })),
+        ),
+      );
+    }
+    expect(read() - before).toBe(256 * 1024);
+    const afterOne = read();
+    net.finish();
+    expect(net.network.hasUnfinished).toBe(false);
+    expect(read()).toBeGreaterThan(afterOne);
   });
 
   test("a whole stream crosses a slow guest unharmed", () => {
@@ -453,6 +497,7 @@ describe("bounds", () => {
     syn();
     expect(hostConnected()).toEqual([`${TO_GUEST} R. seq 0 ack 501 win 0`]);
     expect(host().state).toBe("reset");
+    expect(net.network.tcp.size).toBe(4096);
     expect(net.count("tcp-no-ring")).toBe(1);
   });
 });

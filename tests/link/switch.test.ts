@@ -146,7 +146,7 @@ test("an address that speaks stays in the table when others age", () => {
 test("a full port loses its own frames only, and counts them", () => {
   ports[1]!.room = 1;
   for (let i = 0; i < 3; i++) inject(ports[0]!, ethernet(ALL, A, "88b5", text("x")));
-  expect(ports.map(({ frames, dropped }) => [frames.length, dropped])).toEqual([
+  expect(ports.map((port) => [port.take().length, port.dropped])).toEqual([
     [0, 0],
     [1, 2],
     [3, 0],

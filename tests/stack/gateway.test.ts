@@ -42,7 +42,6 @@ const counts = () => net.network.counters.values;
 
 describe("ARP", () => {
   test("onFrame() answers a request octet by octet as RFC 826 has it", () => {
-    guest.port.frames = [];
     net.inject(
       guest.port,
       ethernet(
@@ -164,7 +163,6 @@ describe("echo", () => {
   });
 
   test("onFrame() answers with a TTL of its own", () => {
-    guest.port.frames = [];
     net.inject(
       guest.port,
       ethernet(
@@ -376,6 +374,11 @@ describe("sendDatagram()", () => {
     expect(new Set(frames.map((frame) => frame[22]))).toEqual(new Set([33]));
   });
 
+  test("gives fragments a DF that is clear when a packet before them had it set", () => {
+    send(1500, 1481);
+    expect(guest.port.take().map((frame) => frame.slice(20, 22).toHex())).toEqual(["2000", "00b9"]);
+  });
+
   test("gives the next datagram another identification", () => {
     const { gateway } = net.network;
     for (let n = 0; n < 2; n++)
@@ -391,6 +394,17 @@ describe("sendDatagram()", () => {
     const [first, second] = guest.port.take().map((frame) => frame.slice(18, 20).toHex());
     expect(first).not.toBe(second);
   });
+});
+
+test("sendDatagramTo() sends a header of its own, whatever was sent before", () => {
+  const { gateway } = net.network;
+  const to = parseIpv4(GUEST)!;
+  gateway.sendPacket(net.now, gateway.plan.address, to, 253, gateway.open(8), 8, 0, 0, 0, 0);
+  gateway.sendDatagram(net.now, gateway.plan.address, to, 253, gateway.open(8), 8, 33);
+  gateway.sendDatagramTo(0x5254000000_0b, gateway.plan.address, to, 253, gateway.open(8), 8);
+  const [, , frame] = guest.port.take();
+  // flags, fragment offset, TTL, protocol
+  expect(frame!.slice(20, 24).toHex()).toBe("000040fd");
 });
 
 test("sendPacket() forbids fragmentation, sendDatagram() does not", () => {

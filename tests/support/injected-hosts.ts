@@ -69,7 +69,9 @@ export class InjectedStreams implements HostStreams {
   }
 
   adopt(handle: number, owner: HostStreamOwner): void {
-    this.#open(handle).owner = owner;
+    const socket = this.#open(handle);
+    if (socket.owner !== undefined) throw new Error(`handle ${handle} has an owner`);
+    socket.owner = owner;
     owner.onHostReadable(0);
   }
 

@@ -19,42 +19,58 @@ export const ALL = "ff:ff:ff:ff:ff:ff";
 /** address space; pages that are not touched cost nothing */
 const MEMORY = 512 << 20;
 const RECEIVE_SIZE = 256 * 1024;
+const SCRATCH_SIZE = 2 << 20;
 
+/** Takes frames apart from memory only when it is flushed, as real ports do: until then nobody may write over them. */
 export class ArrayPort implements BridgePort {
   readonly id: number;
-  frames: Uint8Array[] = [];
   busy = false;
   /** frames it takes before it is full */
   room = Infinity;
   dropped = 0;
   readonly #octets: Uint8Array;
+  readonly #listed: { pieces: number[]; frame: Uint8Array }[] = [];
+  readonly #sent: Uint8Array[] = [];
 
   constructor(id: number, octets: Uint8Array) {
     this.id = id;
     this.#octets = octets;
   }
 
-  transmit(...[head, headLength, body1, length1, body2, length2]: number[]): boolean {
-    if (this.frames.length >= this.room) {
+  #read([head, headLength, body1, length1, body2, length2]: number[]): Uint8Array {
+    const octets = this.#octets;
+    return new Uint8Array([
+      ...octets.subarray(head, head! + headLength!),
+      ...octets.subarray(body1, body1! + length1!),
+      ...octets.subarray(body2, body2! + length2!),
+    ]);
+  }
+
+  transmit(...pieces: number[]): boolean {
+    if (this.#listed.length + this.#sent.length >= this.room) {
       this.dropped++;
       return false;
     }
-    const octets = this.#octets;
+    const [head] = pieces;
     // a port may write its framing there
-    octets.fill(0xa5, head! - FRAME_HEADROOM, head);
-    this.frames.push(
-      new Uint8Array([
-        ...octets.subarray(head, head! + headLength!),
-        ...octets.subarray(body1, body1! + length1!),
-        ...octets.subarray(body2, body2! + length2!),
-      ]),
-    );
+    this.#octets.fill(0xa5, head! - FRAME_HEADROOM, head);
+    this.#listed.push({ pieces, frame: this.#read(pieces) });
     return true;
+  }
+
+  flush(): void {
+    for (const { pieces, frame } of this.#listed.splice(0)) {
+      const now = this.#read(pieces);
+      if (now.toHex() !== frame.toHex())
+        throw new Error("a frame was written over before its flush");
+      this.#sent.push(frame);
+    }
   }
 
   /** what has come since the last call */
   take(): Uint8Array[] {
-    return this.frames.splice(0);
+    this.flush();
+    return this.#sent.splice(0);
   }
 
   /** the same, a line each */
@@ -112,6 +128,8 @@ export class InjectedNetwork {
     const memory = new PacketMemory(MEMORY);
     this.octets = memory.octets;
     this.#receive = memory.reserve(RECEIVE_SIZE);
+    // what comes next is the scratch: nobody may count on zeros there
+    this.octets.fill(0xa5, this.#receive, this.#receive + RECEIVE_SIZE + SCRATCH_SIZE);
     this.streams = new InjectedStreams(memory.octets);
     this.datagrams = new InjectedDatagrams(memory.octets);
     const whole: NetworkPlan = {
@@ -144,8 +162,7 @@ export class InjectedNetwork {
             port,
           }),
       },
-      // a port of an array has taken its copy already
-      flush: () => undefined,
+      flush: () => this.#flush(),
       onEchoRefused: () => this.echoRefusals++,
     });
     const { plan: made } = this.network.gateway;
@@ -198,9 +215,14 @@ export class InjectedNetwork {
     this.octets.fill(0xa5, this.#receive, end);
   }
 
+  #flush(): void {
+    for (const { port } of this.guests) port.flush();
+  }
+
   /** what the engine does at the end of a turn */
   settle(): void {
     this.network.tcp.settle(this.now);
+    this.#flush();
     this.network.gateway.scratch.reset();
   }
 
