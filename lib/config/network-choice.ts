@@ -64,7 +64,7 @@ export function chooseNetwork(from: ReachedFrom, vmType: "qemu" | "vz"): Network
             why: "Virtualization.framework gives the machine an address that the host reaches, without root",
           }
         : managed("shared", "the machine has an address that the host reaches, and a way out");
-    case "lan":
+    default:
       return managed(
         "bridged",
         "the machine is on the host's own network, with an address of its DHCP server",
