@@ -19,7 +19,8 @@ export const ALL = "ff:ff:ff:ff:ff:ff";
 /** address space; pages that are not touched cost nothing */
 const MEMORY = 512 << 20;
 const RECEIVE_SIZE = 256 * 1024;
-const SCRATCH_SIZE = 2 << 20;
+/** of the scratch, as much as a turn of these tests uses */
+const SCRATCH_USED = 256 * 1024;
 
 /** Takes frames apart from memory only when it is flushed, as real ports do: until then nobody may write over them. */
 export class ArrayPort implements BridgePort {
@@ -129,7 +130,7 @@ export class InjectedNetwork {
     this.octets = memory.octets;
     this.#receive = memory.reserve(RECEIVE_SIZE);
     // what comes next is the scratch: nobody may count on zeros there
-    this.octets.fill(0xa5, this.#receive, this.#receive + RECEIVE_SIZE + SCRATCH_SIZE);
+    this.octets.fill(0xa5, this.#receive, this.#receive + RECEIVE_SIZE + SCRATCH_USED);
     this.streams = new InjectedStreams(memory.octets);
     this.datagrams = new InjectedDatagrams(memory.octets);
     const whole: NetworkPlan = {
