@@ -37,6 +37,8 @@ import type {
 import { Network, PACKET_MEMORY_SIZE } from "./network.ts";
 
 const MAX_PORTS = 64;
+/** times that senders who wait for a port are asked again in one turn */
+const MAX_ROUNDS = 8;
 /** DNS queries waiting for the main thread */
 const MAX_QUERIES = 1024;
 
@@ -69,6 +71,7 @@ export class NetworkEngine implements PortOwner {
   #ports = new Map<number, StreamPort | DatagramPort>();
   #toFlush: { flush(): void }[] = [];
   #toReceive: { receive(): void }[] = [];
+  /** a port takes frames again: those who waited for it are to be told */
   #drained = false;
   #nextPort = 0;
   #nextQuery = 0;
@@ -152,12 +155,17 @@ export class NetworkEngine implements PortOwner {
   }
 
   settle(): void {
-    do {
-      this.#drained = false;
-      this.#network.tcp.settle(this.#now);
+    const { tcp } = this.#network;
+    // what still waits after the last round is taken up by the next turn, which then does not sleep
+    for (let round = 0; round < MAX_ROUNDS; round++) {
+      if (this.#drained) {
+        this.#drained = false;
+        tcp.onPortsDrained();
+      }
+      tcp.settle(this.#now);
       this.#flush();
-      if (this.#drained) this.#network.tcp.onPortsDrained();
-    } while (this.#drained);
+      if (!this.#drained) break;
+    }
     this.#network.gateway.scratch.reset();
     if (this.#dhcp.leases.changed) {
       this.#dhcp.leases.changed = false;

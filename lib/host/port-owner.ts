@@ -12,7 +12,7 @@ export interface PortOwner {
   receiveLater(port: { receive(): void }): void;
   /** the port has frames listed: call its `flush` before this turn ends */
   flushLater(port: { flush(): void }): void;
-  /** a port that was full takes frames again */
+  /** a port that was busy takes frames again */
   portDrained(): void;
   /** the guest is gone; the owner closes the port */
   detach(port: BridgePort, reason: string): void;

@@ -233,6 +233,7 @@ export class StreamPort implements BridgePort, EventHandler {
     }
     const gather = this.#gather;
     if (gather.count === 0) return;
+    const wasBusy = this.busy;
     const sent = this.#io.send(this.fd, gather);
     if (sent < gather.octets) {
       // a broken connection shows on the next receive; until then frames are kept like those of a slow guest
@@ -247,6 +248,7 @@ export class StreamPort implements BridgePort, EventHandler {
       }
     }
     gather.clear();
+    if (wasBusy && !this.#full) this.#owner.portDrained();
   }
 
   #flushBacklog(): void {

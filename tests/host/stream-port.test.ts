@@ -1,0 +1,94 @@
+/** A guest's stream: when its port is busy, and that those who wait for it are told when it is not any more. */
+import { afterEach, beforeEach, expect, test } from "bun:test";
+import { ptr } from "bun:ffi";
+import { mkdtempSync, rmSync } from "node:fs";
+import { createServer, type Server, type Socket } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { EventLoop } from "../../lib/host/event-loop.ts";
+import { AF_UNIX, libc, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_STREAM } from "../../lib/host/libc.ts";
+import { unixSocketAddress } from "../../lib/host/socket-address.ts";
+import { reservePortMemory, StreamPort } from "../../lib/host/stream-port.ts";
+import { VectoredIo } from "../../lib/host/vectored-io.ts";
+import { QEMU_FRAMING } from "../../lib/link/stream-framing.ts";
+import { PacketMemory } from "../../lib/storage/packet-memory.ts";
+
+const FRAME = 60_000;
+let folder: string;
+let server: Server;
+let guest: Socket;
+let port: StreamPort;
+let loop: EventLoop;
+let drained = 0;
+let frame: number;
+
+beforeEach(async () => {
+  folder = mkdtempSync(join(tmpdir(), "limanet-port-"));
+  const path = join(folder, "s");
+  const accepted = new Promise<Socket>((resolve) => {
+    server = createServer(resolve).listen(path);
+  });
+  await new Promise((resolve) => server.once("listening", resolve));
+  const fd = libc.socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  const address = unixSocketAddress(path) as Uint8Array<ArrayBuffer>;
+  expect(libc.connect(fd, ptr(address), address.length)).toBe(0);
+  guest = await accepted;
+  guest.pause();
+  const memory = new PacketMemory(8 << 20);
+  frame = memory.reserve(FRAME + 64) + 64;
+  drained = 0;
+  loop = new EventLoop();
+  port = new StreamPort(
+    0,
+    fd,
+    QEMU_FRAMING,
+    reservePortMemory(memory),
+    new VectoredIo(memory),
+    memory.octets,
+    {
+      now: () => 0,
+      onFrame: () => {},
+      settle: () => {},
+      receiveLater: () => {},
+      flushLater: () => {},
+      portDrained: () => drained++,
+      detach: () => {},
+    },
+  );
+  port.watch(loop);
+});
+afterEach(() => {
+  guest.destroy();
+  libc.close(port.fd);
+  server.close();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+test("a port with much to send is busy, and says so when it has sent it", () => {
+  while (!port.busy) expect(port.transmit(frame, FRAME, 0, 0, 0, 0)).toBe(true);
+  expect(drained).toBe(0);
+  port.flush();
+  expect([port.busy, drained]).toEqual([false, 1]);
+});
+
+test("a port whose guest does not read is busy until it reads, and nothing that was taken is lost", async () => {
+  let taken = 0;
+  for (;;) {
+    if (!port.transmit(frame, FRAME, 0, 0, 0, 0)) break;
+    taken++;
+    port.flush();
+  }
+  expect(port.busy).toBe(true);
+  expect(port.dropped).toBe(1);
+  const before = drained;
+  let octets = 0;
+  guest.on("data", (piece: Buffer) => (octets += piece.length));
+  guest.resume();
+  while (octets < taken * (FRAME + 4)) {
+    loop.wait(0);
+    await Bun.sleep(1);
+  }
+  expect(octets).toBe(taken * (FRAME + 4));
+  expect(port.busy).toBe(false);
+  expect(drained).toBeGreaterThan(before);
+});
