@@ -68,7 +68,7 @@ test("a port with much to send is busy, and says so when it has sent it", () => 
   while (!port.busy) expect(port.transmit(frame, FRAME, 0, 0, 0, 0)).toBe(true);
   expect(drained).toBe(0);
   port.flush();
-  expect([port.busy, drained]).toEqual([false, 1]);
+  expect<unknown[]>([port.busy, drained]).toEqual([false, 1]);
 });
 
 test("a port whose guest does not read is busy until it reads, and nothing that was taken is lost", async () => {
