@@ -234,13 +234,11 @@ describe.each(OFFSETS)("TCP at offset %d", (offset) => {
           const view = new TcpView();
           // an exact buffer: a read beyond the end is undefined instead of 0xA5
           const drop = view.read(octets, 0, octets.length, SRC, DST, sumOctetsOf(octets));
-          expect(here.drop).toBe(drop);
-          expect<object>({ ...here.view }).toEqual({
-            ...view,
-            payload: view.payload + offset,
-            end: view.end + offset,
-          });
           expect(view.payloadLength).toBe(payload.length);
+          expect(here.drop).toBe(drop);
+          view.payload += offset;
+          view.end += offset;
+          expect(here.view).toEqual(view);
         },
       ),
       { numRuns: 1000 },
