@@ -176,7 +176,9 @@ export function encodeSearchList(domains: readonly string[]): Uint8Array {
   for (const domain of domains) {
     const labels = domain.replace(/\.$/, "").split(".");
     const octets = labels.map((label) => new TextEncoder().encode(label));
-    if (domain === "" || octets.some((label) => label.length === 0 || label.length > 63)) continue;
+    // RFC 1035 2.3.4: labels have 1 to 63 octets, a name with all its length octets at most 255
+    const length = octets.reduce((sum, label) => sum + 1 + label.length, 1);
+    if (length > 255 || octets.some((label) => label.length === 0 || label.length > 63)) continue;
     let i = 0;
     for (; i < labels.length; i++) {
       const suffix = labels.slice(i).join(".").toLowerCase();
