@@ -4,11 +4,10 @@ export const BROADCAST_MAC = 0xffffffffffff;
 
 /** Accepts aa:bb:…, aa-bb-… and aabb.ccdd.eeff; undefined for anything else */
 export function parseMac(text: string): number | undefined {
-  const plain =
-    /^([0-9a-f]{2})[:-]([0-9a-f]{2})[:-]([0-9a-f]{2})[:-]([0-9a-f]{2})[:-]([0-9a-f]{2})[:-]([0-9a-f]{2})$/i;
-  const dotted = /^([0-9a-f]{4})\.([0-9a-f]{4})\.([0-9a-f]{4})$/i;
-  const match = plain.exec(text) ?? dotted.exec(text);
-  return match ? Number.parseInt(match.slice(1).join(""), 16) : undefined;
+  const pairs = /^[0-9a-f]{2}([:-])(?:[0-9a-f]{2}\1){4}[0-9a-f]{2}$/i;
+  const quads = /^(?:[0-9a-f]{4}\.){2}[0-9a-f]{4}$/i;
+  if (!pairs.test(text) && !quads.test(text)) return undefined;
+  return Number.parseInt(text.replaceAll(/[:.-]/g, ""), 16);
 }
 
 export function formatMac(mac: number): string {
