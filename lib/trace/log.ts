@@ -28,7 +28,7 @@ export function lineLog(
   const limit = ORDER.indexOf(level);
   return {
     error: at("error"),
-    warn: at("warn"),
+    warn: limit >= 1 ? at("warn") : () => {},
     ...(limit >= 2 ? { info: at("info") } : {}),
     ...(limit >= 3 ? { debug: at("debug") } : {}),
   };
