@@ -27,14 +27,13 @@ import { isTerminal, writeError, writeOut } from "../host/terminal.ts";
 import { makeDisk } from "../instance/disk.ts";
 import { localFile } from "../instance/image-cache.ts";
 import { sshConfigText, sshOptions, sshPublicKey } from "../instance/ssh.ts";
+import { loadNetworks, readSettings } from "../instance/settings.ts";
 import {
   inspectInstance,
   instanceNames,
   isOurs,
   loadConfig,
-  loadNetworks,
   markAsOurs,
-  readSettings,
   type Instance,
 } from "../instance/store.ts";
 import { fillTemplate, type TemplateOptions } from "../instance/template.ts";

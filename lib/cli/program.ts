@@ -209,7 +209,7 @@ function commands(done: (code: number) => void): Command {
     .description("remove networks from networks.yaml and end their daemons")
     .option("-f, --force", "also when instances use them")
     .action(async (names, options) =>
-      done(await (await import("./networks.ts")).deleteNetworks(names, options)),
+      done(await (await import("./network-daemons.ts")).deleteNetworks(names, options)),
     );
   network
     .command("show")
@@ -217,7 +217,7 @@ function commands(done: (code: number) => void): Command {
     .description("addresses, members, leases, forwards and daemon of a network")
     .option("--json", "as one JSON object")
     .action(async (name, options) =>
-      done(await (await import("./networks.ts")).showNetwork(name, options)),
+      done(await (await import("./network-daemons.ts")).showNetwork(name, options)),
     );
   network
     .command("choose")

@@ -2,7 +2,7 @@ import { formatDiagnostic } from "../config/document.ts";
 import { readTextIfThere } from "../host/files.ts";
 import { limanetHome } from "../host/machine.ts";
 import { writeError, writeOut } from "../host/terminal.ts";
-import { readSettings } from "../instance/store.ts";
+import { readSettings } from "../instance/settings.ts";
 
 /** Checks lima.yaml files and tells all that is wrong with each. */
 export async function validate(files: string[], json: boolean): Promise<number> {

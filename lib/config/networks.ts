@@ -1,5 +1,5 @@
 /** networks.yaml (specification, section 4): the networks an instance can be attached to by name. */
-import { parseIpv4 } from "../addr/ipv4.ts";
+import { parseIpv4, prefixOfNetmask } from "../addr/ipv4.ts";
 import { YamlReader, type Diagnostic } from "./document.ts";
 import { identifierProblem } from "./names.ts";
 
@@ -23,6 +23,7 @@ export interface NetworksConfig {
 }
 
 const DEFAULT_NETMASK = "255.255.255.0";
+export const DEFAULT_PREFIX = 24;
 
 /** The file that is written where there is none. `group` is the one whose members may manage vmnet networks. */
 export function defaultNetworksText(platform: "darwin" | "linux", group: string): string {
@@ -145,4 +146,11 @@ function readNetwork(
   });
   if (network.gateway !== undefined) network.netmask ??= DEFAULT_NETMASK;
   return network;
+}
+
+/** "192.168.104.1/24", or "-" */
+export function subnetText({ gateway, netmask }: NetworkConfig): string {
+  if (gateway === undefined) return "-";
+  const prefix = prefixOfNetmask(parseIpv4(netmask ?? "") ?? -1) ?? DEFAULT_PREFIX;
+  return `${gateway}/${prefix}`;
 }

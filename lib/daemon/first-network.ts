@@ -13,7 +13,7 @@ import { ThreadedSystemResolver } from "../host/dns-system-resolver.ts";
 import { hostSearchDomains, NameServerUpstream } from "../host/dns-upstream.ts";
 import type { QmpClient } from "../host/qmp-client.ts";
 import { requestUnixHttp } from "../host/unix-http.ts";
-import { loadNetworks } from "../instance/store.ts";
+import { loadNetworks } from "../instance/settings.ts";
 import { DnsResponder } from "../service/dns/responder.ts";
 import { DnsZones, zonesOfHosts } from "../service/dns/zones.ts";
 import type { Log } from "../trace/log.ts";

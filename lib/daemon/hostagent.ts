@@ -25,7 +25,8 @@ import { terminationSignal } from "../host/signals.ts";
 import { writeOut } from "../host/terminal.ts";
 import { serveUnixHttp } from "../host/unix-http.ts";
 import { sshConfigText, sshPublicKey, userPublicKeys } from "../instance/ssh.ts";
-import { loadConfig, loadNetworks } from "../instance/store.ts";
+import { loadNetworks } from "../instance/settings.ts";
+import { loadConfig } from "../instance/store.ts";
 import type { Log } from "../trace/log.ts";
 import type { Forward, Transport } from "./engine-protocol.ts";
 import {

@@ -1,24 +1,11 @@
 /** The instances of a home folder. */
-import { parseInstance, type InstanceConfig } from "../config/instance.ts";
+import type { InstanceConfig } from "../config/instance.ts";
 import { formatDiagnostic, nearest } from "../config/document.ts";
-import { defaultNetworksText, parseNetworks, type NetworksConfig } from "../config/networks.ts";
 import { instanceNameProblem } from "../config/names.ts";
-import {
-  defaultsFile,
-  instancePaths,
-  networksFile,
-  overrideFile,
-  type InstancePaths,
-} from "../config/paths.ts";
-import {
-  exists,
-  listFolder,
-  makeFolder,
-  readTextIfThere,
-  writeFileAtomically,
-} from "../host/files.ts";
+import { instancePaths, type InstancePaths } from "../config/paths.ts";
+import { exists, listFolder, readTextIfThere, writeFileAtomically } from "../host/files.ts";
 import { lockHolder } from "../host/lock.ts";
-import { hostPlatform, hostUser } from "../host/machine.ts";
+import { readSettings } from "./settings.ts";
 
 export interface Instance {
   name: string;
@@ -48,19 +35,6 @@ export function instanceNames(home: string): string[] {
       instanceNameProblem(name) === undefined &&
       exists(`${home}/${name}/lima.yaml`),
   );
-}
-
-/** An instance's settings: its lima.yaml between what default.yaml and override.yaml say for all. */
-export function readSettings(
-  home: string,
-  text: string,
-  file: string,
-): ReturnType<typeof parseInstance> {
-  const source = (path: string) => ({ file: path, text: readTextIfThere(path) ?? "" });
-  return parseInstance(text, file, {
-    defaults: source(defaultsFile(home)),
-    override: source(overrideFile(home)),
-  });
 }
 
 /** What is known of an instance; throws when there is none of that name. */
@@ -95,19 +69,5 @@ export function loadConfig(home: string, name: string): InstanceConfig {
     throw new Error(
       `Cannot use the instance ${name}:\n${diagnostics.map(formatDiagnostic).join("\n")}`,
     );
-  return config;
-}
-
-/** networks.yaml, made with its default content if it is not there. */
-export function loadNetworks(home: string): NetworksConfig {
-  const file = networksFile(home);
-  if (!exists(file)) {
-    makeFolder(`${home}/_config`);
-    const group = hostPlatform() === "darwin" ? "everyone" : hostUser().name;
-    writeFileAtomically(file, defaultNetworksText(hostPlatform(), group));
-  }
-  const { config, diagnostics } = parseNetworks(readTextIfThere(file) ?? "", file);
-  if (config === undefined)
-    throw new Error(`Cannot use the networks:\n${diagnostics.map(formatDiagnostic).join("\n")}`);
   return config;
 }

@@ -1,0 +1,115 @@
+/** What `limanet network delete` and `show` do, which look at instances and daemons; each gives the exit code. */
+import { formatIpv4, parseCidr } from "../addr/ipv4.ts";
+import { subnetText, type NetworkMode } from "../config/networks.ts";
+import { removeNetworks } from "../config/networks-edit.ts";
+import { networkPaths, networksFile } from "../config/paths.ts";
+import { networksOf, stopNetwork, userV2Network } from "../daemon/reconcile.ts";
+import { readTextIfThere, remove, writeFileAtomically } from "../host/files.ts";
+import { lockHolder } from "../host/lock.ts";
+import { limanetHome } from "../host/machine.ts";
+import { writeOut } from "../host/terminal.ts";
+import { requestUnixHttp } from "../host/unix-http.ts";
+import { loadNetworks } from "../instance/settings.ts";
+import { inspectInstance, instanceNames, type Instance } from "../instance/store.ts";
+
+export async function deleteNetworks(
+  names: string[],
+  options: { force?: true | undefined },
+): Promise<number> {
+  const home = limanetHome();
+  const { networks } = loadNetworks(home);
+  for (const name of names) {
+    if (!Object.hasOwn(networks, name)) continue;
+    const users = usersOf(home, name).map((instance) => instance.name);
+    if (users.length > 0 && !options.force) {
+      throw new Error(
+        `Cannot delete the network ${name}: ${users.join(", ")} would be without it (limanet network delete --force deletes it all the same)`,
+      );
+    }
+  }
+  for (const name of names) {
+    await stopNetwork(home, name);
+    remove(networkPaths(home, name).dir);
+  }
+  const file = networksFile(home);
+  writeFileAtomically(file, removeNetworks(readTextIfThere(file) ?? "", names));
+  return 0;
+}
+
+function usersOf(home: string, network: string): Instance[] {
+  return instanceNames(home)
+    .map((name) => inspectInstance(home, name))
+    .filter(({ config }) => networksOf(config?.networks ?? []).includes(network));
+}
+
+interface NetworkView {
+  name: string;
+  mode: NetworkMode;
+  subnet: string;
+  /** what guests are told */
+  gateway: string | undefined;
+  mtu: number | undefined;
+  daemon: "running" | "stopped" | "none";
+  pid: number | undefined;
+  members: { name: string; status: string }[];
+  leases: Record<string, string>;
+  forwards: { local: string; remote: string; protocol: string }[];
+}
+
+export async function showNetwork(
+  name: string,
+  options: { json?: true | undefined },
+): Promise<number> {
+  const home = limanetHome();
+  const networks = loadNetworks(home);
+  const network = networks.networks[name];
+  if (network === undefined) {
+    throw new Error(
+      `Cannot show the network ${name}: it is not defined (networks.yaml has ${Object.keys(networks.networks).join(", ")})`,
+    );
+  }
+  const paths = networkPaths(home, name);
+  const pid = network.mode === "user-v2" ? lockHolder(paths.pid) : 0;
+  const ask = async <T>(route: string, nothing: T): Promise<T> =>
+    pid === 0
+      ? nothing
+      : (JSON.parse((await requestUnixHttp(paths.endpoint, "GET", route)).body) as T);
+  const userV2 = network.mode === "user-v2" ? userV2Network(networks, name) : undefined;
+  const subnet = userV2 === undefined ? undefined : parseCidr(userV2.subnet)!;
+  const view: NetworkView = {
+    name,
+    mode: network.mode,
+    subnet: userV2?.subnet ?? subnetText(network),
+    gateway: subnet === undefined ? network.gateway : formatIpv4(subnet.network + 2),
+    mtu: userV2 === undefined ? undefined : (userV2.mtu ?? 1500),
+    daemon: userV2 === undefined ? "none" : pid === 0 ? "stopped" : "running",
+    pid: pid === 0 ? undefined : pid,
+    members: usersOf(home, name).map((instance) => ({
+      name: instance.name,
+      status: instance.status,
+    })),
+    leases: await ask<Record<string, string>>("/services/dhcp/leases", {}),
+    forwards: await ask<NetworkView["forwards"]>("/services/forwarder/all", []),
+  };
+  if (options.json) writeOut(`${JSON.stringify(view)}\n`);
+  else writeOut(viewText(view));
+  return 0;
+}
+
+function viewText(view: NetworkView): string {
+  const list = (items: string[]) => (items.length === 0 ? "none" : items.join("\n            "));
+  const lines = [
+    ["mode", view.mode],
+    ["subnet", view.subnet],
+    ["gateway", view.gateway ?? "-"],
+    ...(view.mtu === undefined ? [] : [["mtu", String(view.mtu)]]),
+    ["daemon", view.pid === undefined ? view.daemon : `${view.daemon} (pid ${view.pid})`],
+    ["members", list(view.members.map(({ name, status }) => `${name} (${status})`))],
+    ["leases", list(Object.entries(view.leases).map(([ip, mac]) => `${ip} ${mac}`))],
+    [
+      "forwards",
+      list(view.forwards.map(({ local, remote, protocol }) => `${protocol} ${local} -> ${remote}`)),
+    ],
+  ];
+  return `${view.name}\n${lines.map(([key, value]) => `  ${`${key}:`.padEnd(10)}${value}\n`).join("")}`;
+}
