@@ -2,6 +2,9 @@
  * What the main thread and the engine thread say to each other. Requests carry an `id` and get exactly one
  * reply with the same `id`; events have none. All values are structured-clone data.
  */
+import type { Lease } from "../service/dhcp/lease-table.ts";
+
+export type { Lease };
 
 /** Addresses are dotted-quad strings here: this is the control path. */
 export interface NetworkPlan {
@@ -25,17 +28,6 @@ export interface NetworkPlan {
   /** first address handed out, e.g. 192.168.5.15; undefined: first free of the subnet (base+1) */
   dhcpFirst?: string;
   staticLeases: Lease[];
-}
-
-export interface Lease {
-  ip: string;
-  mac: string;
-  /** DHCP option 61 as hex, when the client sent one */
-  clientId?: string;
-  /** option 12 */
-  hostname?: string;
-  /** Unix milliseconds; undefined: never (static) */
-  expiresAt?: number;
 }
 
 export type Transport = "tcp" | "udp" | "unix";

@@ -5,13 +5,15 @@
 import { formatIpv4, parseIpv4 } from "../../addr/ipv4.ts";
 import { formatMac, parseMac } from "../../addr/mac.ts";
 
-/** A lease as it is stored and shown; the same shape as the control path's. */
+/** A lease as it is stored and shown. */
 export interface Lease {
   ip: string;
   mac: string;
+  /** option 61 as hex, when the client sent one */
   clientId?: string;
+  /** option 12 */
   hostname?: string;
-  /** Unix milliseconds; undefined: never */
+  /** Unix milliseconds; undefined: never (static) */
   expiresAt?: number;
 }
 
