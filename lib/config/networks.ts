@@ -94,6 +94,13 @@ export function parseNetworks(
       }),
     group: (node, at) => {
       config.group = reader.string(node, at) ?? "";
+      if (config.group === "everyone") {
+        reader.warn(
+          node,
+          at,
+          "every account of this machine may start and stop networks as root (name a smaller group, such as admin)",
+        );
+      }
     },
     networks: (node, at) =>
       reader.entries(node, at, (name, value, networkPath) => {

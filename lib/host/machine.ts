@@ -44,6 +44,19 @@ export function hostUser(): HostUser {
   return { name: username, uid };
 }
 
+/** name of the user's primary group (group(5)); the user's own name where it has none */
+export function hostGroup(): string {
+  const { username, gid } = userInfo();
+  let lines: string[] = [];
+  try {
+    lines = readFileSync("/etc/group", "utf8").split("\n");
+  } catch {
+    // groups may come from elsewhere
+  }
+  const line = lines.map((text) => text.split(":")).find((fields) => fields[2] === String(gid));
+  return line?.[0] ?? username;
+}
+
 export const hostPlatform = (): "darwin" | "linux" =>
   process.platform === "darwin" ? "darwin" : "linux";
 export const hostArchitecture = (): Architecture =>

@@ -4,7 +4,7 @@ import { parseInstance } from "../config/instance.ts";
 import { defaultNetworksText, parseNetworks, type NetworksConfig } from "../config/networks.ts";
 import { defaultsFile, networksFile, overrideFile } from "../config/paths.ts";
 import { exists, makeFolder, readTextIfThere, writeFileAtomically } from "../host/files.ts";
-import { hostPlatform, hostUser } from "../host/machine.ts";
+import { hostGroup, hostPlatform } from "../host/machine.ts";
 
 /** An instance's settings: its lima.yaml between what default.yaml and override.yaml say for all. */
 export function readSettings(
@@ -24,7 +24,7 @@ export function loadNetworks(home: string): NetworksConfig {
   const file = networksFile(home);
   if (!exists(file)) {
     makeFolder(`${home}/_config`);
-    const group = hostPlatform() === "darwin" ? "everyone" : hostUser().name;
+    const group = hostPlatform() === "darwin" ? "everyone" : hostGroup();
     writeFileAtomically(file, defaultNetworksText(hostPlatform(), group));
   }
   const { config, diagnostics } = parseNetworks(readTextIfThere(file) ?? "", file);

@@ -238,6 +238,7 @@ describe("networks.yaml", () => {
     ["networks: {a b: {mode: shared}}", /networks\.a b: letters and digits/],
     ["networks: {a: {mode: user-v2, mtu: 100}}", /networks\.a\.mtu: .*100/],
     ["grupo: x", /warning: .*grupo.*group/],
+    ["group: everyone", /n:1:8: warning: group: every account of this machine .*as root/],
     ["networks: {a: {mode: host}, a: {mode: host}}", /n:1:\d+: /],
   ])("%j is complained about in its place", (text, pattern) => {
     expect(parseNetworks(text, "n").diagnostics.map(formatDiagnostic).join("\n")).toMatch(pattern);
