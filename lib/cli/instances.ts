@@ -23,7 +23,7 @@ import { lockHolder } from "../host/lock.ts";
 import { hostArchitecture, hostEnvironment, hostPlatform, limanetHome } from "../host/machine.ts";
 import { runInTerminal, selfCommand, signalProcess, startProcess } from "../host/process.ts";
 import { terminationSignal } from "../host/signals.ts";
-import { isTerminal, writeError, writeOut } from "../host/terminal.ts";
+import { isTerminal, warn, writeError, writeOut } from "../host/terminal.ts";
 import { makeDisk } from "../instance/disk.ts";
 import { localFile } from "../instance/image-cache.ts";
 import { sshConfigText, sshOptions, sshPublicKey } from "../instance/ssh.ts";
@@ -92,7 +92,7 @@ async function make(home: string, template: string, options: CreateOptions): Pro
   for (const diagnostic of diagnostics) writeError(`${formatDiagnostic(diagnostic)}\n`);
   if (config === undefined)
     throw new Error(`Cannot make the instance ${name}: ${template} is not right (see above)`);
-  const networks = loadNetworks(home);
+  const networks = loadNetworks(home, warn);
   for (const network of networksOf(config.networks)) userV2Network(networks, network);
   makeFolder(paths.dir, 0o700);
   writeFileAtomically(paths.config, filled);
@@ -156,7 +156,7 @@ export async function start(nameOrTemplate: string, options: StartOptions): Prom
   if (image.disk !== undefined && !exists(paths.disk))
     await makeDisk(await localFile(image.disk), paths.disk, config.disk);
   say("image", image.disk === undefined ? "kernel and initrd, no disk" : "ready");
-  const networks = loadNetworks(home);
+  const networks = loadNetworks(home, warn);
   for (const network of networksOf(config.networks)) await startNetwork(home, network, networks);
   const slirp = options.slirp === "qemu" ? ["--slirp", "qemu"] : [];
   const agent = startProcess(

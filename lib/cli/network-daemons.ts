@@ -7,7 +7,7 @@ import { networksOf, stopNetwork, userV2Network } from "../daemon/reconcile.ts";
 import { readTextIfThere, remove, writeFileAtomically } from "../host/files.ts";
 import { lockHolder } from "../host/lock.ts";
 import { limanetHome } from "../host/machine.ts";
-import { writeOut } from "../host/terminal.ts";
+import { warn, writeOut } from "../host/terminal.ts";
 import { requestUnixHttp } from "../host/unix-http.ts";
 import { loadNetworks } from "../instance/settings.ts";
 import { inspectInstance, instanceNames, type Instance } from "../instance/store.ts";
@@ -17,7 +17,7 @@ export async function deleteNetworks(
   options: { force?: true | undefined },
 ): Promise<number> {
   const home = limanetHome();
-  const { networks } = loadNetworks(home);
+  const { networks } = loadNetworks(home, warn);
   for (const name of names) {
     if (!Object.hasOwn(networks, name)) continue;
     const users = usersOf(home, name).map((instance) => instance.name);
@@ -61,7 +61,7 @@ export async function showNetwork(
   options: { json?: true | undefined },
 ): Promise<number> {
   const home = limanetHome();
-  const networks = loadNetworks(home);
+  const networks = loadNetworks(home, warn);
   const network = networks.networks[name];
   if (network === undefined) {
     throw new Error(

@@ -29,7 +29,7 @@ import { freeGateway, ownerOf, type TakenSubnet } from "../config/subnet-choice.
 import { readTextIfThere, writeFileAtomically } from "../host/files.ts";
 import { hostSubnets } from "../host/host-subnets.ts";
 import { limanetHome } from "../host/machine.ts";
-import { isTerminal, readAnswer, writeError, writeOut } from "../host/terminal.ts";
+import { isTerminal, readAnswer, warn, writeError, writeOut } from "../host/terminal.ts";
 import { loadNetworks } from "../instance/settings.ts";
 import { table } from "./table.ts";
 
@@ -37,7 +37,7 @@ export async function listNetworks(
   names: string[],
   options: { json?: true | undefined },
 ): Promise<number> {
-  const { networks } = loadNetworks(limanetHome());
+  const { networks } = loadNetworks(limanetHome(), warn);
   const shown =
     names.length === 0
       ? Object.keys(networks).toSorted()
@@ -78,7 +78,7 @@ export async function createNetwork(name: string, options: CreateNetworkOptions)
   const refuse = (why: string) => new Error(`Cannot create the network ${name}: ${why}`);
   const problem = identifierProblem(name);
   if (problem !== undefined) throw refuse(problem);
-  const { networks } = loadNetworks(home);
+  const { networks } = loadNetworks(home, warn);
   if (known(networks, name)) throw refuse("it is there already (limanet network list shows all)");
   const mode = NETWORK_MODES.find((word) => word === options.mode);
   if (mode === undefined)

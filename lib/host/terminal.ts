@@ -11,6 +11,9 @@ export function writeError(text: string): void {
   writeAll(2, text);
 }
 
+/** what is odd and does not keep us from going on */
+export const warn = (sentence: string): void => writeError(`${sentence}\n`);
+
 /** A reader that has gone (a closed pipe) is not an error of ours. */
 function writeAll(fd: number, text: string): void {
   const octets = new TextEncoder().encode(text);

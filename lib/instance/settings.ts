@@ -19,8 +19,11 @@ export function readSettings(
   });
 }
 
-/** networks.yaml, made with its default content if it is not there. */
-export function loadNetworks(home: string): NetworksConfig {
+/** networks.yaml, made with its default content if it is not there; `warn` is told what is odd but not wrong. */
+export function loadNetworks(
+  home: string,
+  warn: (sentence: string) => void = () => {},
+): NetworksConfig {
   const file = networksFile(home);
   if (!exists(file)) {
     makeFolder(`${home}/_config`);
@@ -30,5 +33,6 @@ export function loadNetworks(home: string): NetworksConfig {
   const { config, diagnostics } = parseNetworks(readTextIfThere(file) ?? "", file);
   if (config === undefined)
     throw new Error(`Cannot use the networks:\n${diagnostics.map(formatDiagnostic).join("\n")}`);
+  for (const diagnostic of diagnostics) warn(formatDiagnostic(diagnostic));
   return config;
 }

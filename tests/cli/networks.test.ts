@@ -141,3 +141,14 @@ test("choose without a terminal and without --from says what to say", () => {
     /^limanet: Cannot choose a network: say --from localhost, host, vms, lan\n$/,
   );
 });
+
+test("what is odd in networks.yaml is told by every command that reads it, and it goes on", () => {
+  const before = file();
+  writeFileSync(join(home, "_config/networks.yaml"), `${before}grupo: staff\n`);
+  const { error, code } = network("list");
+  expect(error).toMatch(
+    /networks\.yaml:\d+:1: warning: grupo: unknown key \(did you mean group\?\)\n/,
+  );
+  expect(code).toBe(0);
+  writeFileSync(join(home, "_config/networks.yaml"), before);
+});
