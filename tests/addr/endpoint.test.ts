@@ -29,6 +29,7 @@ test.each([
   "[localhost]:53",
   "host:65536",
   "host:100000",
+  "host:000022",
   "host:-1",
   "host:+1",
   "host: 1",

@@ -6,6 +6,7 @@ test.each([
   ["52:55:55:12:34:ab", 0x5255551234ab],
   ["52-55-55-12-34-AB", 0x5255551234ab],
   ["5255.5512.34aB", 0x5255551234ab],
+  ["0050.0900.00ab", 0x0050090000ab],
   ["00:00:00:00:00:01", 1],
   ["ff:ff:ff:ff:ff:ff", BROADCAST_MAC],
 ])("parseMac(%s) is %d", (text, mac) => expect(parseMac(text)).toBe(mac));

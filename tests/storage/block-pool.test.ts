@@ -20,7 +20,7 @@ test("take() and give() are a stack of the free blocks, for any operations", () 
   const CAPACITY = 5;
   const step = fc.oneof(fc.constant("take" as const), fc.nat(CAPACITY - 1));
   fc.assert(
-    fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
+    fc.property(fc.array(step, { maxLength: 60, size: "max" }), (steps) => {
       const pool = new BlockPool(new PacketMemory(1 << 16), 1000, CAPACITY);
       const out: number[] = [];
       /** given back and not taken since, the latest last */

@@ -33,7 +33,7 @@ test("clear() of an id without a deadline does nothing, also when it had one", (
 
 test("deadlines come out in their order, every id once, for any deadlines of a full heap", () => {
   fc.assert(
-    fc.property(fc.array(fc.nat(50), { minLength: 1, maxLength: 60 }), (deadlines) => {
+    fc.property(fc.array(fc.nat(50), { minLength: 1, maxLength: 60, size: "max" }), (deadlines) => {
       const heap = new DeadlineHeap(deadlines.length);
       for (const [id, at] of deadlines.entries()) heap.set(id, at);
       const ids = deadlines.map(() => heap.popDue(50));
@@ -52,7 +52,7 @@ test("is a map whose earliest deadline is known, for any operations", () => {
     fc.record({ what: fc.constant("pop" as const), now: fc.nat(100) }),
   );
   fc.assert(
-    fc.property(fc.array(step, { maxLength: 100 }), (steps) => {
+    fc.property(fc.array(step, { maxLength: 100, size: "max" }), (steps) => {
       const heap = new DeadlineHeap(CAPACITY);
       const model = new Map<number, number>();
       const earliest = () => Math.min(Infinity, ...model.values());

@@ -91,7 +91,7 @@ describe.each(OFFSETS)("UDP at offset %d", (offset) => {
         address,
         port,
         port,
-        fc.uint8Array({ maxLength: 40 }),
+        fc.uint8Array({ maxLength: 40, size: "max" }),
         (src, dst, from, to, payload) => {
           const octets = emitted(offset, 8 + payload.length, (buf) => {
             buf.set(payload, offset + 8);
