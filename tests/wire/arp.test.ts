@@ -29,9 +29,9 @@ describe.each(OFFSETS)("ARP at offset %d", (offset) => {
 
   test("emitArp() writes all 28 octets and returns the offset behind them", () => {
     const octets = emitted(offset, 28, (buf) =>
-      expect(emitArp(buf, offset, 2, 0x5a94efe40cdd, 0xc0a80502, 0x525555000001, 0xc0a8050f)).toBe(
-        offset + 28,
-      ),
+      expect(
+        emitArp(buf, offset, ARP_REPLY, 0x5a94efe40cdd, 0xc0a80502, 0x525555000001, 0xc0a8050f),
+      ).toBe(offset + 28),
     );
     expect(dump(octets)).toBe(dump(reply));
   });

@@ -1,7 +1,20 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import { sumOctetsOf } from "../../lib/wire/checksum.ts";
-import { checkIcmp, echoIdentifier, emitIcmp, icmpRest, icmpType } from "../../lib/wire/icmpv4.ts";
+import {
+  ADMINISTRATIVELY_PROHIBITED,
+  checkIcmp,
+  DESTINATION_UNREACHABLE,
+  ECHO_REPLY,
+  ECHO_REQUEST,
+  echoIdentifier,
+  emitIcmp,
+  HOST_UNREACHABLE,
+  icmpRest,
+  icmpType,
+  PORT_UNREACHABLE,
+  TIME_EXCEEDED,
+} from "../../lib/wire/icmpv4.ts";
 import { bitFlips, dump, emitted, hex, OFFSETS, poisoned } from "../support/octets.ts";
 
 describe.each(OFFSETS)("ICMP at offset %d", (offset) => {
@@ -34,9 +47,23 @@ describe.each(OFFSETS)("ICMP at offset %d", (offset) => {
   test("emitIcmp() writes the header in front of a body that stands there already", () => {
     const octets = emitted(offset, echo.length, (buf) => {
       buf.set(hex("6162636465"), offset + 8);
-      emitIcmp(buf, offset, 8, 0, 0x12340007, 5, sumOctetsOf(buf));
+      emitIcmp(buf, offset, ECHO_REQUEST, 0, 0x12340007, 5, sumOctetsOf(buf));
     });
     expect(dump(octets)).toBe(dump(echo));
+  });
+
+  // the message is its header: the complement of the first word is the checksum
+  test.each([
+    ["an echo reply", ECHO_REPLY, 0, "0000ffff"],
+    ["an unreachable host", DESTINATION_UNREACHABLE, HOST_UNREACHABLE, "0301fcfe"],
+    ["an unreachable port", DESTINATION_UNREACHABLE, PORT_UNREACHABLE, "0303fcfc"],
+    ["a refusal (RFC 1812)", DESTINATION_UNREACHABLE, ADMINISTRATIVELY_PROHIBITED, "030dfcf2"],
+    ["an exceeded time to live", TIME_EXCEEDED, 0, "0b00f4ff"],
+  ])("emitIcmp() writes the numbers of %s", (_what, type, code, text) => {
+    const octets = emitted(offset, 8, (buf) =>
+      emitIcmp(buf, offset, type, code, 0, 0, sumOctetsOf(buf)),
+    );
+    expect(dump(octets)).toBe(`${text}00000000`);
   });
 
   test("checkIcmp() takes whatever emitIcmp() makes", () => {

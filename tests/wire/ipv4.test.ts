@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import { sumOctetsOf } from "../../lib/wire/checksum.ts";
-import { emitIpv4, Ipv4View } from "../../lib/wire/ipv4.ts";
+import { DONT_FRAGMENT, emitIpv4, Ipv4View, PROTOCOL_UDP } from "../../lib/wire/ipv4.ts";
 import {
   bitFlips,
   changed,
@@ -71,6 +71,14 @@ describe.each(OFFSETS)("IPv4 at offset %d", (offset) => {
     expect(view).toMatchObject(fields);
   });
 
+  test("read() takes a frame of nothing but a header, with options or without", () => {
+    expect(read(changed(packet, { 3: 20, 11: 0x6e }), 20).drop).toBeUndefined();
+    // the first word grows by 0100, the length shrinks by 8, the option's 1111 1111 is summed too:
+    // 3c62 - 0100 + 0008 - 2222
+    const withOption = changed(packet, { 0: 0x46, 3: 24, 10: 0x19, 11: 0x48 });
+    expect(read(withOption, 24).drop).toBeUndefined();
+  });
+
   test.each<[string, Changes, number, string]>([
     ["19 octets", {}, 19, "ipv4-truncated"],
     ["version 6", { 0: 0x65 }, 40, "ipv4-version"],
@@ -93,10 +101,10 @@ describe.each(OFFSETS)("IPv4 at offset %d", (offset) => {
     const repr = {
       src: 0xc0000201,
       dst: 0xc6336402,
-      protocol: 17,
+      protocol: PROTOCOL_UDP,
       ttl: 64,
       identification: 0x1234,
-      fragment: 0x4000,
+      fragment: DONT_FRAGMENT,
       payloadLength: 12,
     };
     const octets = emitted(offset, 20, (buf) =>

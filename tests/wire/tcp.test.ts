@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import { fold, sumOctetsOf } from "../../lib/wire/checksum.ts";
-import { TcpView } from "../../lib/wire/tcp.ts";
+import { ACK, FIN, PSH, RST, SYN, TcpView } from "../../lib/wire/tcp.ts";
 import { bitFlips, changed, hex, OFFSETS, poisoned, type Changes } from "../support/octets.ts";
 
 const SRC = 0xc0000201; // 192.0.2.1
@@ -62,11 +62,13 @@ describe.each(OFFSETS)("TCP at offset %d", (offset) => {
 
   test.each([
     ["no flags", "5000", 0, 1],
-    ["FIN", "5001", 1, 2],
-    ["SYN", "5002", 2, 2],
-    ["SYN and FIN", "5003", 3, 3],
-    ["RST, PSH, ACK, URG", "503c", 0x3c, 1],
-    ["reserved bits and those of ECN, which are left out", "5fd0", 0x10, 1],
+    ["FIN", "5001", FIN, 2],
+    ["SYN", "5002", SYN, 2],
+    ["SYN and FIN", "5003", SYN | FIN, 3],
+    ["RST", "5004", RST, 1],
+    ["PSH and ACK", "5018", PSH | ACK, 1],
+    ["URG", "5020", 0x20, 1],
+    ["reserved bits and those of ECN, which are left out", "5fd0", ACK, 1],
   ])("read() takes %s; SYN and FIN count in sequence space", (_what, bits, flags, length) =>
     expect(read(segment(`${FIXED} ${bits} 1000 0000 0000  61`)).view).toMatchObject({
       flags,
