@@ -152,7 +152,17 @@ describe.each(OFFSETS)("parseDhcp() at offset %d", (offset) => {
       ],
     ],
     [
-      "a field that is full",
+      "a file field that is full",
+      "340101 350101 ff",
+      { file: `0c7e ${"61".repeat(126)}` },
+      [
+        [52, "01"],
+        [53, "01"],
+        [12, "61".repeat(126)],
+      ],
+    ],
+    [
+      "an sname field that is full",
       "340102 350101 ff",
       { sname: `0c3e ${"61".repeat(62)}` },
       [
@@ -352,15 +362,14 @@ describe("encodeSearchList()", () => {
     expect(dump(encodeSearchList(domains))).toBe(dump(hex(text))),
   );
 
-  test("points to no place that 14 bits cannot name", () => {
-    // 300 names of 65 octets are more than 2^14, so "last" stands where no pointer can point
-    const many = Array.from(
-      { length: 300 },
-      (_, i) => `${"x".repeat(60)}${i.toString(36).padStart(3, "0")}`,
-    );
-    const octets = encodeSearchList([...many, "last", "last"]);
-    expect(octets.length).toBe(300 * 65 + 2 * 6);
-    expect(dump(octets.slice(-12))).toBe("046c61737400".repeat(2));
+  test.each([
+    ["the last place that 14 bits can name", "z", "046c61737400 ffff"],
+    ["no place behind it", "zz", "046c61737400 046c61737400"],
+  ])("points to %s", (_what, filler, text) => {
+    // 252 names of 65 octets, and one of 3 or 4: "last" stands at 16383 or 16384
+    const many = Array.from({ length: 252 }, (_, i) => String(i).padStart(63, "x"));
+    const octets = encodeSearchList([...many, filler, "last", "last"]);
+    expect(dump(octets.slice(252 * 65 + filler.length + 2))).toBe(dump(hex(text)));
   });
 });
 
