@@ -193,9 +193,7 @@ export class DhcpServer {
   #nak(message: DhcpMessage): DhcpReply {
     this.#counters.count("dhcp-nak" satisfies DhcpCounter);
     const options = new Map([[OPTION_SERVER_IDENTIFIER, words(this.#plan.gateway)]]);
-    const reply = this.#reply({ ...message, ciaddr: 0 }, NAK, 0, options);
-    // RFC 2131 4.1: a NAK is broadcast, the client's address being in doubt
-    return { ...reply, address: LIMITED_BROADCAST, mac: BROADCAST_MAC };
+    return this.#reply(message, NAK, 0, options);
   }
 
   #leaseOptions(): Map<number, Uint8Array> {
@@ -236,15 +234,22 @@ export class DhcpServer {
     yiaddr: number,
     options: Map<number, Uint8Array>,
   ): DhcpReply {
-    const octets = emitDhcp({ ...message, type, yiaddr, options, secs: 0 });
+    const { giaddr, chaddr } = message;
+    // RFC 6842 3: an identifier comes back unaltered
+    const clientId = message.options.get(OPTION_CLIENT_IDENTIFIER);
+    if (clientId !== undefined) options.set(OPTION_CLIENT_IDENTIFIER, clientId);
+    // RFC 2131 table 3: only an ACK has the client's own address
+    const ciaddr = type === ACK ? message.ciaddr : 0;
+    // RFC 2131 4.3.2: the address of a client that is refused is in doubt, also for a relay
+    const broadcast = message.broadcast || (type === NAK && giaddr !== 0);
+    const reply = { ...message, ciaddr, broadcast, type, yiaddr, options, secs: 0 };
+    const octets = emitDhcp(reply);
     // RFC 2131 4.1: to the relay, to the address the client has, to all, or to the address it is about to have
-    if (message.giaddr !== 0)
-      return { message: octets, address: message.giaddr, mac: message.chaddr };
-    if (message.ciaddr !== 0)
-      return { message: octets, address: message.ciaddr, mac: message.chaddr };
-    if (message.broadcast)
+    if (giaddr !== 0) return { message: octets, address: giaddr, mac: chaddr };
+    if (ciaddr !== 0) return { message: octets, address: ciaddr, mac: chaddr };
+    if (broadcast || type === NAK)
       return { message: octets, address: LIMITED_BROADCAST, mac: BROADCAST_MAC };
-    return { message: octets, address: yiaddr, mac: message.chaddr };
+    return { message: octets, address: yiaddr, mac: chaddr };
   }
 }
 
