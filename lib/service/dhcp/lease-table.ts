@@ -55,7 +55,9 @@ export class LeaseTable {
   constructor(plan: PoolPlan, staticLeases: readonly Lease[], stored: readonly Lease[]) {
     this.#plan = plan;
     for (const lease of staticLeases) this.#restore(lease, Infinity);
-    for (const lease of stored) this.#restore(lease, lease.expiresAt ?? Infinity);
+    // what is static is in the plan; a stored lease without an end was static in an earlier one
+    for (const lease of stored)
+      if (lease.expiresAt !== undefined) this.#restore(lease, lease.expiresAt);
   }
 
   #restore(lease: Lease, expiresAt: number): void {
@@ -65,10 +67,9 @@ export class LeaseTable {
     const isStatic = expiresAt === Infinity;
     if ((!isStatic && this.#plan.excluded.has(address)) || this.#byAddress.has(address)) return;
     const { clientId, hostname } = lease;
-    const binding: Binding = { address, mac, clientId, hostname, expiresAt, offered: false };
-    if (this.#byClient.has(keyOf(mac, clientId)) || this.#byClient.has(keyOf(mac, undefined)))
-      return;
-    this.#insert(binding);
+    // clients with identifiers may share a hardware address, and each has a lease of its own
+    if (this.of(mac, clientId) !== undefined) return;
+    this.#insert({ address, mac, clientId, hostname, expiresAt, offered: false });
   }
 
   #insert(binding: Binding): void {
