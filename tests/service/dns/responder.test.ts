@@ -2,8 +2,8 @@
 import { describe, expect, test } from "bun:test";
 import { decode, encode, type Packet, type RecordType } from "dns-packet";
 import fc from "fast-check";
-import { DnsResponder, type SystemAnswer } from "../../lib/service/dns/responder.ts";
-import { DnsZones, zonesOfHosts, type Zone } from "../../lib/service/dns/zones.ts";
+import { DnsResponder, type SystemAnswer } from "../../../lib/service/dns/responder.ts";
+import { DnsZones, zonesOfHosts, type Zone } from "../../../lib/service/dns/zones.ts";
 
 const zones = (...list: Zone[]) => {
   const all = new DnsZones();

@@ -1,13 +1,13 @@
 /** The DHCP server (RFC 2131): what a client says, and what is answered to whom. */
 import { beforeEach, describe, expect, test } from "bun:test";
 import fc from "fast-check";
-import { parseCidr, parseIpv4 } from "../../lib/addr/ipv4.ts";
-import { DhcpServer, type DhcpPlan, type DhcpReply } from "../../lib/service/dhcp/server.ts";
-import type { Lease } from "../../lib/service/dhcp/lease-table.ts";
-import { Counters } from "../../lib/trace/counters.ts";
-import { formatMac } from "../../lib/addr/mac.ts";
-import { formatIpv4 } from "../../lib/addr/ipv4.ts";
-import { dump } from "../support/octets.ts";
+import { parseCidr, parseIpv4 } from "../../../lib/addr/ipv4.ts";
+import { DhcpServer, type DhcpPlan, type DhcpReply } from "../../../lib/service/dhcp/server.ts";
+import type { Lease } from "../../../lib/service/dhcp/lease-table.ts";
+import { Counters } from "../../../lib/trace/counters.ts";
+import { formatMac } from "../../../lib/addr/mac.ts";
+import { formatIpv4 } from "../../../lib/addr/ipv4.ts";
+import { dump } from "../../support/octets.ts";
 
 const ip = (text: string) => parseIpv4(text)!;
 const GATEWAY = "192.168.104.2";
@@ -39,6 +39,8 @@ interface Said {
   server?: string;
   id?: number[];
   hostname?: string;
+  /** option 55 */
+  wanted?: number[];
 }
 
 /** A client's message, made by hand from RFC 2131 figure 1. */
@@ -60,6 +62,7 @@ function message(said: Said): Uint8Array {
   if (said.server !== undefined) options.push([54, address(said.server)]);
   if (said.id !== undefined) options.push([61, said.id]);
   if (said.hostname !== undefined) options.push([12, [...new TextEncoder().encode(said.hostname)]]);
+  if (said.wanted !== undefined) options.push([55, said.wanted]);
   out.set([...options.flatMap(([code, value]) => [code, value.length, ...value]), 255], 240);
   return out;
 }
@@ -75,7 +78,12 @@ function read(reply: DhcpReply | undefined) {
     op: reply.message[0],
     xid: view.getUint32(4),
     type: options.get(53)?.[0],
+    ciaddr: formatIpv4(view.getUint32(12)),
     yiaddr: formatIpv4(view.getUint32(16)),
+    siaddr: formatIpv4(view.getUint32(20)),
+    giaddr: formatIpv4(view.getUint32(24)),
+    flags: view.getUint16(10),
+    chaddr: dump(reply.message.slice(28, 44)),
     options,
     to: formatIpv4(reply.address),
     mac: formatMac(reply.mac),
@@ -120,6 +128,36 @@ describe("getting an address", () => {
     expect(option(121)).toBe("00c0a86802"); // default route
   });
 
+  test("the ACK has all that the OFFER had", () => {
+    const offer = say({ type: DISCOVER })!;
+    const ack = say({ type: REQUEST, requested: offer.yiaddr, server: GATEWAY })!;
+    expect(new Map(ack.options).set(53, new Uint8Array([OFFER!]))).toEqual(offer.options);
+  });
+
+  test("what the plan has not is not said", () => {
+    open({ domainName: undefined, searchDomains: [], mtu: 65_520 });
+    const { options } = say({ type: DISCOVER })!;
+    expect([options.has(15), options.has(119)]).toEqual([false, false]);
+    expect(dump(options.get(26)!)).toBe("fff0");
+  });
+
+  test("T1 and T2 are whole seconds, rounded down", () => {
+    open({ leaseSeconds: 61 });
+    const { options } = say({ type: DISCOVER })!;
+    // 61 / 2 = 30.5, 61 * 7 / 8 = 53.375
+    expect([51, 58, 59].map((code) => dump(options.get(code)!))).toEqual([
+      "0000003d",
+      "0000001e",
+      "00000035",
+    ]);
+  });
+
+  test("a list of wanted parameters gets those that there are", () => {
+    const { options } = say({ type: DISCOVER, wanted: [1, 3, 6, 15, 26, 42, 119, 121, 252] })!;
+    for (const code of [1, 3, 6, 15, 26, 119, 121]) expect(options.has(code)).toBe(true);
+    for (const code of [42, 252]) expect(options.has(code)).toBe(false);
+  });
+
   test("the offered address is acknowledged when it is requested", () => {
     expect(lease(ALICE)).toBe("192.168.104.1");
     expect(server.leases.list()).toEqual([
@@ -156,12 +194,57 @@ describe("getting an address", () => {
     expect(lease(ALICE, { id: [255, 1, 2, 3] })).toBe(one);
   });
 
+  test("a client that had no identifier at first has the same lease with one", () => {
+    const first = lease(ALICE);
+    expect(lease(ALICE, { id: [1, 0x52, 0x55, 0x55, 0, 0, 1] })).toBe(first);
+    expect(lease(ALICE)).toBe(first);
+    expect(server.leases.list()).toHaveLength(1);
+  });
+
+  test("a client that had an identifier at first has the same lease without it", () => {
+    const first = lease(ALICE, { id: [9] });
+    expect(lease(ALICE)).toBe(first);
+    expect(server.leases.list()).toHaveLength(1);
+  });
+
+  test("an identifier is the client's, whatever card it comes from", () => {
+    expect(lease(BOB, { id: [7, 7] })).toBe(lease(ALICE, { id: [7, 7] }));
+  });
+
   test("a static lease is the client's and nobody else's", () => {
     open({ staticLeases: [{ ip: "192.168.104.1", mac: "52:55:55:00:00:02" }] });
     expect(lease(ALICE)).toBe("192.168.104.3");
     expect(lease(BOB, { id: [1, 2, 3] })).toBe("192.168.104.1");
     now += 1e12;
     expect(lease(ALICE + 7)).not.toBe("192.168.104.1");
+  });
+
+  test("a lease that has not expired is nobody else's, however few addresses are left", () => {
+    open({ subnet: parseCidr("192.168.104.0/30")!, gateway: ip("192.168.104.2") });
+    expect(lease(ALICE)).toBe("192.168.104.1");
+    now += 3_600_000;
+    expect(say({ type: DISCOVER, mac: BOB })).toBeUndefined();
+    now += 1;
+    expect(say({ type: DISCOVER, mac: BOB })!.yiaddr).toBe("192.168.104.1");
+    // who had it before must know that it is gone
+    expect(say({ type: REQUEST, ciaddr: "192.168.104.1" })!.type).toBe(NAK!);
+  });
+
+  test("an offer that was not taken up is kept for a minute", () => {
+    open({ subnet: parseCidr("192.168.104.0/30")! });
+    say({ type: DISCOVER });
+    now += 60_000;
+    expect(say({ type: DISCOVER, mac: BOB })).toBeUndefined();
+    now += 1;
+    expect(say({ type: DISCOVER, mac: BOB })!.yiaddr).toBe("192.168.104.1");
+    const late = say({ type: REQUEST, requested: "192.168.104.1", server: GATEWAY })!;
+    expect(late.type).toBe(NAK!);
+  });
+
+  test("an expired address is not used again while there are others", () => {
+    lease(ALICE);
+    now += 1e9;
+    expect(lease(BOB)).toBe("192.168.104.3");
   });
 
   test("the longest expired address is used again when no other is left", () => {
@@ -188,8 +271,13 @@ describe("getting an address", () => {
   test("a host name is kept when it can be shown", () => {
     lease(ALICE, { hostname: "lima-alpha" });
     lease(BOB, { hostname: 'x"; rm -rf' });
+    // RFC 2132 2: a client may end a text with NUL
+    lease(BOB + 1, { hostname: "nul\0" });
+    lease(BOB + 2, { hostname: "\0" });
     expect(server.leases.list().map((stored) => stored.hostname)).toEqual([
       "lima-alpha",
+      undefined,
+      "nul",
       undefined,
     ]);
   });
@@ -205,6 +293,10 @@ describe("REQUEST (RFC 2131 4.3.2)", () => {
     ["INIT-REBOOT with the address it has", { requested: "192.168.104.1" }, ACK!],
     ["INIT-REBOOT with another address", { requested: "192.168.104.9" }, NAK!],
     ["INIT-REBOOT on another network", { requested: "10.0.0.5" }, NAK!],
+    ["SELECTING without saying what", { server: GATEWAY }, NAK!],
+    ["INIT-REBOOT with the gateway's address", { requested: GATEWAY }, NAK!],
+    ["RENEWING the gateway's address", { ciaddr: GATEWAY }, NAK!],
+    ["RENEWING an address of another network", { ciaddr: "10.0.0.5" }, NAK!],
     ["RENEWING the address it has", { ciaddr: "192.168.104.1" }, ACK!],
     ["RENEWING an address it has not", { ciaddr: "192.168.104.9" }, NAK!],
   ])("%s", (_what, said, type) => {
@@ -213,6 +305,51 @@ describe("REQUEST (RFC 2131 4.3.2)", () => {
     expect(answer.type).toBe(type);
     if (type === NAK)
       expect([answer.to, answer.mac]).toEqual(["255.255.255.255", formatMac(BROADCAST)]);
+  });
+
+  test("with no address at all it is not answered", () => {
+    expect(say({ type: REQUEST })).toBeUndefined();
+    expect(server.leases.list()).toEqual([]);
+  });
+
+  test("SELECTING what nobody has offered is refused", () => {
+    expect(say({ type: REQUEST, server: GATEWAY, requested: "192.168.104.1" })!.type).toBe(NAK!);
+    expect(server.leases.list()).toEqual([]);
+    expect(counters.values["dhcp-nak"]).toBe(1);
+  });
+
+  test("RENEWING is answered to the address the client has (4.1)", () => {
+    lease(ALICE);
+    expect(say({ type: REQUEST, ciaddr: "192.168.104.1", broadcast: true })).toMatchObject({
+      type: ACK,
+      ciaddr: "192.168.104.1",
+      yiaddr: "192.168.104.1",
+      to: "192.168.104.1",
+      mac: formatMac(ALICE),
+    });
+  });
+
+  test("a client without identifier may renew what it leased with one", () => {
+    lease(ALICE, { id: [1, 2] });
+    expect(say({ type: REQUEST, ciaddr: "192.168.104.1" })!.type).toBe(ACK!);
+  });
+
+  test("a NAK says nothing but who refuses (table 3)", () => {
+    lease(ALICE);
+    const nak = say({ type: REQUEST, ciaddr: "192.168.104.9" })!;
+    expect([nak.ciaddr, nak.yiaddr, nak.siaddr]).toEqual(["0.0.0.0", "0.0.0.0", "0.0.0.0"]);
+    expect([...nak.options.keys()]).toEqual([53, 54]);
+  });
+
+  test("a NAK by way of a relay goes to the relay, which is to broadcast it (4.3.2)", () => {
+    lease(ALICE);
+    const giaddr = "192.168.104.99";
+    expect(say({ type: REQUEST, giaddr, requested: "192.168.104.9" })).toMatchObject({
+      type: NAK,
+      to: giaddr,
+      giaddr,
+      flags: 0x8000,
+    });
   });
 
   test("SELECTING another server frees what was offered, without an answer", () => {
@@ -244,6 +381,50 @@ describe("the other messages", () => {
     expect(lease(ALICE)).toBe(mine);
   });
 
+  test("what was released is another's when no other address is left", () => {
+    open({ subnet: parseCidr("192.168.104.0/30")! });
+    say({ type: RELEASE, ciaddr: lease(ALICE) });
+    now += 1;
+    expect(lease(BOB)).toBe("192.168.104.1");
+  });
+
+  test.each<[string, Partial<Said>]>([
+    ["RELEASE", { type: RELEASE!, ciaddr: "192.168.104.1" }],
+    ["DECLINE", { type: DECLINE!, requested: "192.168.104.1", server: GATEWAY }],
+  ])("%s of a static lease changes nothing and is not answered", (_what, said) => {
+    open({ staticLeases: [{ ip: "192.168.104.1", mac: "52:55:55:00:00:01" }] });
+    lease(ALICE);
+    expect(say(said as Said)).toBeUndefined();
+    now += 1;
+    expect(lease(ALICE)).toBe("192.168.104.1");
+  });
+
+  test.each([
+    ["another's address", { requested: "192.168.104.3" }],
+    ["no address", {}],
+  ])("DECLINE of %s does nothing", (_what, said) => {
+    lease(ALICE);
+    lease(BOB);
+    expect(say({ type: DECLINE, server: GATEWAY, ...said })).toBeUndefined();
+    expect(server.leases.list().map((stored) => stored.ip)).toEqual([
+      "192.168.104.1",
+      "192.168.104.3",
+    ]);
+  });
+
+  test("a declined address is offered to nobody, not even to who asks for it", () => {
+    say({ type: DECLINE, requested: lease(ALICE), server: GATEWAY });
+    expect(say({ type: DISCOVER, mac: BOB, requested: "192.168.104.1" })!.yiaddr).toBe(
+      "192.168.104.3",
+    );
+    expect(say({ type: REQUEST, mac: BOB + 1, requested: "192.168.104.1" })!.type).toBe(NAK!);
+  });
+
+  test.each([OFFER, ACK, NAK, 0, 9, 255])("type %d is no client's and is not answered", (type) => {
+    expect(say({ type: type!, requested: "192.168.104.1", server: GATEWAY })).toBeUndefined();
+    expect(server.leases.list()).toEqual([]);
+  });
+
   test("RELEASE of another's address does nothing", () => {
     lease(ALICE);
     const bobs = lease(BOB);
@@ -262,8 +443,9 @@ describe("the other messages", () => {
   test("INFORM is told parameters and no lease (4.3.5)", () => {
     const answer = say({ type: INFORM, ciaddr: "192.168.104.9" })!;
     expect(answer).toMatchObject({ type: ACK, yiaddr: "0.0.0.0", to: "192.168.104.9" });
-    expect(answer.options.has(51)).toBe(false);
-    expect(answer.options.has(6)).toBe(true);
+    for (const code of [51, 58, 59]) expect(answer.options.has(code)).toBe(false);
+    for (const code of [1, 3, 6, 15, 26, 54, 119, 121]) expect(answer.options.has(code)).toBe(true);
+    expect(server.leases.list()).toEqual([]);
   });
 
   test.each<[string, Partial<Said>, string, number]>([
@@ -272,6 +454,36 @@ describe("the other messages", () => {
     ["to the relay", { giaddr: "192.168.104.99" }, "192.168.104.99", ALICE],
   ])("an offer goes %s (4.1)", (_what, said, to, mac) => {
     expect(say({ type: DISCOVER, ...said })).toMatchObject({ to, mac: formatMac(mac) });
+  });
+
+  test("the fields by which the client knows the reply are its own (table 3)", () => {
+    const giaddr = "192.168.104.99";
+    expect(say({ type: DISCOVER, giaddr, broadcast: true })).toMatchObject({
+      xid: 0x1234_5678,
+      flags: 0x8000,
+      ciaddr: "0.0.0.0",
+      siaddr: "0.0.0.0",
+      giaddr,
+      chaddr: `525555000001${"00".repeat(10)}`,
+    });
+    expect(say({ type: DISCOVER })!.flags).toBe(0);
+  });
+
+  test("an OFFER has no ciaddr, whatever the DISCOVER had, and goes to the new address (table 3)", () => {
+    expect(say({ type: DISCOVER, ciaddr: "10.9.8.7" })).toMatchObject({
+      ciaddr: "0.0.0.0",
+      to: "192.168.104.1",
+    });
+  });
+
+  test.each<[string, Partial<Said>, number]>([
+    ["OFFER", { type: DISCOVER! }, OFFER!],
+    ["ACK", { type: REQUEST!, requested: "192.168.104.5" }, ACK!],
+    ["NAK", { type: REQUEST!, requested: "10.0.0.1" }, NAK!],
+  ])("an identifier comes back unaltered in the %s (RFC 6842)", (_what, said, type) => {
+    const { options } = say({ ...said, id: [255, 0, 1] } as Said)!;
+    expect(options.get(53)).toEqual(new Uint8Array([type]));
+    expect(dump(options.get(61)!)).toBe("ff0001");
   });
 
   test("a guest that speaks for another is not answered", () => {
@@ -307,6 +519,41 @@ describe("malformed messages", () => {
     octets.set([53, 1, 1, 255], 108);
     octets.set([50, 4, 192, 168, 104, 66, 255], 44);
     expect(read(server.onMessage(now, octets, ALICE))!.yiaddr).toBe("192.168.104.66");
+  });
+
+  test("no address is two clients', whatever they say", () => {
+    const address = fc.integer({ min: 0, max: 7 }).map((last) => `192.168.104.${last}`);
+    const word = fc.record(
+      {
+        type: fc.constantFrom(DISCOVER!, REQUEST!, REQUEST!, DECLINE!, RELEASE!, INFORM!),
+        mac: fc.integer({ min: ALICE, max: ALICE + 5 }),
+        requested: address,
+        ciaddr: address,
+        server: fc.constantFrom(GATEWAY, "192.168.104.250"),
+      },
+      { requiredKeys: ["type", "mac"] },
+    );
+    const step = fc.tuple(word, fc.constantFrom(0, 1, 30_000, 60_001, 3_600_001));
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 60, size: "max" }), (steps) => {
+        open({ subnet: parseCidr("192.168.104.0/29")! });
+        const owners = new Map<string, { mac: number; until: number }>();
+        for (const [said, pause] of steps) {
+          now += pause;
+          const { mac, type } = said;
+          const answer = say(said);
+          if (type === RELEASE && owners.get(said.ciaddr ?? "")?.mac === mac)
+            owners.delete(said.ciaddr!);
+          if (type === DECLINE && owners.get(said.requested ?? "")?.mac === mac)
+            owners.delete(said.requested!);
+          if (answer === undefined || answer.yiaddr === "0.0.0.0") continue;
+          const owner = owners.get(answer.yiaddr);
+          expect(["192.168.104.0", GATEWAY, "192.168.104.7"]).not.toContain(answer.yiaddr);
+          if (owner !== undefined && owner.mac !== mac) expect(owner.until).toBeLessThan(now);
+          if (answer.type === ACK) owners.set(answer.yiaddr, { mac, until: now + 3_600_000 });
+        }
+      }),
+    );
   });
 
   test("whatever comes, nothing is thrown", () => {
