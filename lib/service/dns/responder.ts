@@ -55,6 +55,10 @@ const SERVFAIL = 2;
 const NXDOMAIN = 3;
 const NOTIMP = 4;
 const REFUSED = 5;
+/** RFC 6891 9: its upper bits stand in the OPT record */
+const BADVERS = 16;
+/** what is told to clients as our own limit: the largest that is never a fragment in practice (DNS flag day 2020) */
+const UDP_PAYLOAD_SIZE = 1232;
 
 interface Outcome {
   rcode: number;
@@ -76,6 +80,11 @@ export class DnsResponder {
     if (opcode !== 0) return header(message, NOTIMP);
     const query = parse(message);
     if (query === undefined || query.questions?.length !== 1) return header(message, FORMERR);
+    const edns = query.additionals?.filter((record) => record.type === "OPT") ?? [];
+    // RFC 6891 6.1.1 and 6.1.3
+    if (edns.length > 1) return header(message, FORMERR);
+    if ((edns[0]?.ednsVersion ?? 0) > 0)
+      return reply(query, { rcode: BADVERS, answers: [] }, transport);
     if (this.#inFlight >= MAX_IN_FLIGHT) return header(message, REFUSED);
     this.#inFlight++;
     try {
@@ -95,8 +104,12 @@ export class DnsResponder {
     message: Uint8Array,
     transport: Transport,
   ): Promise<Outcome | Uint8Array> {
-    const { name, type } = query.questions![0]!;
+    const { name, type, class: qclass } = query.questions![0]!;
     const { zones, resolver, ipv6 } = this.#options;
+    const relay = async () =>
+      (await this.#options.upstream.relay(message, transport)) ?? { rcode: SERVFAIL, answers: [] };
+    // what we know is of the internet
+    if (qclass !== "IN") return relay();
     if (type === "PTR") {
       const ip = reverseAddress(name);
       const names = ip === undefined ? [] : zones.namesOf(ip);
@@ -122,9 +135,7 @@ export class DnsResponder {
           return { rcode: SERVFAIL, answers: [] };
       }
     }
-    return (
-      (await this.#options.upstream.relay(message, transport)) ?? { rcode: SERVFAIL, answers: [] }
-    );
+    return relay();
   }
 }
 
@@ -165,39 +176,40 @@ function header(message: Uint8Array, rcode: number): Uint8Array {
   return out;
 }
 
-function reply(query: Packet, outcome: Outcome, transport: Transport): Uint8Array {
-  const edns = query.additionals?.find((record) => record.type === "OPT");
+function reply(query: Packet, { rcode, answers }: Outcome, transport: Transport): Uint8Array {
   const packet: Packet = {
     type: "response",
     id: query.id ?? 0,
-    flags: ((query.flags ?? 0) & 0x0110) | RECURSION_AVAILABLE | outcome.rcode,
+    flags: ((query.flags ?? 0) & 0x0110) | RECURSION_AVAILABLE | (rcode & 15),
     questions: query.questions ?? [],
-    answers: outcome.answers,
-    // RFC 6891 6.1.1: an OPT in the query asks for one in the reply
-    additionals:
-      edns === undefined
-        ? []
-        : [
-            {
-              type: "OPT",
-              name: ".",
-              udpPayloadSize: 1232,
-              extendedRcode: 0,
-              ednsVersion: 0,
-              flags: 0,
-              flag_do: false,
-              options: [],
-            },
-          ],
+    answers,
+    additionals: ednsReply(query, rcode),
   };
   return limit(encode(packet), query, transport);
 }
 
+const ednsOf = (query: Packet) => query.additionals?.find((record) => record.type === "OPT");
+
+/** RFC 6891 6.1.1: an OPT in the query asks for one in the reply, whatever else is left out of it. */
+function ednsReply(query: Packet, rcode: number): Answer[] {
+  if (ednsOf(query) === undefined) return [];
+  return [
+    {
+      type: "OPT",
+      name: ".",
+      udpPayloadSize: UDP_PAYLOAD_SIZE,
+      extendedRcode: rcode >>> 4,
+      ednsVersion: 0,
+      flags: 0,
+      flag_do: false,
+      options: [],
+    },
+  ];
+}
+
 /** Cuts a reply that is too long for the client's UDP to its question, with TC set, so that it asks again by TCP. */
 function limit(octets: Uint8Array, query: Packet, transport: Transport): Uint8Array {
-  const edns = query.additionals?.find((record) => record.type === "OPT");
-  const room =
-    edns?.type === "OPT" ? Math.max(CLASSIC_UDP_LIMIT, edns.udpPayloadSize) : CLASSIC_UDP_LIMIT;
+  const room = Math.max(CLASSIC_UDP_LIMIT, ednsOf(query)?.udpPayloadSize ?? 0);
   if (transport === "tcp" || octets.length <= room) return octets;
   const packet = parse(octets);
   return encode({
@@ -205,6 +217,7 @@ function limit(octets: Uint8Array, query: Packet, transport: Transport): Uint8Ar
     id: query.id ?? 0,
     flags: ((packet?.flags ?? 0) & 0x01bf) | RECURSION_AVAILABLE | TRUNCATED_RESPONSE,
     questions: query.questions ?? [],
+    additionals: ednsReply(query, 0),
   });
 }
 

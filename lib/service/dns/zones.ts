@@ -3,6 +3,8 @@
  * gvproxy's, names are compared without regard to case, the longest zone that has an answer wins, and a zone that is
  * not under `.internal` owns only the names it lists: everything else in it is still asked of the host's resolver.
  */
+import { parseIpv4 } from "../../addr/ipv4.ts";
+
 export interface ZoneRecord {
   /** the part of the name in front of the zone's */
   Name: string;
@@ -149,7 +151,7 @@ function followAliases(targets: ReadonlyMap<string, string>, name: string): stri
     seen.add(at);
     const target = targets.get(at);
     if (target === undefined) return undefined;
-    if (/^\d+\.\d+\.\d+\.\d+$/.test(target)) return target;
+    if (parseIpv4(target) !== undefined) return target;
     at = canonicalName(target);
   }
   return undefined;
