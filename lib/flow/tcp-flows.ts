@@ -600,7 +600,8 @@ class TcpFlow implements TcpUser, HostStreamOwner {
       connection.onTaken(now, taken, this.gather);
     }
     this.#flows.releaseGather(this);
-    if (connection.endOfText && !this.#writeShut) {
+    // taking the last octets may have ended the connection, and closed the socket with it
+    if (connection.endOfText && !this.#writeShut && this.handle >= 0) {
       this.#writeShut = true;
       this.#host.shutdownWrite(this.handle);
     }

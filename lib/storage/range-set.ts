@@ -51,13 +51,19 @@ export class RangeSet {
     if (this.count > 0 && ((this.starts[0]! - seq) | 0) < 0) this.starts[0] = seq;
   }
 
-  /** end of the range that holds `seq`, or `seq` itself when none does */
-  endOf(seq: number): number {
+  /** place of the range that holds `seq`, or -1 */
+  indexOf(seq: number): number {
     for (let i = 0; i < this.count; i++) {
       if (((this.starts[i]! - seq) | 0) > 0) break;
-      if (((this.ends[i]! - seq) | 0) > 0) return this.ends[i]!;
+      if (((this.ends[i]! - seq) | 0) > 0) return i;
     }
-    return seq | 0;
+    return -1;
+  }
+
+  /** end of the range that holds `seq`, or `seq` itself when none does */
+  endOf(seq: number): number {
+    const index = this.indexOf(seq);
+    return index < 0 ? seq | 0 : this.ends[index]!;
   }
 
   /** start of the first range after `seq`, or `fallback` */

@@ -163,10 +163,12 @@ export class TcpConnection {
   #rcvShift = 0;
   readonly #receiveRing: StreamRing;
   readonly #outOfOrder = new RangeSet(RANGES);
+  /** where the last segment that came out of order begins */
+  #newestOutOfOrder = 0;
   #finReceived = false;
   /** sequence number of a FIN that came out of order; -1: none */
   #finSeq = -1;
-  /** in FIN-WAIT-2 with the guest's FIN in, but octets the host has still to take */
+  /** both FINs are through, but the host has still octets to take */
   #waitForRead = false;
   #receivedOctets = 0;
   #lastAckSent = 0;
@@ -330,11 +332,14 @@ export class TcpConnection {
         this.#onSegmentInSynSent(now, segment);
         return;
       case "TIME-WAIT":
-        // RFC 9293 3.10.7.4: a retransmitted FIN restarts the wait
-        if (segment.flags & RST) this.#end();
-        else if (segment.flags & FIN) {
+        if (segment.flags & RST) {
+          if (segment.seq === this.#rcvNxt) this.#end();
+        } else if (segment.flags & FIN) {
+          // RFC 9293 3.10.7.4: a retransmitted FIN restarts the wait
           this.#timeWaitAt = now + TIME_WAIT_MS;
           this.#sendAck(now);
+        } else if (segment.sequenceLength > 0) {
+          this.#challenge(now);
         }
         return;
       default:
@@ -351,7 +356,7 @@ export class TcpConnection {
     const { flags } = segment;
     const ackOk = (flags & ACK) !== 0 && segment.ack === this.#sndMax;
     if (flags & ACK && !ackOk) {
-      if (!(flags & RST)) this.#sendReset(segment.ack);
+      if (!(flags & RST)) this.#sendReset(segment.ack, RST);
       return;
     }
     if (flags & RST) {
@@ -439,7 +444,7 @@ export class TcpConnection {
     }
     if (this.state === "SYN-RECEIVED") {
       if (!seqLess(this.#sndUna, segment.ack) || seqLess(this.#sndMax, segment.ack)) {
-        this.#sendReset(segment.ack);
+        this.#sendReset(segment.ack, RST);
         return;
       }
       if (this.#timedAt >= 0) this.#rto.onMeasurement(now - this.#timedAt);
@@ -451,8 +456,8 @@ export class TcpConnection {
       this.#sndWl1 = segment.seq;
       this.#sndWl2 = segment.ack;
       this.#becomeEstablished(now);
-    } else {
-      this.#onAck(now, segment);
+    } else if (!this.#onAck(now, segment)) {
+      return;
     }
     // the ACK may have ended the connection
     if (this.state === "CLOSED" || this.state === "TIME-WAIT") return;
@@ -461,7 +466,8 @@ export class TcpConnection {
 
   /** RFC 9293 3.10.7.4, first check; the window is the one last advertised */
   #acceptable(seq: number, length: number): boolean {
-    const window = seqDistance(this.#rcvNxt, this.#rcvAdv);
+    // a FIN needs no room and may stand one beyond the edge
+    const window = Math.max(0, seqDistance(this.#rcvNxt, this.#rcvAdv));
     const offset = seqDistance(this.#rcvNxt, seq);
     if (length === 0) return window === 0 ? offset === 0 : offset >= 0 && offset < window;
     if (window === 0) return false;
@@ -469,13 +475,17 @@ export class TcpConnection {
     return (offset >= 0 && offset < window) || (last >= 0 && last < window);
   }
 
-  #onAck(now: number, segment: TcpView): void {
+  /** False when the ACK cannot be and its segment is to be dropped. */
+  #onAck(now: number, segment: TcpView): boolean {
     const { ack } = segment;
     if (seqLess(this.#sndMax, ack) || seqLess(ack, seqAdd(this.#sndUna, -this.#maxSndWnd))) {
       // RFC 5961 5.2
       this.#challenge(now);
-      return;
+      return false;
     }
+    const probing = this.#persistAt !== Infinity;
+    // RFC 9293 3.8.6.1: a guest that answers probes may keep its window closed as long as it likes
+    if (probing) this.#retries = 0;
     let newSack = false;
     if (this.#sackPermitted && segment.sackCount > 0) newSack = this.#onSack(segment);
     const window = segment.window << this.#sndShift;
@@ -483,9 +493,10 @@ export class TcpConnection {
     if (seqLess(this.#sndUna, ack)) {
       this.#onNewAck(now, segment);
       // onNewAck may have ended the connection
-      if ((this.state as TcpState) === "CLOSED") return;
+      if ((this.state as TcpState) === "CLOSED") return true;
     } else if (ack === this.#sndUna) {
-      const inFlight = this.#sndMax !== this.#sndUna;
+      // the answer to a window probe is no sign of loss
+      const inFlight = this.#sndMax !== this.#sndUna && !probing;
       if (inFlight && (newSack || (segment.sequenceLength === 0 && !windowChanged)))
         this.#onDuplicateAck(now);
     }
@@ -498,11 +509,9 @@ export class TcpConnection {
       if (window > this.#maxSndWnd) this.#maxSndWnd = window;
       this.#sndWl1 = segment.seq;
       this.#sndWl2 = ack;
-      if (window > 0 && this.#persistAt !== Infinity) {
-        this.#persistAt = Infinity;
-        this.#retries = 0;
-      }
+      if (window > 0) this.#persistAt = Infinity;
     }
+    return true;
   }
 
   /** True when the blocks told something new. */
@@ -547,6 +556,7 @@ export class TcpConnection {
         // RFC 6582 3.2: a partial ACK names the next lost segment
         this.#cwnd = Math.max(this.#mss, this.#cwnd - acked + this.#mss);
         this.#highRxt = ack;
+        this.#retransmitHole(now);
       } else if (seqLess(this.#highRxt, ack)) {
         this.#highRxt = ack;
       }
@@ -567,8 +577,15 @@ export class TcpConnection {
 
   #onFinAcked(now: number): void {
     if (this.state === "FIN-WAIT-1") this.state = "FIN-WAIT-2";
-    else if (this.state === "CLOSING") this.#enterTimeWait(now);
-    else if (this.state === "LAST-ACK") this.#end();
+    else if (this.state === "CLOSING" || this.state === "LAST-ACK") this.#finishWhenRead(now);
+  }
+
+  /** Both FINs are through: the end comes when the host has taken everything, since the ring goes with it. */
+  #finishWhenRead(now: number): void {
+    this.#waitForRead = this.pending > 0;
+    if (this.#waitForRead) return;
+    if (this.state === "LAST-ACK") this.#end();
+    else this.#enterTimeWait(now);
   }
 
   #onDuplicateAck(now: number): void {
@@ -591,13 +608,9 @@ export class TcpConnection {
   }
 
   #onText(now: number, segment: TcpView): void {
-    const { state } = this;
-    if (state !== "ESTABLISHED" && state !== "FIN-WAIT-1" && state !== "FIN-WAIT-2") {
-      // after the guest's FIN there is no more text; its repetition is acknowledged
-      this.#ackPending = true;
-      return;
-    }
     this.#ackPending = true;
+    // after the guest's FIN there is no more text; its repetition is acknowledged
+    if (this.#finReceived) return;
     let { seq } = segment;
     let start = segment.payload;
     let length = segment.payloadLength;
@@ -642,6 +655,7 @@ export class TcpConnection {
       return;
     }
     if (this.#outOfOrder.add(seq, seqAdd(seq, length))) this.#receiveRing.store(seq, start, length);
+    this.#newestOutOfOrder = seq;
     // RFC 5681 4.2: a gap is reported at once, once for each segment
     this.#sendAckNow = true;
   }
@@ -657,8 +671,7 @@ export class TcpConnection {
         this.state = "CLOSING";
         break;
       case "FIN-WAIT-2":
-        this.#waitForRead = true;
-        if (this.pending === 0) this.#enterTimeWait(now);
+        this.#finishWhenRead(now);
         break;
       default:
         break;
@@ -717,7 +730,7 @@ export class TcpConnection {
     // RFC 9293 3.8.6.2.2: the window is opened in steps worth a segment
     const opened = seqDistance(this.#rcvAdv, seqAdd(this.#rcvRead, this.#receiveRing.size));
     if (opened >= Math.min(this.#receiveRing.size >> 1, 2 * this.#mss)) this.#ackPending = true;
-    if (this.#waitForRead && this.pending === 0) this.#enterTimeWait(now);
+    if (this.#waitForRead) this.#finishWhenRead(now);
   }
 
   // ---------------------------------------------------------------- from the host
@@ -930,13 +943,17 @@ export class TcpConnection {
     if (this.#timestamps) headerLength = this.#writeTimestamps(now, at);
     const ranges = this.#outOfOrder;
     if (this.#sackPermitted && ranges.count > 0) {
-      // RFC 2018 section 4 wants the newest first; with few ranges all are told in order, the last always among them
       const blocks = Math.min(ranges.count, 3);
       put32(octets, at + headerLength, 0x01010500 | (2 + blocks * 8));
+      // RFC 2018 section 4 wants the block of the newest segment first; the others follow from the highest down
+      const newest = ranges.indexOf(this.#newestOutOfOrder);
+      let range = newest < 0 ? ranges.count - 1 : newest;
+      let next = ranges.count - 1;
       for (let i = 0; i < blocks; i++) {
-        const range = ranges.count - 1 - i;
         put32(octets, at + headerLength + 4 + i * 8, ranges.starts[range]! >>> 0);
         put32(octets, at + headerLength + 8 + i * 8, ranges.ends[range]! >>> 0);
+        if (next === newest) next--;
+        range = next--;
       }
       headerLength += 4 + blocks * 8;
     }
@@ -952,10 +969,10 @@ export class TcpConnection {
     this.#sendAck(now);
   }
 
-  #sendReset(seq: number): void {
+  #sendReset(seq: number, flags = RST | ACK): void {
     const at = this.#env.sink.open(this, true);
     if (at < 0) return;
-    this.#finishHeader(at, TCP_HEADER_LENGTH, seq, RST | ACK, 0, 0, 0, 0, 0);
+    this.#finishHeader(at, TCP_HEADER_LENGTH, seq, flags, 0, 0, 0, 0, 0);
   }
 
   #writeTimestamps(now: number, at: number): number {
