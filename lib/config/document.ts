@@ -231,10 +231,10 @@ function describe(node: Node): string {
   return isScalar(node) ? JSON.stringify(node.value) : "an alias";
 }
 
-/** the known word with the fewest edits, when there are few */
+/** the known word with the fewest edits, when there are few and they leave something of the word */
 export function nearest(word: string, known: readonly string[]): string | undefined {
   let best: string | undefined;
-  let bestDistance = Math.max(2, Math.floor(word.length / 3)) + 1;
+  let bestDistance = Math.min(word.length, Math.max(2, Math.floor(word.length / 3)) + 1);
   for (const candidate of known) {
     const distance = editDistance(word.toLowerCase(), candidate.toLowerCase());
     if (distance < bestDistance) {

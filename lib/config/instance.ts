@@ -1,7 +1,7 @@
 /** lima.yaml (specification, section 3): an instance as typed, complete values. */
 import type { Node } from "yaml";
 import { parseIpv4 } from "../addr/ipv4.ts";
-import { parseMac } from "../addr/mac.ts";
+import { formatMac, parseMac } from "../addr/mac.ts";
 import { YamlReader, type Diagnostic, type Source } from "./document.ts";
 import { mergeLayers } from "./merge.ts";
 
@@ -364,14 +364,17 @@ function readNetworkEntry(
       if (reader.boolean(value, at) === true) network.vzNAT = true;
     },
     macAddress: (value, at) => {
-      const mac = reader.string(value, at) ?? "";
-      if (parseMac(mac) === undefined)
+      const text = reader.string(value, at);
+      if (text === undefined || text === "") return;
+      const mac = parseMac(text);
+      if (mac === undefined)
         reader.error(
           value,
           at,
-          `must be a 48 bit (6 bytes) MAC address, not ${JSON.stringify(mac)}`,
+          `must be a 48 bit (6 bytes) MAC address, not ${JSON.stringify(text)}`,
         );
-      else network.macAddress = mac.toLowerCase();
+      // in the one form that QEMU and cloud-init know
+      else network.macAddress = formatMac(mac);
     },
     interface: (value, at) => {
       const name = reader.string(value, at) ?? "";
@@ -401,6 +404,9 @@ function readNetworkEntry(
   config.networks.push(network);
 }
 
+const isIpv6 = (text: string): boolean =>
+  /^[0-9a-f:.]+$/i.test(text) && URL.canParse(`http://[${text}]/`);
+
 function readPortForward(reader: YamlReader, node: Node, path: string): PortForward | undefined {
   const before = reader.diagnostics.length;
   const given: Partial<{ -readonly [K in keyof PortForward]: PortForward[K] }> & {
@@ -425,7 +431,7 @@ function readPortForward(reader: YamlReader, node: Node, path: string): PortForw
   };
   const address = (key: "guestIP" | "hostIP") => (value: Node, at: string) => {
     const text = reader.string(value, at) ?? "";
-    if (parseIpv4(text) === undefined && !/^[0-9a-fA-F:]+$/.test(text))
+    if (parseIpv4(text) === undefined && !isIpv6(text))
       reader.error(value, at, `not an IP address: ${text}`);
     else given[key] = text;
   };

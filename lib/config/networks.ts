@@ -132,7 +132,10 @@ function readNetwork(
   const address = (key: "gateway" | "dhcpEnd" | "netmask") => (value: typeof node, at: string) => {
     const text = reader.string(value, at);
     if (text === undefined || text === "") return;
-    if (parseIpv4(text) === undefined) reader.error(value, at, `not an IPv4 address: ${text}`);
+    const parsed = parseIpv4(text);
+    if (parsed === undefined) reader.error(value, at, `not an IPv4 address: ${text}`);
+    else if (key === "netmask" && prefixOfNetmask(parsed) === undefined)
+      reader.error(value, at, `not a netmask: ${text}`);
     else network[key] = text;
   };
   reader.map(node, path, {
