@@ -37,13 +37,18 @@ export function fillTemplate(text: string, file: string, options: TemplateOption
   if (options.sshPort !== undefined) document.setIn(["ssh", "localPort"], options.sshPort);
   for (const value of options.network ?? []) addNetwork(document as Document, value);
   if (options.dns !== undefined) {
-    for (const address of options.dns) append(document as Document, "dns", address);
+    for (const address of options.dns) {
+      const dns = document.get("dns");
+      if (!isSeq(dns) || !(dns.toJSON() as unknown[]).includes(address))
+        append(document as Document, "dns", address);
+    }
     document.setIn(["hostResolver", "enabled"], false);
   }
   for (const rule of options.portForward ?? [])
     append(document as Document, "portForwards", portForward(rule));
   for (const expression of options.set ?? []) applySetExpression(document as Document, expression);
-  return document.toString();
+  // as the template has it: lines of any length, and lists indented or not
+  return document.toString({ lineWidth: 0, indentSeq: !/^- /m.test(text) });
 }
 
 function addNetwork(document: Document, value: string): void {
