@@ -4,8 +4,9 @@
  */
 import { derivedMac } from "../config/mac-address.ts";
 import { hostnameOf } from "../config/names.ts";
-import type { InstanceConfig, PortForward } from "../config/instance.ts";
+import type { InstanceConfig } from "../config/instance.ts";
 import { instancePaths, networkPaths } from "../config/paths.ts";
+import type { PortForward } from "../config/port-forward.ts";
 import type { QemuNic } from "../driver/qemu.ts";
 import { cidataFiles, type GuestFacts, type GuestNic } from "../guest/cidata.ts";
 import { buildIso } from "../guest/iso9660.ts";

@@ -56,43 +56,6 @@ describe("lima.yaml", () => {
     ]);
   });
 
-  test("a port forward says as much as it must, and the rest follows", () => {
-    const text = `portForwards:
-- guestPort: 80
-- {guestPort: 53, hostPort: 5353, proto: udp, hostIP: 0.0.0.0, static: true}
-- {guestPortRange: [100, 109], hostPortRange: [200, 209]}
-- ignore: true
-- {guestPort: 2375, hostSocket: /tmp/d.sock}
-`;
-    const rule = {
-      guestIP: "127.0.0.1",
-      hostIP: "127.0.0.1",
-      proto: "any" as const,
-      reverse: false,
-      ignore: false,
-      static: false,
-    };
-    expect(good(text).portForwards).toEqual([
-      { ...rule, guestPortRange: [80, 80], hostPortRange: [80, 80] },
-      {
-        ...rule,
-        guestPortRange: [53, 53],
-        hostPortRange: [5353, 5353],
-        proto: "udp",
-        hostIP: "0.0.0.0",
-        static: true,
-      },
-      { ...rule, guestPortRange: [100, 109], hostPortRange: [200, 209] },
-      { ...rule, guestPortRange: [1, 65535], hostPortRange: [1, 65535], ignore: true },
-      {
-        ...rule,
-        guestPortRange: [2375, 2375],
-        hostPortRange: [2375, 2375],
-        hostSocket: "/tmp/d.sock",
-      },
-    ]);
-  });
-
   test("keys of Lima's that have nothing to do with networks are taken without a word", () => {
     expect(
       complaints("mounts: [{location: ~}]\ncontainerd: {system: false}\nmessage: hi\n"),
@@ -131,9 +94,6 @@ describe("lima.yaml", () => {
       "networks: [{lima: a, interface: lima1}, {lima: b}]",
       /networks\[1\]\.interface: lima1 is used by networks\[0\]/,
     ],
-    ["portForwards: [{hostPort: 22, guestPort: 1}]", /portForwards\[0\]\.hostPort: must not be 22/],
-    ["portForwards: [{guestPortRange: [9, 1]}]", /two ports, the smaller first/],
-    ["portForwards: [{guestPortRange: [1, 9], hostPortRange: [1, 3]}]", /the same length/],
     ["provision: [{mode: boot, script: x}]", /provision\[0\]\.mode: .*system.*user.*boot/],
     ["user: {name: Root!}", /user\.name: not a Linux user name/],
     ["images: 3", /lima\.yaml:2:1/],
