@@ -4,24 +4,26 @@ import { formatDiagnostic } from "../config/document.ts";
 import { hostnameOf, instanceNameProblem } from "../config/names.ts";
 import { instancePaths, type InstancePaths } from "../config/paths.ts";
 import { endLeftovers } from "../daemon/leftovers.ts";
-import {
-  networksOf,
-  startNetwork,
-  stopUnusedNetworks,
-  userV2Network,
-} from "../daemon/reconcile.ts";
+import { networksOf, reconcile, userV2Network } from "../daemon/reconcile.ts";
 import { monotonicMs, sleep } from "../host/clock.ts";
 import {
   exists,
   lastLines,
+  listFolder,
   makeFolder,
   readTextIfThere,
   remove,
   writeFileAtomically,
 } from "../host/files.ts";
-import { lockHolder } from "../host/lock.ts";
+import { lockHolder, tryLockPidFile, withLock } from "../host/lock.ts";
 import { hostArchitecture, hostEnvironment, hostPlatform, limanetHome } from "../host/machine.ts";
-import { runInTerminal, selfCommand, signalProcess, startProcess } from "../host/process.ts";
+import {
+  runInTerminal,
+  selfCommand,
+  signalProcess,
+  startProcess,
+  type StartedProcess,
+} from "../host/process.ts";
 import { terminationSignal } from "../host/signals.ts";
 import { isTerminal, warn, writeError, writeOut } from "../host/terminal.ts";
 import { makeDisk } from "../instance/disk.ts";
@@ -34,6 +36,7 @@ import {
   isOurs,
   loadConfig,
   markAsOurs,
+  removeInstance,
   type Instance,
 } from "../instance/store.ts";
 import { fillTemplate, type TemplateOptions } from "../instance/template.ts";
@@ -82,10 +85,6 @@ async function make(home: string, template: string, options: CreateOptions): Pro
   const problem = instanceNameProblem(name);
   if (problem !== undefined) throw new Error(`Cannot make the instance ${name}: ${problem}`);
   const paths = instancePaths(home, name);
-  if (exists(paths.dir))
-    throw new Error(
-      `Cannot make the instance ${name}: it is there already (limanet start ${name} starts it)`,
-    );
   checkSocketPath(paths);
   const filled = fillTemplate(text, template, options);
   const { config, diagnostics } = readSettings(home, filled, template);
@@ -94,10 +93,23 @@ async function make(home: string, template: string, options: CreateOptions): Pro
     throw new Error(`Cannot make the instance ${name}: ${template} is not right (see above)`);
   const networks = loadNetworks(home, warn);
   for (const network of networksOf(config.networks)) userV2Network(networks, network);
-  makeFolder(paths.dir, 0o700);
-  writeFileAtomically(paths.config, filled);
-  markAsOurs(paths, VERSION);
-  return name;
+  makeFolder(home);
+  return withLock(home, async () => {
+    if (exists(paths.config))
+      throw new Error(
+        `Cannot make the instance ${name}: it is there already (limanet start ${name} starts it)`,
+      );
+    // what was begun, or begun to be deleted, by somebody who was killed
+    if (isOurs(paths)) removeInstance(paths);
+    if (listFolder(paths.dir).some((file) => !file.endsWith(".tmp")))
+      throw new Error(
+        `Cannot make the instance ${name}: ${paths.dir} is there already and holds something else (choose another --name)`,
+      );
+    makeFolder(paths.dir, 0o700);
+    markAsOurs(paths, VERSION);
+    writeFileAtomically(paths.config, filled);
+    return name;
+  });
 }
 
 const SOCKET_PATH_LIMIT = hostPlatform() === "darwin" ? 104 : 108;
@@ -132,7 +144,7 @@ export async function start(nameOrTemplate: string, options: StartOptions): Prom
     ? (options.name ?? basename(nameOrTemplate).replace(/\.ya?ml$/i, ""))
     : nameOrTemplate;
   const name =
-    isTemplate && !exists(instancePaths(home, known).dir)
+    isTemplate && !exists(instancePaths(home, known).config)
       ? await make(home, nameOrTemplate, options)
       : known;
   const instance = inspectInstance(home, name);
@@ -142,8 +154,8 @@ export async function start(nameOrTemplate: string, options: StartOptions): Prom
       `Cannot start the instance ${name}: it belongs to Lima, not to limanet (make one of your own with limanet create)`,
     );
   }
-  if (instance.status === "Running")
-    throw new Error(`Cannot start the instance ${name}: it runs already`);
+  const runsAlready = new Error(`Cannot start the instance ${name}: it runs already`);
+  if (instance.status === "Running") throw runsAlready;
   const config = loadConfig(home, name);
   await sshPublicKey(home);
   const image = config.images.find((candidate) => candidate.arch === hostArchitecture());
@@ -153,32 +165,22 @@ export async function start(nameOrTemplate: string, options: StartOptions): Prom
     );
   for (const file of [image.disk, image.kernel, image.initrd])
     if (file !== undefined) await localFile(file);
-  if (image.disk !== undefined && !exists(paths.disk))
-    await makeDisk(await localFile(image.disk), paths.disk, config.disk);
-  say("image", image.disk === undefined ? "kernel and initrd, no disk" : "ready");
-  const networks = loadNetworks(home, warn);
-  for (const network of networksOf(config.networks)) await startNetwork(home, network, networks);
-  const slirp = options.slirp === "qemu" ? ["--slirp", "qemu"] : [];
-  const agent = startProcess(
-    [
-      ...selfCommand(),
-      "hostagent",
-      "--pidfile",
-      paths.hostAgentPid,
-      "--socket",
-      paths.hostAgentSocket,
-      ...slirp,
-      name,
-    ],
-    { stdout: paths.hostAgentOut, stderr: paths.hostAgentErr },
-    true,
-  );
+  // one at a time, and nobody deletes the instance before its host agent has a lock of its own
+  const agent = await withLock(paths.dir, async (lock) => {
+    if (inspectInstance(home, name).status === "Running") throw runsAlready;
+    if (image.disk !== undefined && !exists(paths.disk))
+      await makeDisk(await localFile(image.disk), paths.disk, config.disk);
+    say("image", image.disk === undefined ? "kernel and initrd, no disk" : "ready");
+    loadNetworks(home, warn);
+    await reconcile(home, { starting: name, warn });
+    return startHostAgent(name, paths, options.slirp, lock);
+  });
   const outcome = await follow(paths, agent, options.timeout * 1000, interrupted.signal, say);
   if (outcome === undefined) return 0;
   // what was begun is ended: nothing runs after a start that failed
   agent.kill("SIGTERM");
   await agent.exited;
-  await stopUnusedNetworks(home);
+  await reconcile(home, { warn });
   if (interrupted.signal.aborted) {
     writeError(`limanet: the start of ${name} was interrupted; nothing is left running\n`);
     return 1;
@@ -186,6 +188,34 @@ export async function start(nameOrTemplate: string, options: StartOptions): Prom
   throw new Error(
     outcome.startsWith("Cannot ") ? outcome : `Cannot start the instance ${name}: ${outcome}`,
   );
+}
+
+/** Starts an instance's host agent and waits until it counts as running, or has ended. */
+async function startHostAgent(
+  name: string,
+  paths: InstancePaths,
+  slirp: string,
+  lock: number,
+): Promise<StartedProcess> {
+  const command = [
+    ...selfCommand(),
+    "hostagent",
+    "--pidfile",
+    paths.hostAgentPid,
+    "--socket",
+    paths.hostAgentSocket,
+    ...(slirp === "qemu" ? ["--slirp", "qemu"] : []),
+    "--handed-lock",
+    name,
+  ];
+  const files = { stdout: paths.hostAgentOut, stderr: paths.hostAgentErr };
+  const agent = startProcess(command, files, true, lock);
+  let ended = false;
+  void agent.exited.then(() => {
+    ended = true;
+  });
+  while (!ended && lockHolder(paths.hostAgentPid) === 0) await sleep(STEP_MS / 5);
+  return agent;
 }
 
 interface AgentLine {
@@ -242,14 +272,25 @@ async function follow(
 
 export async function stop(names: string[], force: boolean): Promise<number> {
   const home = limanetHome();
-  for (const name of names.length === 0 ? ["default"] : names) {
-    const instance = inspectInstance(home, name);
-    if (instance.status !== "Running") {
-      if (!force) writeError(`limanet: ${name} does not run\n`);
+  let failure: unknown;
+  try {
+    for (const name of names.length === 0 ? ["default"] : names) {
+      const instance = inspectInstance(home, name);
+      if (!isOurs(instance.paths))
+        throw new Error(
+          `Cannot stop the instance ${name}: it belongs to Lima (limactl stop ${name})`,
+        );
+      if (instance.status !== "Running" && !force) writeError(`limanet: ${name} does not run\n`);
+      await end(home, instance, force);
     }
-    await end(home, instance, force);
+  } catch (error) {
+    failure = error;
   }
-  await stopUnusedNetworks(home);
+  // also after an error: those before it were stopped
+  await reconcile(home, { warn }).catch((error: Error) => {
+    failure ??= error;
+  });
+  if (failure !== undefined) throw failure;
   return 0;
 }
 
@@ -264,7 +305,14 @@ async function end(home: string, instance: Instance, force: boolean): Promise<vo
       await sleep(STEP_MS);
     }
   }
-  await endLeftovers(home, instance.name);
+  // whoever starts it again meanwhile removes what is left himself
+  const lock = tryLockPidFile(paths.hostAgentPid);
+  if (lock === undefined) return;
+  try {
+    await endLeftovers(home, instance.name);
+  } finally {
+    lock.release();
+  }
 }
 
 export async function deleteInstances(names: string[], force: boolean): Promise<number> {
@@ -280,9 +328,13 @@ export async function deleteInstances(names: string[], force: boolean): Promise<
       );
     }
     await end(home, instance, force);
-    remove(instance.paths.dir);
+    await withLock(instance.paths.dir, async () => {
+      if (lockHolder(instance.paths.hostAgentPid) !== 0)
+        throw new Error(`Cannot delete the instance ${name}: somebody has just started it`);
+      removeInstance(instance.paths);
+    });
   }
-  await stopUnusedNetworks(home);
+  await reconcile(home, { warn });
   return 0;
 }
 

@@ -3,8 +3,8 @@ import { formatIpv4, parseCidr } from "../addr/ipv4.ts";
 import { subnetText, type NetworkMode } from "../config/networks.ts";
 import { removeNetworks } from "../config/networks-edit.ts";
 import { networkPaths, networksFile } from "../config/paths.ts";
-import { networksOf, stopNetwork, userV2Network } from "../daemon/reconcile.ts";
-import { readTextIfThere, remove, writeFileAtomically } from "../host/files.ts";
+import { networksOf, removeNetwork, userV2Network } from "../daemon/reconcile.ts";
+import { readTextIfThere, writeFileAtomically } from "../host/files.ts";
 import { lockHolder } from "../host/lock.ts";
 import { limanetHome } from "../host/machine.ts";
 import { warn, writeOut } from "../host/terminal.ts";
@@ -27,12 +27,10 @@ export async function deleteNetworks(
       );
     }
   }
-  for (const name of names) {
-    await stopNetwork(home, name);
-    remove(networkPaths(home, name).dir);
-  }
+  // first, so that a running instance does not start its network again
   const file = networksFile(home);
   writeFileAtomically(file, removeNetworks(readTextIfThere(file) ?? "", names));
+  for (const name of names) await removeNetwork(home, name);
   return 0;
 }
 

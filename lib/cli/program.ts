@@ -246,6 +246,7 @@ function commands(done: (code: number) => void): Command {
     .option("--leases <ip=mac,ip=mac>", "addresses for known guests")
     .option("--lease-file <file>", "where leases are kept between runs")
     .option("--capture <file>", "write all frames to a pcap file")
+    .addOption(new Option("--handed-lock").hideHelp())
     .action(async (options) => {
       const { runUsernet } = await import("../daemon/usernet.ts");
       done(
@@ -261,6 +262,7 @@ function commands(done: (code: number) => void): Command {
             leases: options.leases,
             leaseFile: options.leaseFile,
             capture: options.capture,
+            handedLock: options.handedLock === true,
           },
           log(),
         ),
@@ -273,11 +275,18 @@ function commands(done: (code: number) => void): Command {
     .requiredOption("--pidfile <file>")
     .requiredOption("--socket <socket>")
     .addOption(new Option("--slirp <stack>").choices(["own", "qemu"]).default("own"))
-    .action(async (instance, { pidfile, socket, slirp }) => {
+    .addOption(new Option("--handed-lock").hideHelp())
+    .action(async (instance, { pidfile, socket, slirp, handedLock }) => {
       const { runHostAgent } = await import("../daemon/hostagent.ts");
       done(
         await runHostAgent(
-          { name: instance, pidFile: pidfile, socket, slirp: slirp === "qemu" ? "qemu" : "own" },
+          {
+            name: instance,
+            pidFile: pidfile,
+            socket,
+            slirp: slirp === "qemu" ? "qemu" : "own",
+            handedLock: handedLock === true,
+          },
           log(),
         ),
       );

@@ -19,6 +19,8 @@ export interface InstancePaths {
   sshConfig: string;
   sshControl: string;
   qemuPid: string;
+  /** locked as long as QEMU lives */
+  qemuLock: string;
   qmp: string;
   serialLog: string;
   endpoint: string;
@@ -43,6 +45,7 @@ export function instancePaths(home: string, name: string): InstancePaths {
     sshConfig: `${dir}/ssh.config`,
     sshControl: `${dir}/ssh.sock`,
     qemuPid: `${dir}/qemu.pid`,
+    qemuLock: `${dir}/qemu.lock`,
     qmp: `${dir}/qmp.sock`,
     serialLog: `${dir}/serial.log`,
     endpoint: `${dir}/default_ep.sock`,

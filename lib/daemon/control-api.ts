@@ -109,6 +109,13 @@ const ROUTES: Record<string, Route> = {
     status: 200,
     takeOver: (fd, early) => void engine.request({ type: "attach-vpnkit", fd, early }),
   }),
+  // ours: QEMU before 8.0 cannot connect a second time, but it can be connected to
+  "/extension/attach": post(async ({ engine }, { path }) => {
+    if (typeof path !== "string" || !path.startsWith("/"))
+      return { status: 400, text: "path, the absolute path of a socket, is needed\n" };
+    await engine.request({ type: "attach-listening", path });
+    return { status: 200, text: "" };
+  }),
   "/extension/wait_port": async ({ engine }, { query }) => {
     const ip = query.get("ip") ?? "";
     const port = Number(query.get("port"));

@@ -52,6 +52,8 @@ export type EngineRequest =
   | { type: "listen"; kind: AttachKind; path: string }
   /** a connection that carries frames in VPNKit's framing; `early` has been read from it already */
   | { type: "attach-vpnkit"; fd: number; early: Uint8Array }
+  /** connects to a QEMU that listens on a unix socket; nothing is done for one that is connected */
+  | { type: "attach-listening"; path: string }
   | { type: "expose"; forward: Forward }
   | { type: "unexpose"; local: string; protocol: Transport }
   | { type: "forwards" }
@@ -68,6 +70,7 @@ export type EngineRequest =
 export interface EngineReplies {
   listen: null;
   "attach-vpnkit": null;
+  "attach-listening": null;
   /** `bound` is `local` with the port that port 0 became */
   expose: { bound: string };
   unexpose: null;

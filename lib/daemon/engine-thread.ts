@@ -80,6 +80,10 @@ function serve(request: NumberedRequest): void {
         engine.attach(request.fd, VPNKIT_FRAMING, request.early);
         reply(null);
         return;
+      case "attach-listening":
+        engine.attachListening(request.path);
+        reply(null);
+        return;
       case "expose":
         reply({ bound: engine.expose(request.forward) });
         return;

@@ -5,19 +5,20 @@
 import { parseEndpoint } from "../addr/endpoint.ts";
 import { hostnameOf } from "../config/names.ts";
 import type { InstanceConfig } from "../config/instance.ts";
-import { networkPaths, type InstancePaths } from "../config/paths.ts";
+import type { InstancePaths } from "../config/paths.ts";
 import type { QemuNic } from "../driver/qemu.ts";
-import { sleep } from "../host/clock.ts";
+import { monotonicMs, sleep } from "../host/clock.ts";
 import { serveDnsTcp, serveDnsUdp } from "../host/dns-server.ts";
 import { ThreadedSystemResolver } from "../host/dns-system-resolver.ts";
 import { hostSearchDomains, NameServerUpstream } from "../host/dns-upstream.ts";
+import { hostEnvironment } from "../host/machine.ts";
 import type { QmpClient } from "../host/qmp-client.ts";
-import { requestUnixHttp } from "../host/unix-http.ts";
 import { loadNetworks } from "../instance/settings.ts";
 import { DnsResponder } from "../service/dns/responder.ts";
 import { DnsZones, zonesOfHosts } from "../service/dns/zones.ts";
 import type { Log } from "../trace/log.ts";
-import type { Forward, NetworkPlan, Transport } from "./engine-protocol.ts";
+import type { Forward, NetworkPlan } from "./engine-protocol.ts";
+import { JoinedNetwork, type JoinedNetworkOptions } from "./joined-network.ts";
 import { startNetworkService } from "./network-service.ts";
 import { userV2Network } from "./reconcile.ts";
 import { GATEWAY_MAC, userV2Plan } from "./usernet.ts";
@@ -38,6 +39,8 @@ export interface FirstNetwork {
   /** "" when DHCP chooses */
   guestAddress: string;
   dnsPorts: { udp: number; tcp: number };
+  /** QEMU runs now; a network that QEMU waits for connects itself. */
+  attached(machine: { reconnects: boolean }): Promise<void>;
   /** Waits until the guest has an address; then port forwards can be made. */
   waitForAddress(signal: AbortSignal): Promise<string>;
   expose(forward: Forward, qmp: QmpClient): Promise<void>;
@@ -90,6 +93,7 @@ export async function carryDefaultNetwork(
     dns: plan.dns,
     guestAddress: DEFAULT_GUEST,
     dnsPorts: { udp: 0, tcp: 0 },
+    attached: async () => {},
     waitForAddress: (signal) =>
       poll(signal, async () => {
         const outcome = await service.engine.request({
@@ -151,6 +155,7 @@ export async function useQemuSlirp(
     dns: DEFAULT_DNS,
     guestAddress: DEFAULT_GUEST,
     dnsPorts,
+    attached: async () => {},
     waitForAddress: async () => DEFAULT_GUEST,
     expose: exposeThroughQemu,
     failed: NEVER,
@@ -174,55 +179,61 @@ async function exposeThroughQemu(
   if (typeof said === "string" && said.trim() !== "") throw new Error(said.trim());
 }
 
-/** A user-v2 network, which its own daemon carries. */
+/** A user-v2 network, which its own daemon carries; `listen` is where QEMU waits for it if it does not connect itself. */
 export async function joinUserV2(
-  home: string,
+  options: JoinedNetworkOptions,
   name: string,
   config: InstanceConfig,
-  network: string,
   mac: string,
+  listen: string,
 ): Promise<FirstNetwork> {
+  const { home, network } = options;
   const { subnet, mtu = 1500 } = userV2Network(loadNetworks(home), network);
-  const paths = networkPaths(home, network);
-  const call = async (method: string, target: string, body?: unknown) => {
-    const answer = await requestUnixHttp(paths.endpoint, method, target, body);
-    if (answer.status !== 200) throw new Error(answer.body.trim());
-    return answer.body;
-  };
   const { gateway } = userV2Plan(subnet, mtu, undefined);
-  const exposed: { local: string; protocol: Transport }[] = [];
+  const limitMs = addressLimitMs(hostEnvironment());
+  const joined = new JoinedNetwork(options);
   return {
-    nic: { kind: "stream", path: paths.qemu },
+    nic: joined.backend(listen),
     mtu,
     gateway,
     dns: gateway,
     guestAddress: "",
     dnsPorts: { udp: 0, tcp: 0 },
-    waitForAddress: (signal) =>
-      poll(signal, async () => {
-        const leases = JSON.parse(await call("GET", "/leases")) as Record<string, string>;
-        const address = Object.keys(leases).find((ip) => leases[ip] === mac);
-        if (address === undefined) return undefined;
-        const hosts = {
-          ...config.hostResolver.hosts,
-          [`${hostnameOf(name)}.internal`]: address,
-          "host.lima.internal": gateway,
-        };
-        for (const zone of zonesOfHosts(hosts)) await call("POST", "/services/dns/add", zone);
-        return address;
-      }),
-    expose: async (forward) => {
-      await call("POST", "/services/forwarder/expose", forward);
-      exposed.push(forward);
+    attached: ({ reconnects }) => joined.attached(reconnects),
+    waitForAddress: async (signal) => {
+      const limit = monotonicMs() + limitMs;
+      const address = await poll(signal, async () => {
+        const leases = await joined.leases();
+        const found = Object.keys(leases).find((ip) => leases[ip]?.toLowerCase() === mac);
+        if (found === undefined && monotonicMs() > limit)
+          throw new Error(
+            `usernet unable to resolve IP for SSH forwarding: the guest has asked for no address on ${network} within ${limitMs / MINUTE_MS} min (see serial.log; ${ADDRESS_LIMIT} sets the minutes)`,
+          );
+        return found;
+      });
+      if (address === "") return "";
+      const hosts = {
+        ...config.hostResolver.hosts,
+        [`${hostnameOf(name)}.internal`]: address,
+        "host.lima.internal": gateway,
+      };
+      for (const zone of zonesOfHosts(hosts)) await joined.addZone(zone);
+      return address;
     },
+    expose: (forward) => joined.expose(forward),
     failed: NEVER,
-    close: async () => {
-      // the daemon may be gone already, and its forwards with it
-      for (const { local, protocol } of exposed) {
-        await call("POST", "/services/forwarder/unexpose", { local, protocol }).catch(() => {});
-      }
-    },
+    close: () => joined.close(),
   };
+}
+
+/** how long a guest may take to get an address (specification, section 8.10) */
+const ADDRESS_LIMIT = "LIMA_USERNET_RESOLVE_IP_ADDRESS_TIMEOUT";
+const MINUTE_MS = 60_000;
+const DEFAULT_MINUTES = 2;
+
+export function addressLimitMs(environment: Readonly<Record<string, string | undefined>>): number {
+  const text = environment[ADDRESS_LIMIT] ?? "";
+  return (/^\d{1,6}$/.test(text) && text !== "0" ? Number(text) : DEFAULT_MINUTES) * MINUTE_MS;
 }
 
 /** Asks again and again until there is an answer, or the machine has ended (then ""). */

@@ -5,7 +5,7 @@
 import { derivedMac } from "../config/mac-address.ts";
 import { hostnameOf } from "../config/names.ts";
 import type { InstanceConfig } from "../config/instance.ts";
-import { instancePaths, networkPaths } from "../config/paths.ts";
+import { instancePaths, type InstancePaths } from "../config/paths.ts";
 import type { PortForward } from "../config/port-forward.ts";
 import type { QemuNic } from "../driver/qemu.ts";
 import { cidataFiles, type GuestFacts, type GuestNic } from "../guest/cidata.ts";
@@ -13,7 +13,7 @@ import { buildIso } from "../guest/iso9660.ts";
 import { guestEnvironment } from "../guest/proxy-environment.ts";
 import { monotonicMs, unixMs } from "../host/clock.ts";
 import { writeFileAtomically } from "../host/files.ts";
-import { tryLockPidFile } from "../host/lock.ts";
+import { releaseHandedLock, tryLockPidFile } from "../host/lock.ts";
 import {
   freePort,
   hostEnvironment,
@@ -37,9 +37,10 @@ import {
   type FirstNetwork,
 } from "./first-network.ts";
 import { waitForFile, waitForSsh } from "./guest-access.ts";
+import { JoinedNetwork, type JoinedNetworkOptions } from "./joined-network.ts";
 import { endLeftovers } from "./leftovers.ts";
 import { endQemu, machineEnd, powerDown, startQemu } from "./machine.ts";
-import { networksOf, startNetwork, stopUnusedNetworks } from "./reconcile.ts";
+import { networksOf, reconcile, startNetwork } from "./reconcile.ts";
 
 export interface HostAgentOptions {
   name: string;
@@ -47,10 +48,14 @@ export interface HostAgentOptions {
   socket: string;
   /** who carries the default network */
   slirp: "own" | "qemu";
+  /** whoever started us keeps others away until we have our pid file */
+  handedLock: boolean;
 }
 
 const FIRST_NIC_METRIC = 200;
 const NOBODY = 65_534;
+/** where a QEMU before 8.0 waits for the network of a card */
+const cardSocket = ({ dir }: InstancePaths, index: number) => `${dir}/net${index}.sock`;
 /** rules without ports of their own ask for dynamic forwarding, which needs an agent in the guest */
 const MAX_STATIC_PORTS = 1024;
 
@@ -62,6 +67,7 @@ export async function runHostAgent(options: HostAgentOptions, log: Log): Promise
   const stage = (name: string, detail = "") =>
     emit({ stage: name, detail, elapsedMs: Math.round(monotonicMs() - started) });
   const lock = tryLockPidFile(options.pidFile);
+  if (options.handedLock) releaseHandedLock();
   if (lock === undefined) {
     log.error(
       `Cannot start the instance ${options.name}: it seems to run already (limanet stop ${options.name})`,
@@ -81,7 +87,9 @@ export async function runHostAgent(options: HostAgentOptions, log: Log): Promise
   }
   for (const cleanUp of cleanUps.toReversed())
     await cleanUp().catch((error: Error) => log.warn(error.message));
-  await stopUnusedNetworks(home, options.name).catch((error: Error) => log.warn(error.message));
+  await reconcile(home, { ending: options.name, warn: log.warn }).catch((error: Error) =>
+    log.warn(error.message),
+  );
   if (code === 0) emit({ status: { exiting: true } });
   lock.release();
   return code;
@@ -102,15 +110,27 @@ async function runInstance(
   await endLeftovers(home, name);
   // only from now on do we count as a user of these networks: another instance's end may have stopped them since our start
   for (const network of networksOf(config.networks))
-    await startNetwork(home, network, loadNetworks(home));
+    await startNetwork(home, network, loadNetworks(home), log.warn);
 
   const sshPort = config.ssh.localPort === 0 ? freePort() : config.ssh.localPort;
   const mac = (id: string) => derivedMac(sha256, machineId(), id);
   const firstMac = mac(paths.dir);
   const primary = config.networks.findIndex((network) => network.lima !== undefined);
+  const joining = (network: string): JoinedNetworkOptions => ({
+    home,
+    network,
+    log,
+    onState: (which, state) => emit({ network: { name: which, state } }),
+  });
   const first =
     primary >= 0
-      ? await joinUserV2(home, name, config, config.networks[primary]!.lima!, firstMac)
+      ? await joinUserV2(
+          joining(config.networks[primary]!.lima!),
+          name,
+          config,
+          firstMac,
+          cardSocket(paths, 0),
+        )
       : options.slirp === "qemu"
         ? await useQemuSlirp(config, name, sshPort)
         : await carryDefaultNetwork(paths, config, name, firstMac, log);
@@ -122,15 +142,23 @@ async function runInstance(
       : `default, carried by ${options.slirp === "qemu" ? "QEMU" : "limanet"}`,
   );
 
+  const others: JoinedNetwork[] = [];
   const nics: QemuNic[] = [{ mac: firstMac, backend: first.nic }];
   const guestNics: GuestNic[] = [{ mac: firstMac, name: "eth0", metric: FIRST_NIC_METRIC }];
   config.networks.forEach((network, i) => {
     if (i === primary) return;
     if (network.vzNAT === true)
       throw new Error(`Cannot attach networks[${i}]: vzNAT needs vmType vz on macOS`);
-    const path = network.socket ?? networkPaths(home, network.lima!).qemu;
     const address = network.macAddress ?? mac(`${paths.config}#${i}`);
-    nics.push({ mac: address, backend: { kind: "stream", path } });
+    let backend: QemuNic["backend"];
+    if (network.lima === undefined) backend = { kind: "stream", path: network.socket! };
+    else {
+      const joined = new JoinedNetwork(joining(network.lima));
+      others.push(joined);
+      cleanUps.push(() => joined.close());
+      backend = joined.backend(cardSocket(paths, nics.length));
+    }
+    nics.push({ mac: address, backend });
     guestNics.push({ mac: address, name: network.interface, metric: network.metric });
   });
 
@@ -151,6 +179,8 @@ async function runInstance(
 
   const qemu = await startQemu(paths, config, name, nics, first.mtu, log);
   cleanUps.push(() => endQemu(qemu, paths));
+  await first.attached(qemu);
+  for (const other of others) await other.attached(qemu.reconnects);
   stage("machine", `${qemu.program} runs as process ${qemu.process.pid}`);
   const info = await serveUnixHttp(options.socket, async ({ method, path }) => {
     if (path !== "/v1/info") return { status: 404, text: "404 page not found\n" };

@@ -1,48 +1,45 @@
-/** What a host agent leaves when it is killed: a machine that runs on, sockets nobody serves. */
+/** What a host agent leaves when it is killed: a machine that runs on, forwards to it, sockets nobody serves. */
+import { derivedMac } from "../config/mac-address.ts";
 import { instancePaths, networkPaths } from "../config/paths.ts";
-import { sleep } from "../host/clock.ts";
-import { exists, readTextIfThere, remove } from "../host/files.ts";
-import { connectQmp } from "../host/qmp-client.ts";
-import { requestUnixHttp } from "../host/unix-http.ts";
-import { inspectInstance } from "../instance/store.ts";
-import { networksOf } from "./reconcile.ts";
+import { listFolder, remove } from "../host/files.ts";
+import { machineId, sha256 } from "../host/machine.ts";
+import { isServed, requestUnixHttp } from "../host/unix-http.ts";
+import type { Forward } from "./engine-protocol.ts";
+import { endLeftMachine, endSshMaster } from "./machine.ts";
 
-const STEP_MS = 50;
-const STEPS = 100;
-
-/** Ends and removes it all; does nothing for an instance that was ended in order. */
+/**
+ * Ends and removes it all; does nothing for an instance that was ended in order. The caller holds the host agent's pid
+ * file, so that nobody starts the instance meanwhile.
+ */
 export async function endLeftovers(home: string, name: string): Promise<void> {
   const paths = instancePaths(home, name);
-  if (exists(paths.qmp)) {
-    const qmp = await connectQmp(paths.qmp, () => {}).catch(() => undefined);
-    if (qmp !== undefined) {
-      // QEMU ends before it answers
-      await qmp.execute("quit").catch(() => {});
-      for (let step = 0; step < STEPS && exists(paths.qemuPid); step++) await sleep(STEP_MS);
-    }
-    await unexposeSsh(home, name);
+  await endSshMaster(paths);
+  await endLeftMachine(paths);
+  await removeForwards(home, derivedMac(sha256, machineId(), paths.dir));
+  for (const file of listFolder(paths.dir)) {
+    const path = `${paths.dir}/${file}`;
+    if (/\.(pid|sock|tmp)$/.test(file) && path !== paths.hostAgentPid) remove(path);
   }
-  const sockets = [
-    paths.endpoint,
-    paths.guestSocket,
-    paths.descriptorSocket,
-    paths.dnsSocket,
-    paths.hostAgentSocket,
-  ];
-  for (const path of [...sockets, paths.qmp, paths.qemuPid, paths.sshControl]) remove(path);
 }
 
 /** A user-v2 network's daemon would go on forwarding to a machine that is gone. */
-async function unexposeSsh(home: string, name: string): Promise<void> {
-  const { config, paths } = inspectInstance(home, name);
-  const port = /^\s*Port (\d+)$/m.exec(readTextIfThere(paths.sshConfig) ?? "")?.[1] ?? "0";
-  for (const network of networksOf(config?.networks ?? [])) {
-    const local = `127.0.0.1:${port}`;
+async function removeForwards(home: string, mac: string): Promise<void> {
+  for (const network of listFolder(`${home}/_networks`)) {
     const { endpoint } = networkPaths(home, network);
-    // the daemon may be gone as well
-    await requestUnixHttp(endpoint, "POST", "/services/forwarder/unexpose", {
-      local,
-      protocol: "tcp",
-    }).catch(() => {});
+    if (!(await isServed(endpoint))) continue;
+    try {
+      const ask = async (route: string) =>
+        JSON.parse((await requestUnixHttp(endpoint, "GET", route)).body) as unknown;
+      const leases = (await ask("/leases")) as Record<string, string>;
+      for (const { local, remote, protocol } of (await ask(
+        "/services/forwarder/all",
+      )) as Forward[]) {
+        if (leases[remote.slice(0, remote.lastIndexOf(":"))] !== mac) continue;
+        const route = "/services/forwarder/unexpose";
+        await requestUnixHttp(endpoint, "POST", route, { local, protocol });
+      }
+    } catch {
+      // a daemon that ends meanwhile takes its forwards along
+    }
   }
 }

@@ -1,11 +1,24 @@
 /** An instance's QEMU process: started, asked to power down, ended. */
 import type { InstanceConfig } from "../config/instance.ts";
 import type { InstancePaths } from "../config/paths.ts";
-import { qemuArguments, qemuProgram, type QemuFacts, type QemuNic } from "../driver/qemu.ts";
+import {
+  qemuArguments,
+  qemuProgram,
+  reconnects,
+  type QemuFacts,
+  type QemuNic,
+} from "../driver/qemu.ts";
 import { monotonicMs, sleep } from "../host/clock.ts";
-import { lastLines, remove } from "../host/files.ts";
+import { exists, lastLines, readTextIfThere, remove } from "../host/files.ts";
+import { isLocked, tryLockForChild } from "../host/lock.ts";
 import { hostArchitecture, kvmUsable } from "../host/machine.ts";
-import { findProgram, runCommand, startProcess, type StartedProcess } from "../host/process.ts";
+import {
+  findProgram,
+  runCommand,
+  signalProcess,
+  startProcess,
+  type StartedProcess,
+} from "../host/process.ts";
 import { connectQmp, type QmpClient } from "../host/qmp-client.ts";
 import { localFile } from "../instance/image-cache.ts";
 import type { Log } from "../trace/log.ts";
@@ -21,6 +34,8 @@ export interface Machine {
   program: string;
   process: StartedProcess;
   qmp: QmpClient;
+  /** network cards come back by themselves when their network was away */
+  reconnects: boolean;
 }
 
 export async function startQemu(
@@ -74,18 +89,25 @@ export async function startQemu(
   };
   if (kvmUsable()) {
     try {
-      return await launch(program, qemuArguments({ ...facts, accelerator: "kvm" }), paths);
+      return await launch({ ...facts, accelerator: "kvm" }, paths);
     } catch (error) {
       // a /dev/kvm that cannot be used, as in some nested machines, is worse than none only in speed
       log.warn(`${(error as Error).message}; it is tried again without KVM`);
     }
   }
-  return launch(program, qemuArguments({ ...facts, accelerator: "tcg" }), paths);
+  return launch({ ...facts, accelerator: "tcg" }, paths);
 }
 
-async function launch(program: string, args: string[], paths: InstancePaths): Promise<Machine> {
+async function launch(facts: QemuFacts, paths: InstancePaths): Promise<Machine> {
+  const program = qemuProgram(facts.arch);
   const files = { stdout: `${paths.dir}/qemu.stdout.log`, stderr: `${paths.dir}/qemu.stderr.log` };
-  const child = startProcess([program, ...args], files, false);
+  const lock = tryLockForChild(paths.qemuLock);
+  if (lock === undefined)
+    throw new Error(
+      `Cannot start the virtual machine: one of this instance runs already (its process holds ${paths.qemuLock})`,
+    );
+  const child = startProcess([program, ...qemuArguments(facts)], files, false, lock.fd);
+  lock.close();
   let ended = false;
   void child.exited.then(() => {
     ended = true;
@@ -97,7 +119,8 @@ async function launch(program: string, args: string[], paths: InstancePaths): Pr
         `Cannot start the virtual machine: QEMU ended at once: ${lastLines(files.stderr, 3)}`,
       );
     try {
-      return { program, process: child, qmp: await connectQmp(paths.qmp, () => {}) };
+      const qmp = await connectQmp(paths.qmp, () => {});
+      return { program, process: child, qmp, reconnects: reconnects(facts.version) };
     } catch {
       await sleep(STEP_MS / 5);
     }
@@ -129,6 +152,7 @@ export async function powerDown(
 
 /** Ends QEMU if it still runs and removes what it made. */
 export async function endQemu(machine: Machine, paths: InstancePaths): Promise<void> {
+  await endSshMaster(paths);
   machine.qmp.close();
   machine.process.kill("SIGTERM");
   let ended = false;
@@ -139,10 +163,44 @@ export async function endQemu(machine: Machine, paths: InstancePaths): Promise<v
   while (!ended && monotonicMs() < limit) await sleep(STEP_MS / 5);
   machine.process.kill("SIGKILL");
   await machine.process.exited;
-  await runCommand(["ssh", "-F", paths.sshConfig, "-O", "exit", "ignored"], COMMAND_LIMIT_MS).catch(
-    () => {},
-  );
   for (const path of [paths.qmp, paths.qemuPid, paths.sshControl]) remove(path);
+}
+
+/** Ends the connection that all ssh commands share; it would outlive both us and the machine. */
+export async function endSshMaster(paths: InstancePaths): Promise<void> {
+  if (!exists(paths.sshControl)) return;
+  const command = ["ssh", "-F", paths.sshConfig, "-O", "exit", "ignored"];
+  await runCommand(command, COMMAND_LIMIT_MS).catch(() => {});
+}
+
+/** Ends a machine whose host agent was killed; does nothing when none runs. */
+export async function endLeftMachine(paths: InstancePaths): Promise<void> {
+  const isGone = async (limitMs: number) => {
+    const limit = monotonicMs() + limitMs;
+    while (isLocked(paths.qemuLock)) {
+      if (monotonicMs() > limit) return false;
+      await sleep(STEP_MS / 5);
+    }
+    return true;
+  };
+  if (await isGone(0)) return;
+  // asked for, QEMU writes out what it holds of the disk; one that does not listen is killed
+  const quit = async () => {
+    const qmp = await connectQmp(paths.qmp, () => {});
+    await qmp.execute("quit");
+  };
+  await Promise.race([quit().catch(() => {}), sleep(QUIT_LIMIT_MS)]);
+  if (await isGone(QUIT_LIMIT_MS)) return;
+  const limit = monotonicMs() + COMMAND_LIMIT_MS;
+  while (!(await isGone(STEP_MS))) {
+    // the number can be trusted while the lock is held; a machine that has just started has not written it yet
+    const pid = Number(readTextIfThere(paths.qemuPid) ?? 0);
+    if (pid > 1) signalProcess(pid, "SIGKILL");
+    if (monotonicMs() > limit)
+      throw new Error(
+        `Cannot end the virtual machine that a killed host agent has left: it holds ${paths.qemuLock} (find its process with lsof and end it)`,
+      );
+  }
 }
 
 export function machineEnd(exit: number | string, paths: InstancePaths): string {

@@ -19,6 +19,7 @@ import { FrameCapture } from "../host/frame-capture.ts";
 import type { PortOwner } from "../host/port-owner.ts";
 import { reservePortMemory, StreamPort, type PortMemory } from "../host/stream-port.ts";
 import { StreamSockets } from "../host/stream-sockets.ts";
+import { connectUnix } from "../host/unix-connection.ts";
 import { VectoredIo } from "../host/vectored-io.ts";
 import type { BridgePort } from "../link/bridge-port.ts";
 import { QEMU_FRAMING, type StreamFraming } from "../link/stream-framing.ts";
@@ -64,6 +65,8 @@ export class NetworkEngine implements PortOwner {
   readonly #dnsAddress: number;
   readonly #forwards = new Map<string, OpenForward>();
   readonly #attachments: number[] = [];
+  /** sockets on which a QEMU listens → the port that was connected to it */
+  readonly #listening = new Map<string, number>();
   readonly #freeStreamMemory: PortMemory[] = [];
   readonly #freeDatagramMemory: number[] = [];
   readonly #queries = new Map<number, PendingQuery>();
@@ -218,6 +221,15 @@ export class NetworkEngine implements PortOwner {
     if (early !== undefined) port.receiveEarly(early);
   }
 
+  /** Connects to a QEMU that listens, unless that is done; throws HostError. */
+  attachListening(path: string): void {
+    const port = this.#listening.get(path);
+    if (port !== undefined && this.#ports.has(port)) return;
+    const fd = connectUnix(path);
+    this.#listening.set(path, this.#nextPort);
+    this.attach(fd, QEMU_FRAMING);
+  }
+
   #attachDatagram(fd: number, kind: AttachKind, connected: boolean): void {
     if (!this.#hasRoom(fd)) return;
     const memory = this.#freeDatagramMemory.pop() ?? reserveDatagramMemory(this.#memory);
@@ -256,6 +268,7 @@ export class NetworkEngine implements PortOwner {
     const open = this.#ports.get(port.id);
     if (open === undefined) return;
     this.#ports.delete(port.id);
+    for (const [path, id] of this.#listening) if (id === port.id) this.#listening.delete(path);
     this.#network.link.detach(open);
     this.loop.remove(open.fd);
     libc.close(open.fd);

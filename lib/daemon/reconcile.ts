@@ -1,16 +1,21 @@
 /** Which networks' daemons run: those that a running instance needs (specification, sections 7 and 8.2). */
 import { cidrOf, formatCidr, parseIpv4, prefixOfNetmask } from "../addr/ipv4.ts";
 import type { NetworkConfig, NetworksConfig } from "../config/networks.ts";
-import { networkPaths } from "../config/paths.ts";
-import { sleep } from "../host/clock.ts";
-import { exists, lastLines, listFolder, makeFolder, writeFileAtomically } from "../host/files.ts";
+import { networkPaths, type NetworkPaths } from "../config/paths.ts";
+import { monotonicMs, sleep } from "../host/clock.ts";
+import { exists, isSocket, lastLines, listFolder, makeFolder, remove } from "../host/files.ts";
 import { lockHolder, withLock } from "../host/lock.ts";
-import { monotonicMs } from "../host/clock.ts";
 import { selfCommand, signalProcess, startProcess } from "../host/process.ts";
 import { isServed, requestUnixHttp } from "../host/unix-http.ts";
+import { loadNetworks } from "../instance/settings.ts";
 import { inspectInstance, instanceNames } from "../instance/store.ts";
+import { takeOverLimaLeases, writeLimaLeases } from "./lease-files.ts";
+
+type Warn = (sentence: string) => void;
 
 const START_LIMIT_MS = 15_000;
+/** how long a daemon may take to tell its leases */
+const ANSWER_LIMIT_MS = 2000;
 const STOP_LIMIT_MS = 5000;
 const STEP_MS = 20;
 
@@ -45,12 +50,22 @@ export async function startNetwork(
   home: string,
   name: string,
   networks: NetworksConfig,
+  warn: Warn = () => {},
 ): Promise<void> {
   const { subnet, mtu } = userV2Network(networks, name);
   const paths = networkPaths(home, name);
   makeFolder(paths.dir);
-  await withLock(paths.dir, async () => {
-    if (lockHolder(paths.pid) !== 0 && (await isServed(paths.endpoint))) return;
+  await withLock(paths.dir, async (lock) => {
+    const limit = monotonicMs() + START_LIMIT_MS;
+    // one that runs and does not answer yet was started by somebody who has been killed since
+    while (lockHolder(paths.pid) !== 0) {
+      if (await isServed(paths.endpoint)) return;
+      if (monotonicMs() > limit) throw unanswering(name, lockHolder(paths.pid));
+      await sleep(STEP_MS);
+    }
+    if (await isServedByLima(name, paths)) return;
+    await removeLeftovers(paths);
+    takeOverLimaLeases(paths, warn);
     const command = [
       ...selfCommand(),
       "usernet",
@@ -61,16 +76,19 @@ export async function startNetwork(
       `--subnet=${subnet}`,
       `--mtu=${mtu ?? 1500}`,
       `--lease-file=${paths.ownLeases}`,
+      "--handed-lock",
     ];
-    const daemon = startProcess(command, { stdout: paths.stdout, stderr: paths.stderr }, true);
+    const files = { stdout: paths.stdout, stderr: paths.stderr };
+    const daemon = startProcess(command, files, true, lock);
     let code: number | string | undefined;
     void daemon.exited.then((result) => {
       code = result;
     });
-    const limit = monotonicMs() + START_LIMIT_MS;
     while (!(exists(paths.endpoint) && (await isServed(paths.endpoint)))) {
       if (code !== undefined || monotonicMs() > limit) {
         daemon.kill("SIGKILL");
+        await daemon.exited;
+        await removeLeftovers(paths);
         throw new Error(
           `Cannot start the network ${name}: ${lastLines(paths.stderr, 1) || `its daemon ended with ${code}`} (its log is ${paths.stderr})`,
         );
@@ -80,22 +98,73 @@ export async function startNetwork(
   });
 }
 
+const unanswering = (name: string, pid: number): Error =>
+  new Error(
+    `Cannot use the network ${name}: its daemon runs as process ${pid} and does not answer (end it: kill -9 ${pid})`,
+  );
+
+/**
+ * Lima's own daemon holds no lock of ours, but serves the same sockets and the same API, so its network is as good as
+ * ours. It is Lima's to end, and its files are never touched.
+ */
+async function isServedByLima(name: string, paths: NetworkPaths): Promise<boolean> {
+  if (!(await isServed(paths.endpoint))) return false;
+  if (await isServed(paths.qemu)) return true;
+  throw new Error(
+    `Cannot use the network ${name}: another program serves ${paths.endpoint} and takes no guests of QEMU on ${paths.qemu} (end that program first)`,
+  );
+}
+
+/** What a daemon leaves that was killed: the caller has the lock, and no daemon of ours runs. */
+async function removeLeftovers(paths: NetworkPaths): Promise<void> {
+  for (const file of listFolder(paths.dir)) {
+    const path = `${paths.dir}/${file}`;
+    if (/\.(pid|tmp)$/.test(file)) remove(path);
+    // a file that is no socket is somebody's, and the daemon says so
+    if (file.endsWith(".sock") && isSocket(path) && !(await isServed(path))) remove(path);
+  }
+}
+
 /** Stops the daemon of a network and keeps its leases as Lima does; not when `isUsed` says so once nobody can start it. */
 export async function stopNetwork(
   home: string,
   name: string,
   isUsed: () => boolean = () => false,
+  warn: Warn = () => {},
 ): Promise<void> {
   const paths = networkPaths(home, name);
-  if (lockHolder(paths.pid) === 0) return;
+  if (!exists(paths.dir)) return;
   await withLock(paths.dir, async () => {
-    const pid = lockHolder(paths.pid);
-    if (pid === 0 || isUsed()) return;
+    if (!isUsed()) await endDaemon(name, paths, warn);
+  });
+}
+
+/** Stops the daemon of a network and forgets everything about it. */
+export async function removeNetwork(home: string, name: string): Promise<void> {
+  const paths = networkPaths(home, name);
+  if (!exists(paths.dir)) return;
+  await withLock(paths.dir, async () => {
+    await endDaemon(name, paths, () => {});
+    remove(paths.dir);
+  });
+}
+
+async function endDaemon(name: string, paths: NetworkPaths, warn: Warn): Promise<void> {
+  const pid = lockHolder(paths.pid);
+  if (pid !== 0) {
+    const inForce = await requestUnixHttp(
+      paths.endpoint,
+      "GET",
+      "/leases",
+      undefined,
+      AbortSignal.timeout(ANSWER_LIMIT_MS),
+    )
+      // one that does not answer is ended all the same; its own lease file is up to date
+      .catch(() => ({ status: 0, body: "" }));
     try {
-      const { status, body } = await requestUnixHttp(paths.endpoint, "GET", "/leases");
-      if (status === 200) writeFileAtomically(paths.leases, `${body.trim()}\n`);
-    } catch {
-      // a daemon that does not answer is ended all the same; its own lease file is up to date
+      writeLimaLeases(paths, inForce.status === 200 ? inForce.body : "{}");
+    } catch (error) {
+      warn(`Cannot keep the leases of ${name} for Lima: ${(error as Error).message}`);
     }
     signalProcess(pid, "SIGINT");
     const limit = monotonicMs() + STOP_LIMIT_MS;
@@ -103,29 +172,72 @@ export async function stopNetwork(
       if (monotonicMs() > limit) signalProcess(pid, "SIGKILL");
       await sleep(STEP_MS);
     }
-  });
+  }
+  // Lima's own daemon is left alone
+  if (!(await isServed(paths.endpoint))) await removeLeftovers(paths);
 }
 
-/** names of the user-v2 networks an instance is attached to */
+/** names of the networks of networks.yaml that an instance is attached to */
 export function networksOf(networks: readonly { lima?: string }[]): string[] {
   return [...new Set(networks.flatMap(({ lima }) => (lima === undefined ? [] : [lima])))];
 }
 
-/** Stops every network that no running instance uses; `ending` counts as not running any more. */
-export async function stopUnusedNetworks(home: string, ending?: string): Promise<void> {
-  for (const name of listFolder(`${home}/_networks`)) {
-    await stopNetwork(home, name, () => isUsedByAny(home, name, ending));
-  }
+export interface ReconcileOptions {
+  /** counts as running: it is about to */
+  starting?: string;
+  /** counts as not running any more */
+  ending?: string;
+  warn: Warn;
 }
 
-function isUsedByAny(home: string, network: string, ending: string | undefined): boolean {
-  return instanceNames(home).some((name) => {
-    if (name === ending) return false;
-    const { status, config } = inspectInstance(home, name);
-    // an instance whose configuration cannot be read may use any network
-    return (
-      status === "Broken" ||
-      (status === "Running" && networksOf(config?.networks ?? []).includes(network))
-    );
-  });
+/**
+ * Starts the daemons of all networks that running instances are attached to, and stops all others, also those that
+ * networks.yaml does not have any more. Each network is seen to; then the first failure is thrown.
+ */
+export async function reconcile(home: string, options: ReconcileOptions): Promise<void> {
+  const { warn } = options;
+  const networks = loadNetworks(home);
+  const used = networksInUse(home, options);
+  const failures: Error[] = [];
+  const attempt = async (work: Promise<void>) =>
+    work.catch((error: Error) => void failures.push(error));
+  for (const name of used.networks) {
+    if (Object.hasOwn(networks.networks, name))
+      await attempt(startNetwork(home, name, networks, warn));
+    else warn(`The network ${name} of a running instance is not defined in networks.yaml`);
+  }
+  for (const name of listFolder(`${home}/_networks`)) {
+    if (used.networks.has(name)) continue;
+    // looked at once more under the network's lock: an instance may have begun to use it
+    const isUsed = () => {
+      const now = networksInUse(home, { ...options, warn: () => {} });
+      return !now.isComplete || now.networks.has(name);
+    };
+    await attempt(stopNetwork(home, name, isUsed, warn));
+  }
+  if (failures[0] !== undefined) throw failures[0];
+}
+
+/** `isComplete`: all instances could be read; one that could not may use any network, so none is stopped then. */
+function networksInUse(
+  home: string,
+  { starting, ending, warn }: ReconcileOptions,
+): { networks: Set<string>; isComplete: boolean } {
+  const networks = new Set<string>();
+  let isComplete = true;
+  for (const name of instanceNames(home)) {
+    if (name === ending) continue;
+    try {
+      const { status, config } = inspectInstance(home, name);
+      if (config === undefined) throw new Error("its lima.yaml is not right");
+      if (status === "Running" || name === starting)
+        for (const network of networksOf(config.networks)) networks.add(network);
+    } catch (error) {
+      isComplete = false;
+      warn(
+        `Networks that nobody uses are left running, since ${name} may use them: ${(error as Error).message}`,
+      );
+    }
+  }
+  return { networks, isComplete };
 }

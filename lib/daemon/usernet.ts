@@ -2,7 +2,7 @@
 import { cidrContains, formatIpv4, parseCidr, parseIpv4 } from "../addr/ipv4.ts";
 import { parseMac } from "../addr/mac.ts";
 import { hostSearchDomains } from "../host/dns-upstream.ts";
-import { tryLockPidFile } from "../host/lock.ts";
+import { releaseHandedLock, tryLockPidFile } from "../host/lock.ts";
 import { terminationSignal } from "../host/signals.ts";
 import type { Log } from "../trace/log.ts";
 import type { AttachKind, Lease, NetworkPlan } from "./engine-protocol.ts";
@@ -20,6 +20,8 @@ export interface UsernetOptions {
   leases: string | undefined;
   leaseFile: string | undefined;
   capture: string | undefined;
+  /** whoever started us keeps others away until we have our pid file */
+  handedLock: boolean;
 }
 
 /** Lima's address plan (specification 8.3): the second address is router, DNS server and the way to the host. */
@@ -84,6 +86,7 @@ export async function runUsernet(options: UsernetOptions, log: Log): Promise<num
       "Cannot start a network that nobody can reach: give --endpoint and --listen-qemu, --listen or --listen-vfkit",
     );
   const lock = options.pidFile === undefined ? undefined : tryLockPidFile(options.pidFile);
+  if (options.handedLock) releaseHandedLock();
   if (options.pidFile !== undefined && lock === undefined) {
     log.error(
       `Cannot start the network: pidfile ${JSON.stringify(options.pidFile)} already exists and its process runs`,

@@ -5,7 +5,12 @@ export interface QemuNic {
   mac: string;
   /** how the frames get out of QEMU */
   backend:
-    | { kind: "stream"; path: string }
+    | {
+        kind: "stream";
+        path: string;
+        /** where a QEMU that cannot connect twice listens instead, if the network can connect to it */
+        listen?: string | undefined;
+      }
     /** QEMU's own user-mode network, with ssh forwarded to a host port */
     | { kind: "slirp"; sshPort: number };
 }
@@ -86,13 +91,19 @@ function netdev({ backend }: QemuNic, index: number, facts: QemuFacts): string {
   if (backend.kind === "slirp") {
     return `user,id=net${index},net=192.168.5.0/24,dhcpstart=192.168.5.15,hostfwd=tcp:127.0.0.1:${backend.sshPort}-:22`;
   }
+  if (backend.listen !== undefined && !reconnects(facts.version))
+    return `stream,id=net${index},server=on,addr.type=unix,addr.path=${value(backend.listen)}`;
   return `stream,id=net${index},server=off,addr.type=unix,addr.path=${value(backend.path)}${reconnect(facts.version)}`;
 }
 
+/** Can a stream network device connect once more to a network that was away? */
+export const reconnects = ([major]: readonly [number, number]): boolean => major >= 8;
+
 /** Before 8.0 a stream network device cannot come back; from 9.2 on the interval is in milliseconds. */
-function reconnect([major, minor]: readonly [number, number]): string {
+function reconnect(version: readonly [number, number]): string {
+  const [major, minor] = version;
   if (major > 9 || (major === 9 && minor >= 2)) return ",reconnect-ms=500";
-  return major >= 8 ? ",reconnect=1" : "";
+  return reconnects(version) ? ",reconnect=1" : "";
 }
 
 function nicDevice(nic: QemuNic, index: number, facts: QemuFacts): string {

@@ -4,6 +4,7 @@ import {
   closeSync,
   existsSync,
   fsyncSync,
+  lstatSync,
   mkdirSync,
   openSync,
   readdirSync,
@@ -53,7 +54,13 @@ export function remove(path: string): void {
   rmSync(path, { recursive: true, force: true });
 }
 
+/** Gives a file another name, in one step; what had that name is gone. */
+export const rename = (from: string, to: string): void => renameSync(from, to);
+
 export const exists = (path: string): boolean => existsSync(path);
+
+export const isSocket = (path: string): boolean =>
+  lstatSync(path, { throwIfNoEntry: false })?.isSocket() ?? false;
 
 /** names in a folder, sorted; empty when it is not there */
 export function listFolder(path: string): string[] {

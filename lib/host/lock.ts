@@ -4,7 +4,6 @@
  */
 import {
   closeSync,
-  existsSync,
   fstatSync,
   ftruncateSync,
   openSync,
@@ -79,14 +78,57 @@ export function lockHolder(path: string): number {
   }
 }
 
-/** Holds a lock on a file or folder while `work` runs; waits for it as long as another process has it. */
-export async function withLock<T>(path: string, work: () => Promise<T>): Promise<T> {
-  const fd = existsSync(path) ? openSync(path, "r") : openSync(path, "a", 0o644);
+/**
+ * Takes a lock on a file for a process that is about to be started and inherits the descriptor: the lock ends with that
+ * process, whatever becomes of us once we have closed ours. Undefined when another process has it.
+ */
+export function tryLockForChild(path: string): { fd: number; close(): void } | undefined {
+  const fd = openSync(path, "a", 0o644);
+  if (libc.flock(fd, LOCK_EX | LOCK_NB) === 0) return { fd, close: () => closeSync(fd) };
+  closeSync(fd);
+  return undefined;
+}
+
+export function isLocked(path: string): boolean {
+  let fd: number;
   try {
-    while (libc.flock(fd, LOCK_EX | LOCK_NB) !== 0)
-      await new Promise((resolve) => setTimeout(resolve, 20));
-    return await work();
+    fd = openSync(path, "r");
+  } catch {
+    return false;
+  }
+  try {
+    return libc.flock(fd, LOCK_SH | LOCK_NB) !== 0;
   } finally {
     closeSync(fd);
   }
+}
+
+/** the descriptor under which a started process finds a lock that was handed to it (see `releaseHandedLock`) */
+const HANDED_LOCK = 3;
+const STEP_MS = 20;
+
+/**
+ * Holds a lock on a file or folder that is there while `work` runs; waits for it as long as another process has it.
+ * `work` gets the descriptor: a child that inherits it keeps the lock, too, even when we are killed.
+ */
+export async function withLock<T>(path: string, work: (lock: number) => Promise<T>): Promise<T> {
+  for (;;) {
+    const fd = openSync(path, "r");
+    try {
+      while (libc.flock(fd, LOCK_EX | LOCK_NB) !== 0)
+        await new Promise((resolve) => setTimeout(resolve, STEP_MS));
+      if (isAt(fd, path)) return await work(fd);
+    } finally {
+      closeSync(fd);
+    }
+    // what we have locked was removed while we waited: others lock what stands there now
+  }
+}
+
+/**
+ * Lets go of the lock that the process which started us holds and has handed to us. A daemon does so once it has a lock
+ * of its own: whoever waited then sees a daemon that runs, although its starter may have been killed in between.
+ */
+export function releaseHandedLock(): void {
+  closeSync(HANDED_LOCK);
 }

@@ -1,5 +1,5 @@
 /** Other processes: started, watched, ended. */
-import { closeSync, openSync } from "node:fs";
+import { closeSync, openSync, rmSync } from "node:fs";
 import { isCompiled } from "./thread.ts";
 
 /** The command line that starts this program again. */
@@ -25,19 +25,21 @@ export interface StartedProcess {
   kill(signal: "SIGTERM" | "SIGINT" | "SIGKILL"): void;
 }
 
-/** Starts a process with its output in files; `detached` ones outlive us. */
+/**
+ * Starts a process with its output in new files; `detached` ones outlive us. `lock` is a descriptor that the process
+ * inherits as its descriptor 3.
+ */
 export function startProcess(
   command: readonly string[],
   files: { stdout: string; stderr: string },
   detached: boolean,
+  lock?: number,
 ): StartedProcess {
-  const stdout = openSync(files.stdout, "w", 0o644);
-  const stderr = openSync(files.stderr, "w", 0o644);
+  const stdout = openNew(files.stdout);
+  const stderr = openNew(files.stderr);
   try {
     const child = Bun.spawn([...command], {
-      stdin: "ignore",
-      stdout,
-      stderr,
+      stdio: ["ignore", stdout, stderr, ...(lock === undefined ? [] : [lock])],
       env: childEnvironment(),
       ...(detached ? { detached: true } : {}),
     });
@@ -51,6 +53,12 @@ export function startProcess(
     closeSync(stdout);
     closeSync(stderr);
   }
+}
+
+/** A process of before that still runs goes on writing into the old file, which is not there for anybody else. */
+function openNew(path: string): number {
+  rmSync(path, { force: true });
+  return openSync(path, "w", 0o644);
 }
 
 export interface Finished {
@@ -102,5 +110,18 @@ export function signalProcess(pid: number, signal: "SIGTERM" | "SIGINT" | "SIGKI
     return true;
   } catch {
     return false;
+  }
+}
+
+/** the pid that a pid file tells if there is a process of that number, whosever it is; else 0 (specification, section 2) */
+export function livingProcess(pidFile: string | undefined): number {
+  const pid = Number((pidFile ?? "").trim());
+  if (!Number.isInteger(pid) || pid <= 0) return 0;
+  try {
+    process.kill(pid, 0);
+    return pid;
+  } catch (error) {
+    // a process of somebody else lives, too
+    return (error as { code?: string }).code === "EPERM" ? pid : 0;
   }
 }

@@ -300,6 +300,22 @@ export async function isServed(path: string): Promise<boolean> {
   }
 }
 
+/** Waits until the server of a unix socket has closed our connection, as it does when it ends, or until the signal. */
+export async function connectionEnd(path: string, signal: AbortSignal): Promise<void> {
+  const { promise: ended, resolve: end } = Promise.withResolvers<void>();
+  try {
+    const socket = await Bun.connect({
+      unix: path,
+      socket: { data() {}, error: () => end(), close: () => end() },
+    });
+    signal.addEventListener("abort", () => end());
+    if (!signal.aborted) await ended;
+    socket.end();
+  } catch {
+    // nobody serves it
+  }
+}
+
 /** A request to an HTTP server on a unix socket; the answer's status and body. */
 export async function requestUnixHttp(
   path: string,

@@ -1,6 +1,6 @@
 /** An instance's disk: a qcow2 overlay over its image, made by qemu-img. */
 import { firstOctets } from "../host/download.ts";
-import { remove } from "../host/files.ts";
+import { remove, rename } from "../host/files.ts";
 import { findProgram, runCommand } from "../host/process.ts";
 
 const QCOW2_MAGIC = [0x51, 0x46, 0x49, 0xfb];
@@ -22,6 +22,8 @@ export async function makeDisk(base: string, path: string, size: number): Promis
   if (info.code !== 0)
     throw new Error(`Cannot use the image ${base}: qemu-img cannot read it: ${info.stderr.trim()}`);
   const baseSize = (JSON.parse(info.stdout) as { "virtual-size": number })["virtual-size"];
+  // it appears only when it is whole, although we or qemu-img may be killed
+  const temporary = `${path}.tmp`;
   const command = [
     "qemu-img",
     "create",
@@ -32,12 +34,13 @@ export async function makeDisk(base: string, path: string, size: number): Promis
     base,
     "-F",
     format,
-    path,
+    temporary,
     String(Math.max(size, baseSize)),
   ];
   const made = await runCommand(command, TIMEOUT_MS);
   if (made.code !== 0) {
-    remove(path);
+    remove(temporary);
     throw new Error(`Cannot make the disk ${path}: ${made.stderr.trim()} (is there space left?)`);
   }
+  rename(temporary, path);
 }

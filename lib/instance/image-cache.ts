@@ -16,7 +16,7 @@ export async function localFile(file: ImageFile): Promise<string> {
   const data = `${folder}/data`;
   makeFolder(folder);
   // two instances that start together fetch an image once
-  return withLock(`${folder}/lock`, async () => {
+  return withLock(folder, async () => {
     if (!exists(data)) {
       writeFileAtomically(`${folder}/url`, location);
       try {

@@ -1,26 +1,39 @@
 /** How an instance is reached by ssh (specification, section 19). */
 import { hostnameOf } from "../config/names.ts";
 import { identityFile, instancePaths } from "../config/paths.ts";
-import { exists, listFolder, makeFolder, readTextIfThere } from "../host/files.ts";
+import { exists, listFolder, makeFolder, readTextIfThere, remove, rename } from "../host/files.ts";
+import { withLock } from "../host/lock.ts";
 import { findProgram, runCommand } from "../host/process.ts";
 
 /** Makes the key pair of this home folder if there is none; the public key. */
 export async function sshPublicKey(home: string): Promise<string> {
   const identity = identityFile(home);
   if (!exists(identity)) {
-    if (findProgram("ssh-keygen") === undefined) {
-      throw new Error(
-        "Cannot make an ssh key: ssh-keygen is not installed (on Debian and Ubuntu: apt install openssh-client)",
-      );
-    }
     makeFolder(`${home}/_config`, 0o700);
-    const made = await runCommand(
-      ["ssh-keygen", "-t", "ed25519", "-q", "-N", "", "-C", "lima", "-f", identity],
-      30_000,
-    );
-    if (made.code !== 0) throw new Error(`Cannot make an ssh key: ${made.stderr.trim()}`);
+    // instances that start together need one key
+    await withLock(`${home}/_config`, async () => {
+      if (!exists(identity)) await makeKeyPair(identity);
+    });
   }
   return (readTextIfThere(`${identity}.pub`) ?? "").trim();
+}
+
+async function makeKeyPair(identity: string): Promise<void> {
+  if (findProgram("ssh-keygen") === undefined) {
+    throw new Error(
+      "Cannot make an ssh key: ssh-keygen is not installed (on Debian and Ubuntu: apt install openssh-client)",
+    );
+  }
+  // somebody may be killed at any step: the key that counts comes last, and then its public half is there
+  const draft = `${identity}.tmp`;
+  for (const path of [draft, `${draft}.pub`]) remove(path);
+  const made = await runCommand(
+    ["ssh-keygen", "-t", "ed25519", "-q", "-N", "", "-C", "lima", "-f", draft],
+    30_000,
+  );
+  if (made.code !== 0) throw new Error(`Cannot make an ssh key: ${made.stderr.trim()}`);
+  rename(`${draft}.pub`, `${identity}.pub`);
+  rename(draft, identity);
 }
 
 /** further keys of the user, for ssh.loadDotSSHPubKeys */

@@ -3,8 +3,9 @@ import type { InstanceConfig } from "../config/instance.ts";
 import { formatDiagnostic, nearest } from "../config/document.ts";
 import { instanceNameProblem } from "../config/names.ts";
 import { instancePaths, type InstancePaths } from "../config/paths.ts";
-import { exists, listFolder, readTextIfThere, writeFileAtomically } from "../host/files.ts";
+import { exists, listFolder, readTextIfThere, remove, writeFileAtomically } from "../host/files.ts";
 import { lockHolder } from "../host/lock.ts";
+import { livingProcess } from "../host/process.ts";
 import { readSettings } from "./settings.ts";
 
 export interface Instance {
@@ -28,6 +29,19 @@ export function markAsOurs(paths: InstancePaths, version: string): void {
   writeFileAtomically(paths.limaVersion, `${MARK} ${version}\n`);
 }
 
+/**
+ * Removes an instance's folder. Without lima.yaml it is no instance any more; the mark goes last, so that what is left
+ * when we are killed is still known as ours.
+ */
+export function removeInstance(paths: InstancePaths): void {
+  remove(paths.config);
+  for (const file of listFolder(paths.dir)) {
+    const path = `${paths.dir}/${file}`;
+    if (path !== paths.limaVersion) remove(path);
+  }
+  remove(paths.dir);
+}
+
 export function instanceNames(home: string): string[] {
   return listFolder(home).filter(
     (name) =>
@@ -48,7 +62,10 @@ export function inspectInstance(home: string, name: string): Instance {
     );
   }
   const { config } = readSettings(home, text, paths.config);
-  const hostAgent = lockHolder(paths.hostAgentPid);
+  // Lima's own host agents hold no lock of ours, only the number tells of them
+  const hostAgent = isOurs(paths)
+    ? lockHolder(paths.hostAgentPid)
+    : livingProcess(readTextIfThere(paths.hostAgentPid));
   const port = /^\s*Port (\d+)$/m.exec(readTextIfThere(paths.sshConfig) ?? "");
   return {
     name,

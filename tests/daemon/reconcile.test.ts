@@ -13,16 +13,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { NetworksConfig } from "../../lib/config/networks.ts";
 import { networkPaths, type NetworkPaths } from "../../lib/config/paths.ts";
-import {
-  startNetwork,
-  stopNetwork,
-  stopUnusedNetworks,
-  userV2Network,
-} from "../../lib/daemon/reconcile.ts";
+import { reconcile, startNetwork, stopNetwork, userV2Network } from "../../lib/daemon/reconcile.ts";
 import { lockHolder, tryLockPidFile, withLock } from "../../lib/host/lock.ts";
 import { isServed, requestUnixHttp } from "../../lib/host/unix-http.ts";
 
 const LIMIT = 30_000;
+const warnings: string[] = [];
+const warn = (sentence: string) => void warnings.push(sentence);
 const GATEWAY_MAC = "5a:94:ef:e4:0c:dd";
 const NETWORKS: NetworksConfig = {
   paths: { socketVMNet: "", varRun: "", sudoers: "" },
@@ -40,6 +37,7 @@ let home: string;
 let paths: NetworkPaths;
 
 beforeEach(() => {
+  warnings.length = 0;
   home = mkdtempSync(join(tmpdir(), "limanet-networks-"));
   paths = networkPaths(home, "user-v2");
 });
@@ -201,15 +199,15 @@ function instance(
 }
 
 test(
-  "stopUnusedNetworks() keeps a network until its last running instance is gone",
+  "reconcile() keeps a network until its last running instance is gone",
   async () => {
     instance("stopped");
     const lock = instance("runs").run();
     await startNetwork(home, "user-v2", NETWORKS);
-    await stopUnusedNetworks(home);
+    await reconcile(home, { warn });
     expect(await isServed(paths.endpoint)).toBe(true);
     lock.release();
-    await stopUnusedNetworks(home);
+    await reconcile(home, { warn });
     expect(await isServed(paths.endpoint)).toBe(false);
     expect(lockHolder(paths.pid)).toBe(0);
   },
@@ -217,13 +215,13 @@ test(
 );
 
 test(
-  "stopUnusedNetworks() keeps a network that an instance has begun to use while it waited for the network's lock",
+  "reconcile() keeps a network that an instance has begun to use while it waited for the network's lock",
   async () => {
     const starting = instance("starting");
     await startNetwork(home, "user-v2", NETWORKS);
     const gate = Promise.withResolvers<void>();
     const busy = withLock(paths.dir, () => gate.promise);
-    const stopping = stopUnusedNetworks(home);
+    const stopping = reconcile(home, { warn });
     await Bun.sleep(50);
     const lock = starting.run();
     gate.resolve();
@@ -236,11 +234,11 @@ test(
 );
 
 test(
-  "stopUnusedNetworks() stops nothing while an instance cannot be read",
+  "reconcile() stops nothing while an instance cannot be read",
   async () => {
     instance("unreadable", "images: [");
     await startNetwork(home, "user-v2", NETWORKS);
-    await stopUnusedNetworks(home);
+    await reconcile(home, { warn });
     expect(await isServed(paths.endpoint)).toBe(true);
     await stopNetwork(home, "user-v2");
   },

@@ -1,8 +1,23 @@
 import { afterEach, beforeEach, expect, test } from "bun:test";
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  fstatSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { lockHolder, tryLockPidFile, withLock } from "../../lib/host/lock.ts";
+import {
+  isLocked,
+  lockHolder,
+  tryLockForChild,
+  tryLockPidFile,
+  withLock,
+} from "../../lib/host/lock.ts";
 
 let folder: string;
 let pidFile: string;
@@ -131,6 +146,7 @@ test.each(["file", "folder"])(
   "withLock() on a %s lets one at a time in, and the next after a failure",
   async (kind) => {
     const path = kind === "folder" ? folder : join(folder, "lock");
+    if (kind === "file") writeFileSync(path, "");
     const order: string[] = [];
     const work = (name: string, fails: boolean) => async () => {
       order.push(`${name} begins`);
@@ -146,3 +162,72 @@ test.each(["file", "folder"])(
     expect(order).toEqual(["a begins", "a ends", "b begins", "b ends"]);
   },
 );
+
+test("withLock() does not run on what was removed while it waited", async () => {
+  const path = join(folder, "network");
+  mkdirSync(path);
+  const gate = Promise.withResolvers<void>();
+  const first = withLock(path, async () => {
+    await gate.promise;
+    rmSync(path, { recursive: true });
+    mkdirSync(path);
+  });
+  let inside = "";
+  const second = withLock(path, async (lock) => {
+    inside = fstatSync(lock).ino === statSync(path).ino ? "the new one" : "the old one";
+  });
+  gate.resolve();
+  await Promise.all([first, second]);
+  expect(inside).toBe("the new one");
+});
+
+test("withLock() makes nothing, and fails where nothing is", async () => {
+  const path = join(folder, "nothing");
+  await expect(withLock(path, async () => {})).rejects.toThrow("ENOENT");
+  expect(existsSync(path)).toBe(false);
+});
+
+test("a lock handed to a child is held although its starter is killed, until the child lets go of it", async () => {
+  const module = new URL("../../lib/host/lock.ts", import.meta.url).pathname;
+  const child = `const { releaseHandedLock } = await import(${JSON.stringify(module)});
+    process.on("SIGUSR1", () => { releaseHandedLock(); process.stdout.write("released"); });
+    process.stdout.write(String(process.pid));
+    setInterval(() => {}, 1000);`;
+  const starter = Bun.spawn(
+    [
+      process.execPath,
+      "-e",
+      `const { withLock } = await import(${JSON.stringify(module)});
+       await withLock(${JSON.stringify(folder)}, async (lock) => {
+         Bun.spawn([process.execPath, "-e", ${JSON.stringify(child)}], { detached: true, stdio: ["ignore", "inherit", "inherit", lock] });
+         await new Promise(() => setInterval(() => {}, 1000));
+       });`,
+    ],
+    { stdout: "pipe", stderr: "inherit" },
+  );
+  const output = starter.stdout.getReader();
+  const said = async () => new TextDecoder().decode((await output.read()).value);
+  const pid = Number(await said());
+  try {
+    starter.kill("SIGKILL");
+    await starter.exited;
+    expect(isLocked(folder)).toBe(true);
+    process.kill(pid, "SIGUSR1");
+    expect(await said()).toBe("released");
+    expect(isLocked(folder)).toBe(false);
+  } finally {
+    process.kill(pid, "SIGKILL");
+  }
+});
+
+test("tryLockForChild() gives a lock that ends with the child, and that nobody else gets meanwhile", async () => {
+  const path = join(folder, "qemu.lock");
+  const lock = tryLockForChild(path)!;
+  const child = Bun.spawn(["sleep", "60"], { stdio: ["ignore", "ignore", "ignore", lock.fd] });
+  lock.close();
+  expect(isLocked(path)).toBe(true);
+  expect(tryLockForChild(path)).toBeUndefined();
+  child.kill("SIGKILL");
+  await child.exited;
+  expect(isLocked(path)).toBe(false);
+});

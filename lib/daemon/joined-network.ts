@@ -1,0 +1,182 @@
+/**
+ * An instance's place on a user-v2 network. The network's daemon may be killed under a running machine; then it is started
+ * again, and all that the instance had there is made anew: its network card's connection, its forwards, its DNS zones. Its
+ * address stays, since the daemon keeps leases on disk.
+ */
+import { networkPaths } from "../config/paths.ts";
+import type { QemuNic } from "../driver/qemu.ts";
+import { sleep } from "../host/clock.ts";
+import { lockHolder } from "../host/lock.ts";
+import { connectionEnd, isServed, requestUnixHttp } from "../host/unix-http.ts";
+import { loadNetworks } from "../instance/settings.ts";
+import type { Zone } from "../service/dns/zones.ts";
+import type { Log } from "../trace/log.ts";
+import type { Forward } from "./engine-protocol.ts";
+import { startNetwork } from "./reconcile.ts";
+
+const STEP_MS = 100;
+const FIRST_RETRY_MS = 500;
+const LAST_RETRY_MS = 30_000;
+const ATTACH = "/extension/attach";
+const ADD_ZONE = "/services/dns/add";
+const EXPOSE = "/services/forwarder/expose";
+const UNEXPOSE = "/services/forwarder/unexpose";
+
+type NetworkState = "lost" | "restored";
+
+export interface JoinedNetworkOptions {
+  home: string;
+  network: string;
+  log: Log;
+  onState: (network: string, state: NetworkState) => void;
+}
+
+/** what the daemon says when it does not want to */
+class Refusal extends Error {}
+
+/** the answer to a forward that was asked for again */
+const isThere = (answer: string): boolean => answer.startsWith("proxy already running");
+
+export class JoinedNetwork {
+  readonly #socket: string;
+  #listen: string | undefined;
+  readonly #options: JoinedNetworkOptions;
+  readonly #endpoint: string;
+  readonly #attached: string[] = [];
+  readonly #zones: Zone[] = [];
+  readonly #forwards = new Map<string, Forward>();
+  readonly #closing = new AbortController();
+  readonly #kept: Promise<void>;
+  #restored = 0;
+
+  /** The network's daemon runs. */
+  constructor(options: JoinedNetworkOptions) {
+    const paths = networkPaths(options.home, options.network);
+    this.#socket = paths.qemu;
+    this.#options = options;
+    this.#endpoint = paths.endpoint;
+    this.#kept = this.#keep();
+  }
+
+  /** A card on the network; `listen` is where a QEMU that cannot connect twice is to wait for the network. */
+  backend(listen: string): QemuNic["backend"] {
+    const { home, network } = this.#options;
+    // Lima's own daemon connects to nobody
+    const isOurs = lockHolder(networkPaths(home, network).pid) !== 0;
+    this.#listen = isOurs ? listen : undefined;
+    return { kind: "stream", path: this.#socket, listen: this.#listen };
+  }
+
+  /** QEMU runs; one that waits for the network is connected. */
+  async attached(reconnects: boolean): Promise<void> {
+    if (reconnects || this.#listen === undefined) return;
+    this.#attached.push(this.#listen);
+    await this.#make(ATTACH, { path: this.#listen });
+  }
+
+  async addZone(zone: Zone): Promise<void> {
+    this.#zones.push(zone);
+    await this.#make(ADD_ZONE, zone);
+  }
+
+  /** Throws what the daemon says when it cannot. */
+  async expose(forward: Forward): Promise<void> {
+    const key = `${forward.protocol} ${forward.local}`;
+    const before = this.#forwards.get(key);
+    this.#forwards.set(key, forward);
+    try {
+      await this.#make(EXPOSE, forward);
+    } catch (error) {
+      if (before === undefined) this.#forwards.delete(key);
+      else this.#forwards.set(key, before);
+      throw error;
+    }
+  }
+
+  async unexpose({ local, protocol }: Omit<Forward, "remote">): Promise<void> {
+    this.#forwards.delete(`${protocol} ${local}`);
+    // a daemon that is gone has no forwards
+    await requestUnixHttp(this.#endpoint, "POST", UNEXPOSE, { local, protocol }).catch(() => {});
+  }
+
+  /** address → MAC; {} while the daemon is away */
+  async leases(): Promise<Record<string, string>> {
+    const answer = await requestUnixHttp(this.#endpoint, "GET", "/leases").catch(() => undefined);
+    return answer?.status === 200 ? (JSON.parse(answer.body) as Record<string, string>) : {};
+  }
+
+  /** Leaves the network, which nobody restores for us from now on. */
+  async close(): Promise<void> {
+    this.#closing.abort();
+    await this.#kept;
+    for (const forward of this.#forwards.values()) await this.unexpose(forward);
+  }
+
+  /** Has the daemon make what is made anew after its end, so that its end on the way is no failure. */
+  async #make(route: string, thing: object): Promise<void> {
+    const before = this.#restored;
+    for (let isRepeated = false; ; isRepeated = true) {
+      try {
+        const { status, body } = await requestUnixHttp(this.#endpoint, "POST", route, thing);
+        if (status === 200 || (isRepeated && isThere(body))) return;
+        throw new Refusal(body.trim());
+      } catch (error) {
+        if (error instanceof Refusal) throw error;
+        await sleep(STEP_MS);
+        if (this.#restored !== before || this.#closing.signal.aborted) return;
+      }
+    }
+  }
+
+  async #keep(): Promise<void> {
+    const { signal } = this.#closing;
+    const { network, log, onState } = this.#options;
+    while (!signal.aborted) {
+      await connectionEnd(this.#endpoint, signal);
+      if (signal.aborted) return;
+      // Lima's daemon closes connections that are idle
+      if (await isServed(this.#endpoint)) {
+        await sleep(STEP_MS);
+        continue;
+      }
+      log.warn(`the network is lost: its daemon has ended network=${network}`);
+      onState(network, "lost");
+      await this.#restore();
+    }
+  }
+
+  /** Tries until it is done, or we leave. */
+  async #restore(): Promise<void> {
+    const { home, network, log, onState } = this.#options;
+    const { signal } = this.#closing;
+    for (let wait = FIRST_RETRY_MS; !signal.aborted; wait = Math.min(2 * wait, LAST_RETRY_MS)) {
+      try {
+        await startNetwork(home, network, loadNetworks(home), log.warn);
+        await this.#makeAll();
+        this.#restored++;
+        log.warn(`the network is restored: its daemon was started again network=${network}`);
+        onState(network, "restored");
+        return;
+      } catch (error) {
+        log.error(`${(error as Error).message}; it is tried again in ${wait / 1000} s`);
+        await sleep(wait, signal);
+      }
+    }
+  }
+
+  async #makeAll(): Promise<void> {
+    const things: [string, object][] = [
+      ...this.#attached.map((path): [string, object] => [ATTACH, { path }]),
+      ...this.#zones.map((zone): [string, object] => [ADD_ZONE, zone]),
+      ...[...this.#forwards.values()].map((forward): [string, object] => [EXPOSE, forward]),
+    ];
+    for (const [route, thing] of things) {
+      const { status, body } = await requestUnixHttp(this.#endpoint, "POST", route, thing);
+      // the network goes on without what it cannot have any more
+      if (status !== 200 && !isThere(body))
+        this.#options.log.error(
+          `Cannot make ${JSON.stringify(thing)} anew on the network ${this.#options.network}: ${body.trim()}`,
+        );
+    }
+  }
+}
