@@ -1,5 +1,14 @@
 /** Other processes: started, watched, ended. */
-import { closeSync, openSync, rmSync } from "node:fs";
+import { spawnSync } from "node:child_process";
+import {
+  accessSync,
+  closeSync,
+  constants,
+  openSync,
+  readFileSync,
+  rmSync,
+  statSync,
+} from "node:fs";
 import { isCompiled } from "./thread.ts";
 
 /** The command line that starts this program again. */
@@ -27,13 +36,14 @@ export interface StartedProcess {
 
 /**
  * Starts a process with its output in new files; `detached` ones outlive us. `lock` is a descriptor that the process
- * inherits as its descriptor 3.
+ * inherits as its descriptor 3, `folder` where it starts.
  */
 export function startProcess(
   command: readonly string[],
   files: { stdout: string; stderr: string },
   detached: boolean,
   lock?: number,
+  folder?: string,
 ): StartedProcess {
   const stdout = openNew(files.stdout);
   const stderr = openNew(files.stderr);
@@ -42,6 +52,7 @@ export function startProcess(
       stdio: ["ignore", stdout, stderr, ...(lock === undefined ? [] : [lock])],
       env: childEnvironment(),
       ...(detached ? { detached: true } : {}),
+      ...(folder === undefined ? {} : { cwd: folder }),
     });
     if (detached) child.unref();
     return {
@@ -100,8 +111,42 @@ export async function runInTerminal(command: readonly string[]): Promise<number>
   return child.exited;
 }
 
-/** the path of a program, or undefined when it is not installed */
-export const findProgram = (name: string): string | undefined => Bun.which(name) ?? undefined;
+/** the path of a program, or undefined when it is not installed; a name with a slash in it is a path already */
+export function findProgram(name: string): string | undefined {
+  const folders = name.includes("/") ? [""] : (process.env["PATH"] ?? "").split(":");
+  return folders.map((folder) => (folder === "" ? name : `${folder}/${name}`)).find(isProgram);
+}
+
+export function isProgram(path: string): boolean {
+  try {
+    accessSync(path, constants.X_OK);
+    return statSync(path).isFile();
+  } catch {
+    return false;
+  }
+}
+
+/** Is there a process of that number, whoever owns it? */
+export function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return (error as { code?: string }).code === "EPERM";
+  }
+}
+
+/** the words with which a process was started, one blank between; empty when they cannot be seen */
+export function commandLineOf(pid: number): string {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, "utf8").replaceAll("\0", " ").trim();
+  } catch {
+    const { stdout } = spawnSync("ps", ["-ww", "-o", "command=", "-p", String(pid)], {
+      encoding: "utf8",
+    });
+    return (stdout ?? "").trim();
+  }
+}
 
 /** Sends a signal; false when there is no such process. */
 export function signalProcess(pid: number, signal: "SIGTERM" | "SIGINT" | "SIGKILL"): boolean {

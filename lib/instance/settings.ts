@@ -1,10 +1,23 @@
 /** What the YAML files of a home folder say. */
 import { formatDiagnostic } from "../config/document.ts";
 import { parseInstance } from "../config/instance.ts";
-import { defaultNetworksText, parseNetworks, type NetworksConfig } from "../config/networks.ts";
+import {
+  defaultNetworksText,
+  parseNetworks,
+  type NetworksConfig,
+  type NetworksDefaults,
+} from "../config/networks.ts";
 import { defaultsFile, networksFile, overrideFile } from "../config/paths.ts";
-import { exists, makeFolder, readTextIfThere, writeFileAtomically } from "../host/files.ts";
+import {
+  exists,
+  makeFolder,
+  readTextIfThere,
+  realPath,
+  writeFileAtomically,
+} from "../host/files.ts";
 import { hostGroup, hostPlatform } from "../host/machine.ts";
+import { findProgram } from "../host/process.ts";
+import { platformFacts, type Platform } from "../privilege/platform.ts";
 
 /** An instance's settings: its lima.yaml between what default.yaml and override.yaml say for all. */
 export function readSettings(
@@ -27,12 +40,36 @@ export function loadNetworks(
   const file = networksFile(home);
   if (!exists(file)) {
     makeFolder(`${home}/_config`);
-    const group = hostPlatform() === "darwin" ? "everyone" : hostGroup();
-    writeFileAtomically(file, defaultNetworksText(hostPlatform(), group));
+    writeFileAtomically(file, defaultNetworksText(networksDefaults()));
   }
   const { config, diagnostics } = parseNetworks(readTextIfThere(file) ?? "", file);
   if (config === undefined)
     throw new Error(`Cannot use the networks:\n${diagnostics.map(formatDiagnostic).join("\n")}`);
   for (const diagnostic of diagnostics) warn(formatDiagnostic(diagnostic));
   return config;
+}
+
+export const platform = (): Platform => platformFacts(hostPlatform(), hostGroup());
+
+/**
+ * Programs that serve networks, the best first (specification 4.3), and a copy of limanet last: under this name it takes
+ * socket_vmnet's command line, and the folder is one that only root writes to.
+ */
+const PROGRAMS = [
+  "/opt/socket_vmnet/bin/socket_vmnet",
+  "socket_vmnet",
+  "/usr/local/opt/socket_vmnet/bin/socket_vmnet",
+  "/opt/homebrew/opt/socket_vmnet/bin/socket_vmnet",
+  "/opt/limanet/bin/socket_vmnet",
+];
+
+function networksDefaults(): NetworksDefaults {
+  const { varRun, sudoers, socketVMNet, bridgedInterface, group } = platform();
+  const found = PROGRAMS.map(findProgram).find((path) => path !== undefined);
+  return {
+    paths: { socketVMNet: found === undefined ? socketVMNet : realPath(found), varRun, sudoers },
+    // as Lima's documentation shows it for macOS; who reads the file is warned about it
+    group: hostPlatform() === "darwin" ? "everyone" : group,
+    bridgedInterface,
+  };
 }

@@ -1,4 +1,4 @@
-/** lima.yaml, networks.yaml and the values that follow from them. */
+/** lima.yaml and the values that follow from them. */
 import { describe, expect, test } from "bun:test";
 import { createHash } from "node:crypto";
 import fc from "fast-check";
@@ -6,7 +6,6 @@ import { formatDiagnostic, nearest } from "../../lib/config/document.ts";
 import { parseInstance, parseSize } from "../../lib/config/instance.ts";
 import { derivedMac } from "../../lib/config/mac-address.ts";
 import { hostnameOf, identifierProblem, instanceNameProblem } from "../../lib/config/names.ts";
-import { defaultNetworksText, parseNetworks } from "../../lib/config/networks.ts";
 
 const IMAGE = "images: [{location: /disk.qcow2}]\n";
 const parse = (text: string) => parseInstance(text, "lima.yaml");
@@ -157,53 +156,6 @@ test.each([
 test.each(["", "big", "0", "-1GiB", "1XB", "1GiBs", "GiB"])("parseSize(%j) refuses it", (text) =>
   expect(parseSize(text)).toBeUndefined(),
 );
-
-describe("networks.yaml", () => {
-  test.each(["darwin", "linux"] as const)(
-    "the default file of %s reads without complaint",
-    (platform) => {
-      const { config, diagnostics } = parseNetworks(
-        defaultNetworksText(platform, "staff"),
-        "networks.yaml",
-      );
-      expect(diagnostics).toEqual([]);
-      expect(config!.group).toBe("staff");
-      expect(Object.keys(config!.networks)).toEqual(["user-v2", "shared", "bridged", "host"]);
-      expect(config!.networks["user-v2"]).toEqual({
-        mode: "user-v2",
-        gateway: "192.168.104.1",
-        netmask: "255.255.255.0",
-      });
-      expect(config!.networks["host"]).toMatchObject({
-        mode: "host",
-        gateway: "192.168.106.1",
-        dhcpEnd: "192.168.106.254",
-      });
-    },
-  );
-
-  test("without a user-v2 network the usual one is there", () => {
-    expect(parseNetworks("networks: {}", "n").config!.networks["user-v2"]).toMatchObject({
-      gateway: "192.168.104.1",
-    });
-    expect(parseNetworks("", "n").config!.networks["user-v2"]).toBeDefined();
-  });
-
-  test.each([
-    ["networks: {a: {mode: bridge}}", /n:1:22: networks\.a\.mode: .*bridged.*bridge/],
-    [
-      "networks: {a: {mode: shared, gateway: 10.0.0.256}}",
-      /networks\.a\.gateway: not an IPv4 address: 10\.0\.0\.256/,
-    ],
-    ["networks: {a b: {mode: shared}}", /networks\.a b: letters and digits/],
-    ["networks: {a: {mode: user-v2, mtu: 100}}", /networks\.a\.mtu: .*100/],
-    ["grupo: x", /warning: .*grupo.*group/],
-    ["group: everyone", /n:1:8: warning: group: every account of this machine .*as root/],
-    ["networks: {a: {mode: host}, a: {mode: host}}", /n:1:\d+: /],
-  ])("%j is complained about in its place", (text, pattern) => {
-    expect(parseNetworks(text, "n").diagnostics.map(formatDiagnostic).join("\n")).toMatch(pattern);
-  });
-});
 
 describe("names", () => {
   test.each(["a", "default", "my-vm_2", "a.b-c", "x".repeat(76)])("%s is a name", (name) =>
