@@ -4,7 +4,7 @@ import { formatDiagnostic } from "../config/document.ts";
 import { hostnameOf, instanceNameProblem } from "../config/names.ts";
 import { instancePaths, type InstancePaths } from "../config/paths.ts";
 import { endLeftovers } from "../daemon/leftovers.ts";
-import { networksOf, reconcile, userV2Network } from "../daemon/reconcile.ts";
+import { networksOf, reconcile, usableNetwork } from "../daemon/reconcile.ts";
 import { monotonicMs, sleep } from "../host/clock.ts";
 import {
   exists,
@@ -40,6 +40,7 @@ import {
   type Instance,
 } from "../instance/store.ts";
 import { fillTemplate, type TemplateOptions } from "../instance/template.ts";
+import type { Log } from "../trace/log.ts";
 import { table } from "./table.ts";
 import { VERSION } from "./version.ts";
 
@@ -92,7 +93,7 @@ async function make(home: string, template: string, options: CreateOptions): Pro
   if (config === undefined)
     throw new Error(`Cannot make the instance ${name}: ${template} is not right (see above)`);
   const networks = loadNetworks(home, warn);
-  for (const network of networksOf(config.networks)) userV2Network(networks, network);
+  for (const network of networksOf(config.networks)) usableNetwork(networks, network);
   makeFolder(home);
   return withLock(home, async () => {
     if (exists(paths.config))
@@ -125,7 +126,11 @@ function checkSocketPath(paths: InstancePaths): void {
   }
 }
 
-export async function start(nameOrTemplate: string, options: StartOptions): Promise<number> {
+export async function start(
+  nameOrTemplate: string,
+  options: StartOptions,
+  log: Log,
+): Promise<number> {
   const home = limanetHome();
   const begun = monotonicMs();
   const say = (stage: string, detail = "") => {
@@ -172,7 +177,7 @@ export async function start(nameOrTemplate: string, options: StartOptions): Prom
       await makeDisk(await localFile(image.disk), paths.disk, config.disk);
     say("image", image.disk === undefined ? "kernel and initrd, no disk" : "ready");
     loadNetworks(home, warn);
-    await reconcile(home, { starting: name, warn });
+    await reconcile(home, { starting: name, warn, log });
     return startHostAgent(name, paths, options.slirp, lock);
   });
   const outcome = await follow(paths, agent, options.timeout * 1000, interrupted.signal, say);
@@ -180,7 +185,7 @@ export async function start(nameOrTemplate: string, options: StartOptions): Prom
   // what was begun is ended: nothing runs after a start that failed
   agent.kill("SIGTERM");
   await agent.exited;
-  await reconcile(home, { warn });
+  await reconcile(home, { warn, log });
   if (interrupted.signal.aborted) {
     writeError(`limanet: the start of ${name} was interrupted; nothing is left running\n`);
     return 1;
@@ -270,7 +275,7 @@ async function follow(
   return "interrupted";
 }
 
-export async function stop(names: string[], force: boolean): Promise<number> {
+export async function stop(names: string[], force: boolean, log: Log): Promise<number> {
   const home = limanetHome();
   let failure: unknown;
   try {
@@ -287,7 +292,7 @@ export async function stop(names: string[], force: boolean): Promise<number> {
     failure = error;
   }
   // also after an error: those before it were stopped
-  await reconcile(home, { warn }).catch((error: Error) => {
+  await reconcile(home, { warn, log }).catch((error: Error) => {
     failure ??= error;
   });
   if (failure !== undefined) throw failure;
@@ -315,7 +320,7 @@ async function end(home: string, instance: Instance, force: boolean): Promise<vo
   }
 }
 
-export async function deleteInstances(names: string[], force: boolean): Promise<number> {
+export async function deleteInstances(names: string[], force: boolean, log: Log): Promise<number> {
   const home = limanetHome();
   for (const name of names) {
     if (force && !exists(instancePaths(home, name).dir)) continue;
@@ -334,7 +339,7 @@ export async function deleteInstances(names: string[], force: boolean): Promise<
       removeInstance(instance.paths);
     });
   }
-  await reconcile(home, { warn });
+  await reconcile(home, { warn, log });
   return 0;
 }
 

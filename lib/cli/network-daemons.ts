@@ -1,8 +1,10 @@
 /** What `limanet network delete` and `show` do, which look at instances and daemons; each gives the exit code. */
 import { formatIpv4, parseCidr } from "../addr/ipv4.ts";
-import { subnetText, type NetworkMode } from "../config/networks.ts";
+import { subnetText } from "../config/networks.ts";
 import { removeNetworks } from "../config/networks-edit.ts";
+import { identifierProblem } from "../config/names.ts";
 import { networkPaths, networksFile } from "../config/paths.ts";
+import { managedDaemon, stopManagedNetwork } from "../daemon/managed-network.ts";
 import { networksOf, removeNetwork, userV2Network } from "../daemon/reconcile.ts";
 import { readTextIfThere, writeFileAtomically } from "../host/files.ts";
 import { lockHolder } from "../host/lock.ts";
@@ -11,15 +13,19 @@ import { warn, writeOut } from "../host/terminal.ts";
 import { requestUnixHttp } from "../host/unix-http.ts";
 import { loadNetworks } from "../instance/settings.ts";
 import { inspectInstance, instanceNames, type Instance } from "../instance/store.ts";
+import { isManaged, socketOf } from "../privilege/commands.ts";
+import type { Log } from "../trace/log.ts";
 
 export async function deleteNetworks(
   names: string[],
   options: { force?: true | undefined },
+  log: Log,
 ): Promise<number> {
   const home = limanetHome();
-  const { networks } = loadNetworks(home, warn);
-  for (const name of names) {
-    if (!Object.hasOwn(networks, name)) continue;
+  const config = loadNetworks(home, warn);
+  // what is not defined has nothing to delete, least of all a folder
+  const known = names.filter((name) => Object.hasOwn(config.networks, name));
+  for (const name of known) {
     const users = usersOf(home, name).map((instance) => instance.name);
     if (users.length > 0 && !options.force) {
       throw new Error(
@@ -30,7 +36,11 @@ export async function deleteNetworks(
   // first, so that a running instance does not start its network again
   const file = networksFile(home);
   writeFileAtomically(file, removeNetworks(readTextIfThere(file) ?? "", names));
-  for (const name of names) await removeNetwork(home, name);
+  for (const name of known) {
+    if (isManaged(config.networks[name]!))
+      await stopManagedNetwork(home, name, config, () => false, log);
+    else if (identifierProblem(name) === undefined) await removeNetwork(home, name);
+  }
   return 0;
 }
 
@@ -42,12 +52,14 @@ function usersOf(home: string, network: string): Instance[] {
 
 interface NetworkView {
   name: string;
-  mode: NetworkMode;
+  mode: string;
   subnet: string;
   /** what guests are told */
   gateway: string | undefined;
   mtu: number | undefined;
-  daemon: "running" | "stopped" | "none";
+  /** unix socket to which guests are attached */
+  socket: string;
+  daemon: "running" | "stopped";
   pid: number | undefined;
   members: { name: string; status: string }[];
   leases: Record<string, string>;
@@ -67,20 +79,22 @@ export async function showNetwork(
     );
   }
   const paths = networkPaths(home, name);
-  const pid = network.mode === "user-v2" ? lockHolder(paths.pid) : 0;
+  const managed = isManaged(network);
+  const pid = managed ? (await managedDaemon(networks, name)).pid : lockHolder(paths.pid);
   const ask = async <T>(route: string, nothing: T): Promise<T> =>
-    pid === 0
+    pid === 0 || managed
       ? nothing
       : (JSON.parse((await requestUnixHttp(paths.endpoint, "GET", route)).body) as T);
-  const userV2 = network.mode === "user-v2" ? userV2Network(networks, name) : undefined;
+  const userV2 = managed ? undefined : userV2Network(networks, name);
   const subnet = userV2 === undefined ? undefined : parseCidr(userV2.subnet)!;
   const view: NetworkView = {
     name,
     mode: network.mode,
     subnet: userV2?.subnet ?? subnetText(network),
     gateway: subnet === undefined ? network.gateway : formatIpv4(subnet.network + 2),
+    socket: managed ? socketOf(networks, name) : paths.qemu,
     mtu: userV2 === undefined ? undefined : (userV2.mtu ?? 1500),
-    daemon: userV2 === undefined ? "none" : pid === 0 ? "stopped" : "running",
+    daemon: pid === 0 ? "stopped" : "running",
     pid: pid === 0 ? undefined : pid,
     members: usersOf(home, name).map((instance) => ({
       name: instance.name,
@@ -101,6 +115,7 @@ function viewText(view: NetworkView): string {
     ["subnet", view.subnet],
     ["gateway", view.gateway ?? "-"],
     ...(view.mtu === undefined ? [] : [["mtu", String(view.mtu)]]),
+    ["socket", view.socket],
     ["daemon", view.pid === undefined ? view.daemon : `${view.daemon} (pid ${view.pid})`],
     ["members", list(view.members.map(({ name, status }) => `${name} (${status})`))],
     ["leases", list(Object.entries(view.leases).map(([ip, mac]) => `${ip} ${mac}`))],

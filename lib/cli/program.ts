@@ -116,7 +116,7 @@ function commands(done: (code: number) => void): Command {
     .option("--timeout <seconds>", "how long to wait until the instance is usable", count, 600)
     .option("--json", "stages as JSON lines on standard output")
     .action(async (instance, options) =>
-      done(await (await import("./instances.ts")).start(instance ?? "default", options)),
+      done(await (await import("./instances.ts")).start(instance ?? "default", options, log())),
     );
   program
     .command("stop")
@@ -124,7 +124,7 @@ function commands(done: (code: number) => void): Command {
     .description("shut instances down")
     .option("-f, --force", "end them at once")
     .action(async (instances, { force }) =>
-      done(await (await import("./instances.ts")).stop(instances, force === true)),
+      done(await (await import("./instances.ts")).stop(instances, force === true, log())),
     );
   program
     .command("delete")
@@ -133,7 +133,9 @@ function commands(done: (code: number) => void): Command {
     .description("delete instances with their disks")
     .option("-f, --force", "stop them first")
     .action(async (instances, { force }) =>
-      done(await (await import("./instances.ts")).deleteInstances(instances, force === true)),
+      done(
+        await (await import("./instances.ts")).deleteInstances(instances, force === true, log()),
+      ),
     );
   program
     .command("list")
@@ -209,7 +211,7 @@ function commands(done: (code: number) => void): Command {
     .description("remove networks from networks.yaml and end their daemons")
     .option("-f, --force", "also when instances use them")
     .action(async (names, options) =>
-      done(await (await import("./network-daemons.ts")).deleteNetworks(names, options)),
+      done(await (await import("./network-daemons.ts")).deleteNetworks(names, options, log())),
     );
   network
     .command("show")
@@ -233,6 +235,16 @@ function commands(done: (code: number) => void): Command {
     .addOption(new Option("--vm-type <type>").choices(["vz", "qemu"]).default("qemu"))
     .option("--json", "as one JSON object")
     .action(async (options) => done(await (await import("./networks.ts")).chooseForMe(options)));
+  program
+    .command("sudoers")
+    .argument("[file]", "with --check: the file to compare (default: paths.sudoers)")
+    .description(
+      "print what lets a group start shared, host and bridged networks without a password",
+    )
+    .option("--check", "compare with the file that is installed, and ask sudo")
+    .action(async (file, { check }) =>
+      done(await (await import("./sudoers.ts")).sudoers(file, check === true, log())),
+    );
   program
     .command("usernet")
     .description("run one user-mode network (a daemon)")

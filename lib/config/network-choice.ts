@@ -24,9 +24,8 @@ export interface NetworkChoice {
 }
 
 const MANAGED = [
-  "macOS, and limanet or socket_vmnet installed where only root can write",
-  "a sudoers file for the group of networks.yaml",
-  "not built yet in this version of limanet",
+  "a program that takes socket_vmnet's command line at paths.socketVMNet of networks.yaml, owned by root",
+  "limanet sudoers, installed by root (docs/privileges.md)",
 ];
 
 export function chooseNetwork(from: ReachedFrom, vmType: "qemu" | "vz"): NetworkChoice {

@@ -82,3 +82,22 @@ export function networkPaths(home: string, network: string): NetworkPaths {
     stderr: `${dir}/usernet.${network}.stderr.log`,
   };
 }
+
+/** what a home folder keeps of a network that a daemon of root's serves */
+export interface ManagedPaths {
+  folder: string;
+  stdout: string;
+  stderr: string;
+  /** notes the pid of a daemon that limanet has started */
+  started: string;
+}
+
+export function managedPaths(home: string, network: string): ManagedPaths {
+  const folder = `${home}/_networks`;
+  return {
+    folder,
+    stdout: `${folder}/${network}_socket_vmnet.stdout.log`,
+    stderr: `${folder}/${network}_socket_vmnet.stderr.log`,
+    started: `${folder}/${network}_socket_vmnet.started`,
+  };
+}

@@ -28,6 +28,7 @@ import { serveUnixHttp } from "../host/unix-http.ts";
 import { sshConfigText, sshPublicKey, userPublicKeys } from "../instance/ssh.ts";
 import { loadNetworks } from "../instance/settings.ts";
 import { loadConfig } from "../instance/store.ts";
+import { isManaged, socketOf } from "../privilege/commands.ts";
 import type { Log } from "../trace/log.ts";
 import type { Forward, Transport } from "./engine-protocol.ts";
 import {
@@ -40,7 +41,7 @@ import { waitForFile, waitForSsh } from "./guest-access.ts";
 import { JoinedNetwork, type JoinedNetworkOptions } from "./joined-network.ts";
 import { endLeftovers } from "./leftovers.ts";
 import { endQemu, machineEnd, powerDown, startQemu } from "./machine.ts";
-import { networksOf, reconcile, startNetwork } from "./reconcile.ts";
+import { networksOf, reconcile, startNetwork, usableNetwork } from "./reconcile.ts";
 
 export interface HostAgentOptions {
   name: string;
@@ -87,7 +88,7 @@ export async function runHostAgent(options: HostAgentOptions, log: Log): Promise
   }
   for (const cleanUp of cleanUps.toReversed())
     await cleanUp().catch((error: Error) => log.warn(error.message));
-  await reconcile(home, { ending: options.name, warn: log.warn }).catch((error: Error) =>
+  await reconcile(home, { ending: options.name, warn: log.warn, log }).catch((error: Error) =>
     log.warn(error.message),
   );
   if (code === 0) emit({ status: { exiting: true } });
@@ -109,13 +110,18 @@ async function runInstance(
   const config = loadConfig(home, name);
   await endLeftovers(home, name);
   // only from now on do we count as a user of these networks: another instance's end may have stopped them since our start
+  const networks = loadNetworks(home);
   for (const network of networksOf(config.networks))
-    await startNetwork(home, network, loadNetworks(home), log.warn);
+    await startNetwork(home, network, networks, log.warn, log);
 
   const sshPort = config.ssh.localPort === 0 ? freePort() : config.ssh.localPort;
   const mac = (id: string) => derivedMac(sha256, machineId(), id);
   const firstMac = mac(paths.dir);
-  const primary = config.networks.findIndex((network) => network.lima !== undefined);
+  const isManagedName = (network: string) => isManaged(usableNetwork(networks, network));
+  // the first card of a machine on a network of root's is on the default network
+  const primary = config.networks.findIndex(
+    ({ lima }) => lima !== undefined && !isManagedName(lima),
+  );
   const joining = (network: string): JoinedNetworkOptions => ({
     home,
     network,
@@ -152,6 +158,8 @@ async function runInstance(
     const address = network.macAddress ?? mac(`${paths.config}#${i}`);
     let backend: QemuNic["backend"];
     if (network.lima === undefined) backend = { kind: "stream", path: network.socket! };
+    else if (isManagedName(network.lima))
+      backend = { kind: "stream", path: socketOf(networks, network.lima) };
     else {
       const joined = new JoinedNetwork(joining(network.lima));
       others.push(joined);

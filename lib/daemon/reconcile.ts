@@ -1,6 +1,6 @@
 /** Which networks' daemons run: those that a running instance needs (specification, sections 7 and 8.2). */
 import { cidrOf, formatCidr, parseIpv4, prefixOfNetmask } from "../addr/ipv4.ts";
-import type { NetworkConfig, NetworksConfig } from "../config/networks.ts";
+import { networkProblem, type NetworkConfig, type NetworksConfig } from "../config/networks.ts";
 import { networkPaths, type NetworkPaths } from "../config/paths.ts";
 import { monotonicMs, sleep } from "../host/clock.ts";
 import { exists, isSocket, lastLines, listFolder, makeFolder, remove } from "../host/files.ts";
@@ -9,7 +9,10 @@ import { selfCommand, signalProcess, startProcess } from "../host/process.ts";
 import { isServed, requestUnixHttp } from "../host/unix-http.ts";
 import { loadNetworks } from "../instance/settings.ts";
 import { inspectInstance, instanceNames } from "../instance/store.ts";
+import { isManaged } from "../privilege/commands.ts";
+import { SILENT, type Log } from "../trace/log.ts";
 import { takeOverLimaLeases, writeLimaLeases } from "./lease-files.ts";
+import { startManagedNetwork, stopUnusedManagedNetworks } from "./managed-network.ts";
 
 type Warn = (sentence: string) => void;
 
@@ -19,20 +22,29 @@ const ANSWER_LIMIT_MS = 2000;
 const STOP_LIMIT_MS = 5000;
 const STEP_MS = 20;
 
-/** the user-v2 network of that name; throws what is wrong with it */
-export function userV2Network(
-  networks: NetworksConfig,
-  name: string,
-): NetworkConfig & { subnet: string } {
-  const network = networks.networks[name];
+/** the network of that name; throws why an instance cannot be attached to it */
+export function usableNetwork(networks: NetworksConfig, name: string): NetworkConfig {
+  const network = Object.hasOwn(networks.networks, name) ? networks.networks[name] : undefined;
   if (network === undefined) {
     throw new Error(
       `Cannot attach to the network ${name}: it is not defined (networks.yaml has ${Object.keys(networks.networks).join(", ")})`,
     );
   }
-  if (network.mode !== "user-v2") {
+  const problem = networkProblem(name, network);
+  if (problem !== undefined)
+    throw new Error(`Cannot attach to the network ${name}: ${problem.why} (networks.yaml)`);
+  return network;
+}
+
+/** the user-v2 network of that name; throws what is wrong with it */
+export function userV2Network(
+  networks: NetworksConfig,
+  name: string,
+): NetworkConfig & { subnet: string } {
+  const network = usableNetwork(networks, name);
+  if (isManaged(network)) {
     throw new Error(
-      `Cannot attach to the network ${name}: its mode ${network.mode} is not built yet (use a network of mode user-v2)`,
+      `Cannot use the network ${name} as a user-mode network: its mode is ${network.mode}`,
     );
   }
   const gateway = parseIpv4(network.gateway ?? "");
@@ -45,13 +57,16 @@ export function userV2Network(
   return { ...network, subnet: formatCidr(cidrOf(gateway, prefix)) };
 }
 
-/** Starts the daemon of a user-v2 network unless it runs, and waits until it takes guests. */
+/** Starts the daemon of a network unless it runs, and waits until it takes guests. */
 export async function startNetwork(
   home: string,
   name: string,
   networks: NetworksConfig,
   warn: Warn = () => {},
+  log: Log = SILENT,
 ): Promise<void> {
+  if (isManaged(usableNetwork(networks, name)))
+    return startManagedNetwork(home, name, networks, log);
   const { subnet, mtu } = userV2Network(networks, name);
   const paths = networkPaths(home, name);
   makeFolder(paths.dir);
@@ -188,6 +203,8 @@ export interface ReconcileOptions {
   /** counts as not running any more */
   ending?: string;
   warn: Warn;
+  /** is told what root is asked to do */
+  log?: Log;
 }
 
 /**
@@ -195,7 +212,7 @@ export interface ReconcileOptions {
  * networks.yaml does not have any more. Each network is seen to; then the first failure is thrown.
  */
 export async function reconcile(home: string, options: ReconcileOptions): Promise<void> {
-  const { warn } = options;
+  const { warn, log = SILENT } = options;
   const networks = loadNetworks(home);
   const used = networksInUse(home, options);
   const failures: Error[] = [];
@@ -203,18 +220,17 @@ export async function reconcile(home: string, options: ReconcileOptions): Promis
     work.catch((error: Error) => void failures.push(error));
   for (const name of used.networks) {
     if (Object.hasOwn(networks.networks, name))
-      await attempt(startNetwork(home, name, networks, warn));
+      await attempt(startNetwork(home, name, networks, warn, log));
     else warn(`The network ${name} of a running instance is not defined in networks.yaml`);
   }
-  for (const name of listFolder(`${home}/_networks`)) {
-    if (used.networks.has(name)) continue;
-    // looked at once more under the network's lock: an instance may have begun to use it
-    const isUsed = () => {
-      const now = networksInUse(home, { ...options, warn: () => {} });
-      return !now.isComplete || now.networks.has(name);
-    };
-    await attempt(stopNetwork(home, name, isUsed, warn));
-  }
+  // looked at once more under the network's lock: an instance may have begun to use it
+  const isUsed = (name: string) => {
+    const now = networksInUse(home, { ...options, warn: () => {} });
+    return !now.isComplete || now.networks.has(name);
+  };
+  for (const name of listFolder(`${home}/_networks`))
+    if (!used.networks.has(name)) await attempt(stopNetwork(home, name, () => isUsed(name), warn));
+  await attempt(stopUnusedManagedNetworks(home, networks, isUsed, log));
   if (failures[0] !== undefined) throw failures[0];
 }
 

@@ -3,6 +3,7 @@
  * something that is not HTTP nor close it when the client asks, so requests are read here: strictly, with bounds.
  */
 import { chmodSync, lstatSync, unlinkSync } from "node:fs";
+import { createConnection } from "node:net";
 import type { Socket, UnixSocketListener } from "bun";
 import { F_DUPFD_CLOEXEC, libc, orErrno } from "./libc.ts";
 
@@ -314,6 +315,20 @@ export async function connectionEnd(path: string, signal: AbortSignal): Promise<
   } catch {
     // nobody serves it
   }
+}
+
+/** Can we connect to a unix socket? "denied": perhaps somebody accepts, but not from us. */
+export function tryUnixSocket(path: string): Promise<"served" | "dead" | "denied"> {
+  return new Promise((resolve) => {
+    const socket = createConnection(path);
+    socket.once("connect", () => {
+      socket.destroy();
+      resolve("served");
+    });
+    socket.once("error", (error: Error & { code?: string }) =>
+      resolve(error.code === "EACCES" ? "denied" : "dead"),
+    );
+  });
 }
 
 /** A request to an HTTP server on a unix socket; the answer's status and body. */

@@ -8,6 +8,9 @@ export interface Log {
   debug?: (line: string) => void;
 }
 
+/** for work that nobody watches */
+export const SILENT: Log = { error() {}, warn() {} };
+
 const ORDER: readonly Level[] = ["error", "warn", "info", "debug"];
 
 /** Writes lines as text or JSON; `time` gives the Unix time in milliseconds. */

@@ -1,6 +1,6 @@
 /** `limanet network …` as a person runs it, in a home folder of its own. */
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
@@ -105,6 +105,24 @@ test("delete refuses while an instance uses the network, unless it is forced", (
   rmSync(join(home, "vm"), { recursive: true });
 });
 
+test("delete of what is no network removes nothing", () => {
+  const before = readdirSync(home);
+  for (const name of ["..", ".", "../_config", "nope"])
+    expect(network("delete", "--force", name).code).toBe(0);
+  expect(readdirSync(home)).toEqual(before);
+  expect(file()).not.toBe("");
+});
+
+test("show tells of a network of root's where guests are attached, and that nothing runs", () => {
+  expect(JSON.parse(network("show", "--json", "shared").out)).toMatchObject({
+    mode: "shared",
+    subnet: "192.168.105.1/24",
+    gateway: "192.168.105.1",
+    socket: expect.stringMatching(/^\/.*\/socket_vmnet\.shared$/),
+    daemon: "stopped",
+  });
+});
+
 test("show tells what guests are told, who uses it, and that nothing runs", () => {
   const { out } = network("show", "--json", "user-v2");
   expect(JSON.parse(out)).toEqual({
@@ -113,6 +131,7 @@ test("show tells what guests are told, who uses it, and that nothing runs", () =
     subnet: "192.168.104.0/24",
     gateway: "192.168.104.2",
     mtu: 1500,
+    socket: join(home, "_networks/user-v2/user-v2_qemu.sock"),
     daemon: "stopped",
     members: [],
     leases: {},

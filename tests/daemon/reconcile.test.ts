@@ -70,7 +70,8 @@ test.each([
 
 test.each([
   ["nowhere", "it is not defined"],
-  ["shared", "mode shared"],
+  ["shared", "its mode is shared"],
+  ["constructor", "it is not defined"],
   ["broken", "do not make a subnet"],
 ])("userV2Network() says why %s cannot be used", (name, why) => {
   expect(() => userV2Network(NETWORKS, name)).toThrow(why);
