@@ -29,7 +29,7 @@ import { isTerminal, warn, writeError, writeOut } from "../host/terminal.ts";
 import { makeDisk } from "../instance/disk.ts";
 import { localFile } from "../instance/image-cache.ts";
 import { sshConfigText, sshOptions, sshPublicKey } from "../instance/ssh.ts";
-import { loadNetworks, readSettings } from "../instance/settings.ts";
+import { checkSettings, loadNetworks } from "../instance/settings.ts";
 import {
   inspectInstance,
   instanceNames,
@@ -88,11 +88,11 @@ async function make(home: string, template: string, options: CreateOptions): Pro
   const paths = instancePaths(home, name);
   checkSocketPath(paths);
   const filled = fillTemplate(text, template, options);
-  const { config, diagnostics } = readSettings(home, filled, template);
+  const { config, diagnostics } = checkSettings(home, filled, template, warn);
   for (const diagnostic of diagnostics) writeError(`${formatDiagnostic(diagnostic)}\n`);
   if (config === undefined)
     throw new Error(`Cannot make the instance ${name}: ${template} is not right (see above)`);
-  const networks = loadNetworks(home, warn);
+  const networks = loadNetworks(home);
   for (const network of networksOf(config.networks)) usableNetwork(networks, network);
   makeFolder(home);
   return withLock(home, async () => {
@@ -468,7 +468,7 @@ export async function edit(name: string): Promise<number> {
       `Cannot edit the instance ${name}: the editor ended with ${code}; lima.yaml is as it was`,
     );
   }
-  const { config, diagnostics } = readSettings(home, text, draft);
+  const { config, diagnostics } = checkSettings(home, text, draft, warn);
   for (const diagnostic of diagnostics) writeError(`${formatDiagnostic(diagnostic)}\n`);
   if (config === undefined)
     throw new Error(

@@ -1,8 +1,8 @@
 import { formatDiagnostic } from "../config/document.ts";
 import { readTextIfThere } from "../host/files.ts";
 import { limanetHome } from "../host/machine.ts";
-import { writeError, writeOut } from "../host/terminal.ts";
-import { readSettings } from "../instance/settings.ts";
+import { warn, writeError, writeOut } from "../host/terminal.ts";
+import { checkSettings } from "../instance/settings.ts";
 
 /** Checks lima.yaml files and tells all that is wrong with each. */
 export async function validate(files: string[], json: boolean): Promise<number> {
@@ -14,7 +14,7 @@ export async function validate(files: string[], json: boolean): Promise<number> 
       code = 1;
       continue;
     }
-    const { config, diagnostics } = readSettings(limanetHome(), text, file);
+    const { config, diagnostics } = checkSettings(limanetHome(), text, file, warn);
     for (const diagnostic of diagnostics) {
       if (json) writeOut(`${JSON.stringify(diagnostic)}\n`);
       else writeError(`${formatDiagnostic(diagnostic)}\n`);

@@ -85,6 +85,16 @@ export class YamlReader {
     return this.diagnostics.some((diagnostic) => diagnostic.severity === "error");
   }
 
+  /** Is there an error at this key or below it? */
+  hasFailedAt(key: string): boolean {
+    return this.diagnostics.some(
+      ({ path, severity }) =>
+        severity === "error" &&
+        path.startsWith(key) &&
+        (path.length === key.length || ".[".includes(path[key.length]!)),
+    );
+  }
+
   /** all complaints in file order */
   sorted(): Diagnostic[] {
     const rank = ({ file }: Diagnostic) => this.#files.indexOf(file);
@@ -211,12 +221,16 @@ export class YamlReader {
     return undefined;
   }
 
-  /** One of some words. */
-  oneOf<T extends string>(node: Node, path: string, words: readonly T[]): T | undefined {
+  /** One of some words; `why` says what a word that is none of them would have to be. */
+  oneOf<T extends string>(node: Node, path: string, words: readonly T[], why = ""): T | undefined {
     const text = isScalar(node) ? String(node.value) : "";
     const found = words.find((word) => word === text);
     if (found === undefined)
-      this.error(node, path, `one of ${words.join(", ")} is needed, not ${describe(node)}`);
+      this.error(
+        node,
+        path,
+        `one of ${words.join(", ")} is needed, not ${describe(node)}${why === "" ? "" : `, which ${why}`}`,
+      );
     return found;
   }
 }

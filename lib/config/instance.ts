@@ -1,39 +1,19 @@
 /** lima.yaml (specification, section 3): an instance as typed, complete values. */
-import type { Node } from "yaml";
-import { parseIpv4 } from "../addr/ipv4.ts";
-import { formatMac, parseMac } from "../addr/mac.ts";
+import { isScalar, type Node } from "yaml";
+import { canonicalIp } from "../addr/ip-text.ts";
 import { YamlReader, type Diagnostic, type Source } from "./document.ts";
+import { ARCHITECTURES, readImage, type Architecture, type Image } from "./images.ts";
+import {
+  readInstanceNetworks,
+  type InstanceNetwork,
+  type NetworkSurroundings,
+} from "./instance-networks.ts";
 import { mergeLayers } from "./merge.ts";
 import { readPortForwards, type PortForward } from "./port-forward.ts";
 
-export interface ImageFile {
-  /** path or URL */
-  location: string;
-  /** "sha256:…" or "sha512:…" */
-  digest?: string;
-}
-
-export interface Image {
-  arch: Architecture;
-  /** undefined: a guest without a disk, which boots from kernel and initrd alone (our extension) */
-  disk?: ImageFile;
-  kernel?: ImageFile & { cmdline?: string };
-  initrd?: ImageFile;
-}
-
-export const ARCHITECTURES = ["x86_64", "aarch64"] as const;
-export type Architecture = (typeof ARCHITECTURES)[number];
-
-export interface InstanceNetwork {
-  /** exactly one of lima, socket, vzNAT */
-  lima?: string;
-  socket?: string;
-  vzNAT?: boolean;
-  macAddress?: string;
-  /** name of the interface in the guest */
-  interface: string;
-  metric: number;
-}
+/** drivers of Lima's; only qemu is built yet */
+export const VM_TYPES = ["qemu", "vz", "wsl2", "krunkit"] as const;
+export type VmType = (typeof VM_TYPES)[number];
 
 export interface Provision {
   mode: "system" | "user";
@@ -41,7 +21,8 @@ export interface Provision {
 }
 
 export interface InstanceConfig {
-  vmType: "qemu" | "vz";
+  vmType: VmType;
+  arch: Architecture;
   images: Image[];
   cpus: number;
   /** octets */
@@ -52,9 +33,19 @@ export interface InstanceConfig {
   hostResolver: { enabled: boolean; ipv6: boolean; hosts: Record<string, string> };
   dns: string[];
   portForwards: PortForward[];
-  ssh: { localPort: number; loadDotSSHPubKeys: boolean; forwardAgent: boolean };
+  ssh: {
+    /** 0: any free one */
+    localPort: number;
+    loadDotSSHPubKeys: boolean;
+    forwardAgent: boolean;
+    forwardX11: boolean;
+    forwardX11Trusted: boolean;
+    /** undefined: as the driver does it */
+    overVsock?: boolean;
+  };
   propagateProxyEnv: boolean;
   env: Record<string, string>;
+  param: Record<string, string>;
   provision: Provision[];
   plain: boolean;
   user: { name?: string; uid?: number; home?: string; shell: string };
@@ -63,7 +54,6 @@ export interface InstanceConfig {
 const GIB = 1024 ** 3;
 /** shown by `--help` and in docs/instances.md */
 export const DEFAULTS = { cpus: 2, memory: 2 * GIB, disk: 20 * GIB } as const;
-const MAX_INTERFACE_NAME = 15;
 
 /** What counts for all instances: default.yaml and override.yaml of the home folder. */
 export interface CommonSettings {
@@ -71,22 +61,37 @@ export interface CommonSettings {
   override?: Source;
 }
 
+/** The machine on which the settings are read; what is left out is not checked. */
+export interface Surroundings extends NetworkSurroundings {
+  platform: "darwin" | "linux";
+  architecture: Architecture;
+}
+
+/** modes of provision that need parts of Lima's guest which limanet does not have */
+const LIMA_PROVISION_MODES = ["boot", "dependency", "ansible", "data", "yq"] as const;
+
 /** Reads lima.yaml; the configuration is undefined when there are errors. */
 export function parseInstance(
   text: string,
   file: string,
   common: CommonSettings = {},
+  surroundings: Surroundings = { platform: "linux", architecture: "x86_64" },
 ): { config?: InstanceConfig; diagnostics: Diagnostic[] } {
   const reader = new YamlReader({ text, file });
   const include = (source: Source | undefined) =>
     source === undefined ? null : reader.include(source);
-  reader.root = mergeLayers({
-    instance: reader.root,
-    defaults: include(common.defaults),
-    override: include(common.override),
-  });
+  reader.root = mergeLayers(
+    {
+      instance: reader.root,
+      defaults: include(common.defaults),
+      override: include(common.override),
+    },
+    (node, path, message) => reader.warn(node, path, message),
+  );
+  const arch = surroundings.architecture;
   const config: InstanceConfig = {
     vmType: "qemu",
+    arch,
     images: [],
     cpus: DEFAULTS.cpus,
     memory: DEFAULTS.memory,
@@ -95,9 +100,16 @@ export function parseInstance(
     hostResolver: { enabled: true, ipv6: false, hosts: {} },
     dns: [],
     portForwards: [],
-    ssh: { localPort: 0, loadDotSSHPubKeys: false, forwardAgent: false },
+    ssh: {
+      localPort: 0,
+      loadDotSSHPubKeys: false,
+      forwardAgent: false,
+      forwardX11: false,
+      forwardX11Trusted: false,
+    },
     propagateProxyEnv: true,
     env: {},
+    param: {},
     provision: [],
     plain: false,
     user: { shell: "/bin/sh" },
@@ -110,21 +122,48 @@ export function parseInstance(
       reader.error(node, path, `a size such as 4GiB is needed, not ${JSON.stringify(given)}`);
     else config[key] = octets;
   };
+  const sshFlag =
+    (
+      key: "loadDotSSHPubKeys" | "forwardAgent" | "forwardX11" | "forwardX11Trusted" | "overVsock",
+    ) =>
+    (node: Node, path: string) => {
+      const value = reader.boolean(node, path);
+      if (value !== undefined) config.ssh[key] = value;
+    };
+  let vmType: VmType | undefined;
   let dnsNode: Node | null = null;
   reader.map(reader.root, "", {
     vmType: (node, path) => {
-      config.vmType = reader.oneOf(node, path, ["qemu", "vz"]) ?? "qemu";
+      if (isDefault(node)) return;
+      vmType = reader.oneOf(node, path, VM_TYPES, "is not a registered driver");
     },
     images: (node, path) =>
-      reader.list(node, path, (item, at) => config.images.push(readImage(reader, item, at))),
-    arch: (node, path) => void reader.oneOf(node, path, ARCHITECTURES),
+      reader.list(node, path, (item, at) => config.images.push(readImage(reader, item, at, arch))),
+    arch: (node, path) => {
+      if (!isDefault(node)) config.arch = reader.oneOf(node, path, ARCHITECTURES) ?? arch;
+    },
     cpus: (node, path) => {
       config.cpus = reader.integer(node, path, 1, 512) ?? config.cpus;
     },
     memory: size("memory"),
     disk: size("disk"),
-    networks: (node, path) =>
-      reader.list(node, path, (item, at) => readNetworkEntry(reader, item, at, config)),
+    networks: (node, path) => {
+      config.networks = readInstanceNetworks(reader, node, path, surroundings);
+    },
+    network: (node, path) =>
+      reader.warn(node, path, "has been removed in Lima 0.14 and has no effect: use networks"),
+    useHostResolver: (node, path) =>
+      reader.warn(
+        node,
+        path,
+        "has been removed in Lima 0.14 and has no effect: use hostResolver.enabled",
+      ),
+    base: (node, path) =>
+      reader.error(
+        node,
+        path,
+        "must be empty: templates are embedded when an instance is made (limanet create)",
+      ),
     hostResolver: (node, path) =>
       reader.map(node, path, {
         enabled: (value, at) => {
@@ -141,8 +180,8 @@ export function parseInstance(
       dnsNode = node;
       reader.list(node, path, (item, at) => {
         const address = reader.string(item, at) ?? "";
-        if (parseIpv4(address) === undefined)
-          reader.error(item, at, `not an IPv4 address: ${address}`);
+        if (canonicalIp(address) === undefined)
+          reader.error(item, at, `not an IP address: ${address}`);
         else config.dns.push(address);
       });
     },
@@ -156,15 +195,11 @@ export function parseInstance(
           if (config.ssh.localPort === 22)
             reader.error(value, at, "must not be 22, which is the guest's");
         },
-        loadDotSSHPubKeys: (value, at) => {
-          config.ssh.loadDotSSHPubKeys = reader.boolean(value, at) ?? false;
-        },
-        forwardAgent: (value, at) => {
-          config.ssh.forwardAgent = reader.boolean(value, at) ?? false;
-        },
-        forwardX11: skip,
-        forwardX11Trusted: skip,
-        overVsock: skip,
+        loadDotSSHPubKeys: sshFlag("loadDotSSHPubKeys"),
+        forwardAgent: sshFlag("forwardAgent"),
+        forwardX11: sshFlag("forwardX11"),
+        forwardX11Trusted: sshFlag("forwardX11Trusted"),
+        overVsock: sshFlag("overVsock"),
       }),
     propagateProxyEnv: (node, path) => {
       config.propagateProxyEnv = reader.boolean(node, path) ?? true;
@@ -172,18 +207,37 @@ export function parseInstance(
     env: (node, path) => {
       config.env = strings(reader, node, path);
     },
+    param: (node, path) => {
+      config.param = strings(reader, node, path);
+    },
     provision: (node, path) =>
       reader.list(node, path, (item, at) => {
         const provision: Provision = { mode: "system", script: "" };
+        let mode: string = provision.mode;
         reader.map(item, at, {
           mode: (value, where) => {
-            provision.mode = reader.oneOf(value, where, ["system", "user"]) ?? "system";
+            const modes = ["system", "user", ...LIMA_PROVISION_MODES] as const;
+            mode = reader.oneOf(value, where, modes) ?? mode;
+            if (mode === "user") provision.mode = mode;
+            else if (mode !== "system")
+              reader.warn(value, where, `limanet runs none of mode ${mode}: it is left out`);
           },
           script: (value, where) => {
             provision.script = reader.string(value, where) ?? "";
           },
+          // of the modes that are left out
+          file: skip,
+          playbook: skip,
+          path: skip,
+          content: skip,
+          owner: skip,
+          permissions: skip,
+          overwrite: skip,
+          expression: skip,
+          format: skip,
+          skipDefaultDependencyResolution: skip,
         });
-        config.provision.push(provision);
+        if (mode === provision.mode) config.provision.push(provision);
       }),
     plain: (node, path) => {
       config.plain = reader.boolean(node, path) ?? false;
@@ -212,6 +266,8 @@ export function parseInstance(
     // parts of Lima that have nothing to do with networks and are left to Lima
     containerd: skip,
     mounts: skip,
+    mountInotify: skip,
+    mountTypesUnsupported: skip,
     mountType: skip,
     minimumLimaVersion: skip,
     os: skip,
@@ -220,7 +276,6 @@ export function parseInstance(
     video: skip,
     audio: skip,
     rosetta: skip,
-    param: skip,
     probes: skip,
     upgradePackages: skip,
     guestInstallPrefix: skip,
@@ -232,7 +287,10 @@ export function parseInstance(
     copyToHost: skip,
     vmOpts: skip,
   });
-  if (config.images.length === 0 && !reader.failed)
+  // specification 3.5
+  const isNative = config.arch === arch;
+  config.vmType = vmType ?? (surroundings.platform === "darwin" && isNative ? "vz" : "qemu");
+  if (config.images.length === 0 && !reader.hasFailedAt("images"))
     reader.error(reader.root, "images", "at least one image is needed");
   if (config.dns.length > 0 && config.hostResolver.enabled) {
     reader.error(dnsNode, "dns", "must be empty when hostResolver.enabled is true");
@@ -250,6 +308,10 @@ export function parseSize(text: string): number | undefined {
   return octets > 0 ? octets : undefined;
 }
 
+/** Lima takes "" and "default" for no choice */
+const isDefault = (node: Node): boolean =>
+  isScalar(node) && (node.value === "" || node.value === "default");
+
 function strings(reader: YamlReader, node: Node, path: string): Record<string, string> {
   const values: Record<string, string> = {};
   reader.entries(node, path, (key, value, at) => {
@@ -257,132 +319,4 @@ function strings(reader: YamlReader, node: Node, path: string): Record<string, s
     if (text !== undefined) values[key] = text;
   });
   return values;
-}
-
-function readImage(reader: YamlReader, node: Node, path: string): Image {
-  const image: Image = { arch: "x86_64" };
-  const digestOf = (value: Node, at: string): string | undefined => {
-    const digest = reader.string(value, at);
-    if (digest !== undefined && !/^(sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128})$/.test(digest)) {
-      reader.error(value, at, "sha256: with 64 or sha512: with 128 hexadecimal digits is needed");
-    }
-    return digest;
-  };
-  const readFile = (
-    value: Node,
-    at: string,
-    more: Record<string, (node: Node, path: string) => void> = {},
-  ) => {
-    const file: { location?: string; digest?: string } = {};
-    reader.map(value, at, {
-      location: (item, where) => {
-        const location = reader.string(item, where);
-        if (location !== undefined) file.location = location;
-      },
-      digest: (item, where) => {
-        const digest = digestOf(item, where);
-        if (digest !== undefined) file.digest = digest;
-      },
-      ...more,
-    });
-    if (file.location === undefined)
-      reader.error(value, `${at}.location`, "a path or URL is needed");
-    return { ...file, location: file.location ?? "" };
-  };
-  let location: string | undefined;
-  let digest: string | undefined;
-  reader.map(node, path, {
-    location: (value, at) => {
-      location = reader.string(value, at);
-    },
-    arch: (value, at) => {
-      image.arch = reader.oneOf(value, at, ARCHITECTURES) ?? "x86_64";
-    },
-    digest: (value, at) => {
-      digest = digestOf(value, at);
-    },
-    kernel: (value, at) => {
-      let cmdline: string | undefined;
-      const kernel = readFile(value, at, {
-        cmdline: (item, where) => {
-          cmdline = reader.string(item, where);
-        },
-      });
-      image.kernel = { ...kernel, ...(cmdline === undefined ? {} : { cmdline }) };
-    },
-    initrd: (value, at) => {
-      image.initrd = readFile(value, at);
-    },
-  });
-  if (location !== undefined)
-    image.disk = { location, ...(digest === undefined ? {} : { digest }) };
-  else if (image.kernel === undefined || image.initrd === undefined) {
-    reader.error(
-      node,
-      `${path}.location`,
-      "a path or URL is needed (only a guest with kernel and initrd may do without)",
-    );
-  }
-  return image;
-}
-
-function readNetworkEntry(
-  reader: YamlReader,
-  node: Node,
-  path: string,
-  config: InstanceConfig,
-): void {
-  const index = config.networks.length;
-  const network: InstanceNetwork = { interface: `lima${index}`, metric: 100 };
-  reader.map(node, path, {
-    lima: (value, at) => {
-      const name = reader.string(value, at);
-      if (name !== undefined && name !== "") network.lima = name;
-    },
-    socket: (value, at) => {
-      const socket = reader.string(value, at);
-      if (socket !== undefined && socket !== "") network.socket = socket;
-    },
-    vzNAT: (value, at) => {
-      if (reader.boolean(value, at) === true) network.vzNAT = true;
-    },
-    macAddress: (value, at) => {
-      const text = reader.string(value, at);
-      if (text === undefined || text === "") return;
-      const mac = parseMac(text);
-      if (mac === undefined)
-        reader.error(
-          value,
-          at,
-          `must be a 48 bit (6 bytes) MAC address, not ${JSON.stringify(text)}`,
-        );
-      // in the one form that QEMU and cloud-init know
-      else network.macAddress = formatMac(mac);
-    },
-    interface: (value, at) => {
-      const name = reader.string(value, at) ?? "";
-      if (new TextEncoder().encode(name).length > MAX_INTERFACE_NAME)
-        reader.error(value, at, "must be less than 16 bytes");
-      else if (/[\s/]/.test(name))
-        reader.error(value, at, "must not contain whitespace or slashes");
-      else if (name === "eth0") reader.error(value, at, "eth0 is reserved for the first network");
-      else if (name !== "") network.interface = name;
-    },
-    metric: (value, at) => {
-      network.metric = reader.integer(value, at, 0, 2 ** 32 - 1) ?? 100;
-    },
-  });
-  const kinds = [network.lima, network.socket, network.vzNAT].filter(
-    (kind) => kind !== undefined,
-  ).length;
-  if (kinds === 0) reader.error(node, path, "lima, socket or vzNAT must be set");
-  if (kinds > 1) reader.error(node, path, "lima, socket and vzNAT are mutually exclusive");
-  const earlier = config.networks.findIndex((other) => other.interface === network.interface);
-  if (earlier >= 0)
-    reader.error(
-      node,
-      `${path}.interface`,
-      `${network.interface} is used by networks[${earlier}] already`,
-    );
-  config.networks.push(network);
 }

@@ -8,3 +8,8 @@ export function derivedMac(sha256: Sha256, machineId: string, id: string): strin
   const digest = sha256(machineId + id);
   return `52:55:55:${Array.from(digest.subarray(0, 3), (octet) => octet.toString(16).padStart(2, "0")).join(":")}`;
 }
+
+/** The UUID in what `ioreg -a -d2 -c IOPlatformExpertDevice` prints, as it is printed; undefined: there is none. */
+export function platformUuid(plist: string): string | undefined {
+  return /<key>IOPlatformUUID<\/key>\s*<string>([^<]+)<\/string>/.exec(plist)?.[1];
+}

@@ -48,7 +48,7 @@ export async function startQemu(
 ): Promise<Machine> {
   if (config.vmType !== "qemu")
     throw new Error(
-      "Cannot start the virtual machine: vmType vz is not built yet (set vmType: qemu)",
+      `Cannot start the virtual machine: vmType ${config.vmType} is not built yet (set vmType: qemu)`,
     );
   const arch = hostArchitecture();
   const image = config.images.find((candidate) => candidate.arch === arch);

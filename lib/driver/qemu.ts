@@ -1,5 +1,5 @@
 /** QEMU's command line for an instance (specification, section 13). Pure: facts in, arguments out. */
-import type { Architecture } from "../config/instance.ts";
+import type { Architecture } from "../config/images.ts";
 
 export interface QemuNic {
   mac: string;

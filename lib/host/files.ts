@@ -12,6 +12,7 @@ import {
   realpathSync,
   renameSync,
   rmSync,
+  statSync,
   writeSync,
 } from "node:fs";
 import { dirname } from "node:path";
@@ -61,6 +62,15 @@ export const exists = (path: string): boolean => existsSync(path);
 
 export const isSocket = (path: string): boolean =>
   lstatSync(path, { throwIfNoEntry: false })?.isSocket() ?? false;
+
+/** what is at a path: a unix socket, something else, or nothing that we can see */
+export function fileKind(path: string): "socket" | "other" | "none" {
+  try {
+    return statSync(path).isSocket() ? "socket" : "other";
+  } catch {
+    return "none";
+  }
+}
 
 /** names in a folder, sorted; empty when it is not there */
 export function listFolder(path: string): string[] {

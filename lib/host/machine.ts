@@ -1,8 +1,10 @@
 /** What this machine and this user are. */
+import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { accessSync, constants, readFileSync } from "node:fs";
 import { homedir, hostname, userInfo } from "node:os";
-import type { Architecture } from "../config/instance.ts";
+import type { Architecture } from "../config/images.ts";
+import { platformUuid } from "../config/mac-address.ts";
 import { realPath } from "./files.ts";
 
 /** $LIMANET_HOME, else $LIMA_HOME, else ~/.lima, with symbolic links resolved (MAC addresses depend on it) */
@@ -17,8 +19,10 @@ export function cacheFolder(): string {
   return `${process.env["XDG_CACHE_HOME"] ?? `${userHome()}/.cache`}/limanet`;
 }
 
-/** specification, section 12; macOS has its own way, which the native shim will provide */
+/** what tells this machine from others (specification, section 12) */
 export function machineId(): string {
+  const uuid = hostPlatform() === "darwin" ? platformUuid(platformRegistry()) : undefined;
+  if (uuid !== undefined) return uuid;
   for (const path of ["/etc/machine-id", "/var/lib/dbus/machine-id"]) {
     try {
       const id = readFileSync(path, "utf8").trim();
@@ -28,6 +32,12 @@ export function machineId(): string {
     }
   }
   return hostname();
+}
+
+/** macOS' registry entry of the machine itself; "" when it cannot be had */
+function platformRegistry(): string {
+  const words = ["-a", "-d2", "-c", "IOPlatformExpertDevice"];
+  return spawnSync("/usr/sbin/ioreg", words, { encoding: "utf8" }).stdout ?? "";
 }
 
 export function sha256(text: string): Uint8Array {

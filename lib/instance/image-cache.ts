@@ -1,5 +1,5 @@
 /** Images, kernels and initrds: local paths are used where they are, URLs are fetched once into a cache. */
-import type { ImageFile } from "../config/instance.ts";
+import type { ImageFile } from "../config/images.ts";
 import { digestOfFile, download } from "../host/download.ts";
 import { exists, makeFolder, remove, writeFileAtomically } from "../host/files.ts";
 import { withLock } from "../host/lock.ts";

@@ -1,5 +1,6 @@
 /** What the YAML files of a home folder say. */
 import { formatDiagnostic } from "../config/document.ts";
+import type { NetworkSurroundings } from "../config/instance-networks.ts";
 import { parseInstance } from "../config/instance.ts";
 import {
   defaultNetworksText,
@@ -10,26 +11,44 @@ import {
 import { defaultsFile, networksFile, overrideFile } from "../config/paths.ts";
 import {
   exists,
+  fileKind,
   makeFolder,
   readTextIfThere,
   realPath,
   writeFileAtomically,
 } from "../host/files.ts";
-import { hostGroup, hostPlatform } from "../host/machine.ts";
+import { hostArchitecture, hostGroup, hostPlatform } from "../host/machine.ts";
 import { findProgram } from "../host/process.ts";
 import { platformFacts, type Platform } from "../privilege/platform.ts";
 
-/** An instance's settings: its lima.yaml between what default.yaml and override.yaml say for all. */
+/**
+ * An instance's settings: its lima.yaml between what default.yaml and override.yaml say for all. What stands outside of
+ * them, networks.yaml and the sockets of others, is looked at by `checkSettings()` only.
+ */
 export function readSettings(
   home: string,
   text: string,
   file: string,
+  outside: NetworkSurroundings = {},
 ): ReturnType<typeof parseInstance> {
   const source = (path: string) => ({ file: path, text: readTextIfThere(path) ?? "" });
-  return parseInstance(text, file, {
-    defaults: source(defaultsFile(home)),
-    override: source(overrideFile(home)),
+  const common = { defaults: source(defaultsFile(home)), override: source(overrideFile(home)) };
+  return parseInstance(text, file, common, {
+    platform: hostPlatform(),
+    architecture: hostArchitecture(),
+    ...outside,
   });
+}
+
+/** The settings, checked as before a start (specification 3.8); `warn` is told what is odd in networks.yaml. */
+export function checkSettings(
+  home: string,
+  text: string,
+  file: string,
+  warn: (sentence: string) => void = () => {},
+): ReturnType<typeof parseInstance> {
+  const networks = Object.keys(loadNetworks(home, warn).networks);
+  return readSettings(home, text, file, { networks, fileKind });
 }
 
 /** networks.yaml, made with its default content if it is not there; `warn` is told what is odd but not wrong. */

@@ -6,7 +6,7 @@ import { instancePaths, type InstancePaths } from "../config/paths.ts";
 import { exists, listFolder, readTextIfThere, remove, writeFileAtomically } from "../host/files.ts";
 import { lockHolder } from "../host/lock.ts";
 import { livingProcess } from "../host/process.ts";
-import { readSettings } from "./settings.ts";
+import { checkSettings, readSettings } from "./settings.ts";
 
 export interface Instance {
   name: string;
@@ -81,7 +81,7 @@ export function inspectInstance(home: string, name: string): Instance {
 export function loadConfig(home: string, name: string): InstanceConfig {
   const paths = instancePaths(home, name);
   const text = readTextIfThere(paths.config) ?? "";
-  const { config, diagnostics } = readSettings(home, text, paths.config);
+  const { config, diagnostics } = checkSettings(home, text, paths.config);
   if (config === undefined)
     throw new Error(
       `Cannot use the instance ${name}:\n${diagnostics.map(formatDiagnostic).join("\n")}`,

@@ -33,7 +33,7 @@ describe("scalars: the override's, else the instance's, else the default", () =>
       "ssh: {localPort: 1, forwardAgent: true}",
       "ssh: {loadDotSSHPubKeys: true}",
     ).ssh;
-    expect(ssh).toEqual({ localPort: 1022, forwardAgent: true, loadDotSSHPubKeys: true });
+    expect(ssh).toMatchObject({ localPort: 1022, forwardAgent: true, loadDotSSHPubKeys: true });
   });
 });
 
@@ -75,17 +75,67 @@ describe("networks: the default's first, then the instance's, then the override'
       { lima: "o", interface: "lima2", metric: 100 },
     ]);
   });
-  test("an entry whose interface was seen overwrites the earlier one where it says something", () => {
-    const { networks } = settings(
-      "networks: [{interface: data0, metric: 7}, {lima: b}]",
-      'networks: [{lima: a, interface: data0, macAddress: "52:55:55:00:00:01"}]',
-      "networks: [{interface: data0, socket: /tmp/s.sock}]",
-    );
-    expect(networks).toEqual([
-      { socket: "/tmp/s.sock", interface: "data0", metric: 7, macAddress: "52:55:55:00:00:01" },
-      { lima: "b", interface: "lima1", metric: 100 },
+  // [default's, instance's, override's entries for the interface data0] and what comes of them
+  const MAC = "52:55:55:00:00:01";
+  test.each([
+    ["what it says wins", ["lima: a, metric: 5", "metric: 7"], { lima: "a", metric: 7 }],
+    ["the override's is the last", ["lima: a", "lima: b", "lima: c"], { lima: "c", metric: 100 }],
+    ["socket clears lima", ["lima: a", "socket: /s"], { socket: "/s", metric: 100 }],
+    ["lima clears socket", ["socket: /s", "lima: a"], { lima: "a", metric: 100 }],
+    ["vzNAT clears lima", ["lima: a", "vzNAT: true"], { vzNAT: true, metric: 100 }],
+    ["vzNAT clears socket", ["socket: /s", "vzNAT: true"], { vzNAT: true, metric: 100 }],
+    ["lima clears vzNAT", ["vzNAT: true", "lima: a"], { lima: "a", metric: 100 }],
+    ["socket clears vzNAT", ["vzNAT: true", "socket: /s"], { socket: "/s", metric: 100 }],
+    ["vzNAT: false says nothing", ["lima: a", "vzNAT: false"], { lima: "a", metric: 100 }],
+    ["empty lima says nothing", ["socket: /s", 'lima: ""'], { socket: "/s", metric: 100 }],
+    ["empty socket says nothing", ["lima: a", 'socket: ""'], { lima: "a", metric: 100 }],
+    ["null says nothing", ["lima: a, metric: 5", "metric: ~"], { lima: "a", metric: 5 }],
+    [
+      "an address stays unless there is another",
+      [`lima: a, macAddress: "${MAC}"`, 'macAddress: ""', "lima: b"],
+      { lima: "b", macAddress: MAC, metric: 100 },
+    ],
+    [
+      "an address is overwritten",
+      ["lima: a, macAddress: 52-55-55-00-00-09", `macAddress: "${MAC}"`],
+      { lima: "a", macAddress: MAC, metric: 100 },
+    ],
+  ] as const)("of one interface: %s", (_what, [d, y, o], network) => {
+    const text = (entry: string | undefined) =>
+      entry === undefined ? "" : `networks: [{interface: data0, ${entry}}]`;
+    expect(settings(text(y), text(d), text(o)).networks as object[]).toEqual([
+      { interface: "data0", ...network },
     ]);
   });
+
+  test("lima and socket at once in what overwrites: lima is taken, and it is told", () => {
+    const { config, diagnostics } = parse(
+      "networks: [{interface: a0, socket: /s}]",
+      "",
+      "networks: [{interface: a0, lima: b, socket: /t}]",
+    );
+    expect(config!.networks).toEqual([{ lima: "b", interface: "a0", metric: 100 }]);
+    expect(diagnostics.map(formatDiagnostic)).toEqual([
+      "override.yaml:1:12: warning: networks: an entry has both lima and socket: lima is taken",
+    ]);
+  });
+
+  test("entries of one interface in one file become one too, and default names count what is left", () => {
+    const { networks } = settings(
+      "networks: [{interface: a0, lima: b}, {lima: c}, {interface: a0, metric: 5}, {lima: d}]",
+    );
+    expect(networks).toEqual([
+      { interface: "a0", lima: "b", metric: 5 },
+      { interface: "lima1", lima: "c", metric: 100 },
+      { interface: "lima2", lima: "d", metric: 100 },
+    ]);
+  });
+});
+
+test("mounts of one location become one, and complain as little as any", () => {
+  expect(
+    settings("mounts: [{location: ~}]", "mounts: [{location: ~, writable: true}]"),
+  ).toBeDefined();
 });
 
 test("what is wrong is told with the file it stands in, in the order instance, default, override", () => {
@@ -95,20 +145,23 @@ test("what is wrong is told with the file it stands in, in the order instance, d
   ).toEqual(["lima.yaml:2", "default.yaml:3", "override.yaml:1"]);
 });
 
-test("settings that are all in one file are the same, whichever of the three it is", () => {
-  const value = fc.record(
+describe("of any three files", () => {
+  const entry = fc.record(
+    {
+      interface: fc.constantFrom("a0", "a1", "a2"),
+      metric: fc.integer({ min: 0, max: 3 }),
+      kind: fc.constantFrom({ lima: "x" }, { lima: "y" }, { socket: "/s" }, { vzNAT: true }),
+    },
+    { requiredKeys: ["kind"] },
+  );
+  const file = fc.record(
     {
       cpus: fc.integer({ min: 1, max: 9 }),
       plain: fc.boolean(),
       env: fc.dictionary(fc.constantFrom("A", "B", "C"), fc.string({ maxLength: 5 })),
-      networks: fc.uniqueArray(
-        fc.record({
-          lima: fc.constantFrom("x", "y"),
-          interface: fc.constantFrom("a0", "a1", "a2"),
-        }),
-        {
-          selector: (network) => network.interface,
-        },
+      networks: fc.array(
+        entry.map(({ kind, ...rest }) => ({ ...rest, ...kind })),
+        { maxLength: 4 },
       ),
       portForwards: fc.array(fc.record({ guestPort: fc.integer({ min: 1, max: 9 }) }), {
         maxLength: 3,
@@ -116,16 +169,58 @@ test("settings that are all in one file are the same, whichever of the three it 
     },
     { requiredKeys: [] },
   );
-  fc.assert(
-    fc.property(value, (settled) => {
-      const text = Object.keys(settled).length === 0 ? "" : stringify(settled);
-      const alone = settings(text);
-      expect(settings("", text)).toEqual(alone);
-      expect(settings("", "", text)).toEqual(alone);
-      // and saying a scalar twice changes nothing
-      const { cpus } = settings(text, text, text);
-      expect(cpus).toBe(alone.cpus);
-    }),
-    { numRuns: 100 },
-  );
+  const text = (value: object) => (Object.keys(value).length === 0 ? "" : stringify(value));
+  const runs = { numRuns: 200 };
+
+  test("one alone is the same, whichever of the three it is", () => {
+    fc.assert(
+      fc.property(file, (value) => {
+        const alone = settings(text(value));
+        expect(settings("", text(value))).toEqual(alone);
+        expect(settings("", "", text(value))).toEqual(alone);
+      }),
+      runs,
+    );
+  });
+
+  test("saying it all again in the override changes nothing but what lists together", () => {
+    fc.assert(
+      fc.property(file, (value) => {
+        const once = settings(text(value));
+        const twice = settings(text(value), "", text(value));
+        expect({ ...twice, networks: [], portForwards: [] }).toEqual({
+          ...once,
+          networks: [],
+          portForwards: [],
+        });
+        // named networks are there once, unnamed ones twice
+        const named = (all: typeof once.networks) =>
+          all.filter((network) => !network.interface.startsWith("lima"));
+        expect(named(twice.networks)).toEqual(named(once.networks));
+        expect(twice.portForwards).toEqual([...once.portForwards, ...once.portForwards]);
+      }),
+      runs,
+    );
+  });
+
+  test("networks stand in the order default, instance, override; port rules in the opposite one", () => {
+    fc.assert(
+      fc.property(file, file, file, (d, y, o) => {
+        const [defaults, instance, override] = [d, y, o] as { networks?: object[] }[];
+        const all = settings(text(instance!), text(defaults!), text(override!));
+        const names = [defaults, instance, override].flatMap(
+          (one) => (one!.networks ?? []) as { interface?: string }[],
+        );
+        const order: (string | undefined)[] = [];
+        for (const { interface: name } of names)
+          if (name === undefined || !order.includes(name)) order.push(name);
+        expect(all.networks.map((network) => network.interface)).toEqual(
+          order.map((name, i) => name ?? `lima${i}`),
+        );
+        for (const network of all.networks)
+          expect([network.lima, network.socket, network.vzNAT].filter(Boolean)).toHaveLength(1);
+      }),
+      runs,
+    );
+  });
 });

@@ -53,7 +53,7 @@ test.each([
 
 test("a network that does not exist is told with those that do", async () => {
   const said = await refused(`images: ${IMAGE()}\nnetworks: [{ lima: nowhere }]\n`);
-  expect(said).toMatch(/network nowhere: it is not defined \(networks\.yaml has .*user-v2/);
+  expect(said).toMatch(/network `nowhere` is not defined \(networks\.yaml has .*user-v2/);
   expect(existsSync(join(home.limanetHome, name))).toBe(false);
 });
 
