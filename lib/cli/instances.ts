@@ -3,6 +3,7 @@ import { basename } from "node:path";
 import { formatDiagnostic } from "../config/document.ts";
 import { hostnameOf, instanceNameProblem } from "../config/names.ts";
 import { instancePaths, type InstancePaths } from "../config/paths.ts";
+import { forwardsOf } from "../daemon/forward-states.ts";
 import { endLeftovers } from "../daemon/leftovers.ts";
 import { networksOf, reconcile, usableNetwork } from "../daemon/reconcile.ts";
 import { monotonicMs, sleep } from "../host/clock.ts";
@@ -370,6 +371,7 @@ export async function list(
         sshAddress: "127.0.0.1",
         sshConfigFile: paths.sshConfig,
         hostAgentPID: hostAgent,
+        forwards: hostAgent === 0 ? [] : await forwardsOf(paths),
       };
       writeOut(`${JSON.stringify(line)}\n`);
     }

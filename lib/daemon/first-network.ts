@@ -17,7 +17,8 @@ import { loadNetworks } from "../instance/settings.ts";
 import { DnsResponder } from "../service/dns/responder.ts";
 import { DnsZones, zonesOfHosts } from "../service/dns/zones.ts";
 import type { Log } from "../trace/log.ts";
-import type { Forward, NetworkPlan } from "./engine-protocol.ts";
+import type { Forward, NetworkPlan, Transport } from "./engine-protocol.ts";
+import type { NetworkAbilities } from "./forward-plan.ts";
 import { JoinedNetwork, type JoinedNetworkOptions } from "./joined-network.ts";
 import { startNetworkService } from "./network-service.ts";
 import { userV2Network } from "./reconcile.ts";
@@ -44,6 +45,9 @@ export interface FirstNetwork {
   /** Waits until the guest has an address; then port forwards can be made. */
   waitForAddress(signal: AbortSignal): Promise<string>;
   expose(forward: Forward, qmp: QmpClient): Promise<void>;
+  unexpose(local: string, protocol: Transport, qmp: QmpClient): Promise<void>;
+  /** what its forwards can listen on */
+  abilities: NetworkAbilities;
   /** rejects when the network breaks down under the machine */
   failed: Promise<never>;
   close(): Promise<void>;
@@ -105,6 +109,9 @@ export async function carryDefaultNetwork(
         return outcome === "timeout" ? undefined : DEFAULT_GUEST;
       }),
     expose: async (forward) => void (await service.engine.request({ type: "expose", forward })),
+    unexpose: async (local, protocol) =>
+      void (await service.engine.request({ type: "unexpose", local, protocol })),
+    abilities: { hasSockets: true, hasIpv6: true },
     failed: service.failed,
     close: () => service.close(),
   };
@@ -158,6 +165,8 @@ export async function useQemuSlirp(
     attached: async () => {},
     waitForAddress: async () => DEFAULT_GUEST,
     expose: exposeThroughQemu,
+    unexpose: (local, protocol, qmp) => askQemu(qmp, `hostfwd_remove net0 ${protocol}:${local}`),
+    abilities: { hasSockets: false, hasIpv6: false },
     failed: NEVER,
     close: async () => {
       for (const close of closers) close();
@@ -165,7 +174,6 @@ export async function useQemuSlirp(
   };
 }
 
-/** QEMU's monitor answers a command for people: nothing when it was done, a sentence when it was not. */
 async function exposeThroughQemu(
   { local, remote, protocol }: Forward,
   qmp: QmpClient,
@@ -174,9 +182,17 @@ async function exposeThroughQemu(
   const to = parseEndpoint(remote);
   if (protocol === "unix" || from === undefined || from.host.includes(":") || to === undefined)
     throw new Error("QEMU's own network forwards TCP and UDP ports of IPv4 addresses only");
-  const rule = `hostfwd_add net0 ${protocol}:${from.host}:${from.port}-:${to.port}`;
-  const said = await qmp.execute("human-monitor-command", { "command-line": rule });
-  if (typeof said === "string" && said.trim() !== "") throw new Error(said.trim());
+  await askQemu(qmp, `hostfwd_add net0 ${protocol}:${from.host}:${from.port}-:${to.port}`);
+}
+
+/** what the monitor says when it has done a thing; of other things it says nothing */
+const DONE = /^host forwarding rule for .* removed$/;
+
+/** QEMU's monitor answers a command for people: a sentence when it could not be done. */
+async function askQemu(qmp: QmpClient, command: string): Promise<void> {
+  const said = await qmp.execute("human-monitor-command", { "command-line": command });
+  const text = typeof said === "string" ? said.trim() : "";
+  if (text !== "" && !DONE.test(text)) throw new Error(text);
 }
 
 /** A user-v2 network, which its own daemon carries; `listen` is where QEMU waits for it if it does not connect itself. */
@@ -221,6 +237,8 @@ export async function joinUserV2(
       return address;
     },
     expose: (forward) => joined.expose(forward),
+    unexpose: (local, protocol) => joined.unexpose({ local, protocol }),
+    abilities: { hasSockets: true, hasIpv6: true },
     failed: NEVER,
     close: () => joined.close(),
   };

@@ -6,7 +6,6 @@ import { derivedMac } from "../config/mac-address.ts";
 import { hostnameOf } from "../config/names.ts";
 import type { InstanceConfig } from "../config/instance.ts";
 import { instancePaths, type InstancePaths } from "../config/paths.ts";
-import type { PortForward } from "../config/port-forward.ts";
 import type { QemuNic } from "../driver/qemu.ts";
 import { cidataFiles, type GuestFacts, type GuestNic } from "../guest/cidata.ts";
 import { buildIso } from "../guest/iso9660.ts";
@@ -30,7 +29,6 @@ import { loadNetworks } from "../instance/settings.ts";
 import { loadConfig } from "../instance/store.ts";
 import { isManaged, socketOf } from "../privilege/commands.ts";
 import type { Log } from "../trace/log.ts";
-import type { Forward, Transport } from "./engine-protocol.ts";
 import {
   carryDefaultNetwork,
   joinUserV2,
@@ -38,6 +36,7 @@ import {
   type FirstNetwork,
 } from "./first-network.ts";
 import { waitForFile, waitForSsh } from "./guest-access.ts";
+import { InstanceForwards } from "./instance-forwards.ts";
 import { JoinedNetwork, type JoinedNetworkOptions } from "./joined-network.ts";
 import { endLeftovers } from "./leftovers.ts";
 import { endQemu, machineEnd, powerDown, startQemu } from "./machine.ts";
@@ -57,8 +56,6 @@ const FIRST_NIC_METRIC = 200;
 const NOBODY = 65_534;
 /** where a QEMU before 8.0 waits for the network of a card */
 const cardSocket = ({ dir }: InstancePaths, index: number) => `${dir}/net${index}.sock`;
-/** rules without ports of their own ask for dynamic forwarding, which needs an agent in the guest */
-const MAX_STATIC_PORTS = 1024;
 
 /** Runs until the machine ends or a signal comes; the exit code. */
 export async function runHostAgent(options: HostAgentOptions, log: Log): Promise<number> {
@@ -190,10 +187,31 @@ async function runInstance(
   await first.attached(qemu);
   for (const other of others) await other.attached(qemu.reconnects);
   stage("machine", `${qemu.program} runs as process ${qemu.process.pid}`);
+  const forwards = new InstanceForwards({
+    home,
+    name,
+    paths,
+    config,
+    sshPort,
+    guestUser: user,
+    network: {
+      ...first.abilities,
+      expose: (forward) => first.expose(forward, qemu.qmp),
+      unexpose: (local, protocol) => first.unexpose(local, protocol, qemu.qmp),
+    },
+    emit: (portForward) => emit({ status: { portForward } }),
+    log,
+  });
+  cleanUps.push(() => forwards.close());
+  const answers: Record<string, () => unknown> = {
+    "/v1/info": () => ({ autoStartedIdentifier: "", sshLocalPort: sshPort }),
+    "/v1/forwards": () => forwards.rows(),
+  };
   const info = await serveUnixHttp(options.socket, async ({ method, path }) => {
-    if (path !== "/v1/info") return { status: 404, text: "404 page not found\n" };
+    const answer = Object.hasOwn(answers, path) ? answers[path] : undefined;
+    if (answer === undefined) return { status: 404, text: "404 page not found\n" };
     if (method !== "GET") return { status: 405, text: "get only\n" };
-    return { status: 200, json: { autoStartedIdentifier: "", sshLocalPort: sshPort } };
+    return { status: 200, json: answer() };
   });
   cleanUps.push(async () => info.close());
   emit({ status: { sshLocalPort: sshPort } });
@@ -225,15 +243,7 @@ async function runInstance(
     await waitForFile(paths, name, "/run/lima-ssh-ready", facts.instanceId, over);
     stage("guest", "boot scripts have begun");
   }
-  const errors = over()
-    ? []
-    : await forwardPorts(
-        forwardRules(config),
-        address,
-        (forward) => first.expose(forward, qemu.qmp),
-        sshPort,
-        emit,
-      );
+  const errors = over() ? [] : await forwards.start(address);
   if (!over() && !config.plain)
     await waitForFile(paths, name, "/run/lima-boot-done", facts.instanceId, over);
   if (!over()) {
@@ -294,49 +304,4 @@ async function guestFacts(
     provision: config.provision,
     plain: config.plain,
   };
-}
-
-/** specification 3.7: plain instances keep only their static rules */
-const forwardRules = ({ portForwards, plain }: InstanceConfig): PortForward[] =>
-  plain ? portForwards.filter((rule) => rule.static) : portForwards;
-
-/** Makes the forwards that name their ports; the sentences about those that could not be made. */
-async function forwardPorts(
-  rules: readonly PortForward[],
-  address: string,
-  expose: (forward: Forward) => Promise<void>,
-  sshPort: number,
-  emit: (line: object) => void,
-): Promise<string[]> {
-  const errors: string[] = [];
-  for (const rule of rules) {
-    const [from, to] = rule.guestPortRange;
-    if (rule.ignore || rule.reverse || to - from >= MAX_STATIC_PORTS) continue;
-    const protocols: Transport[] =
-      rule.hostSocket !== undefined
-        ? ["unix"]
-        : rule.proto === "any"
-          ? ["tcp", "udp"]
-          : [rule.proto];
-    for (let port = from; port <= to; port++) {
-      const hostPort = rule.hostPortRange[0] + port - from;
-      if (port === 22 || hostPort === sshPort) continue;
-      for (const protocol of protocols) {
-        const local =
-          rule.hostSocket ??
-          `${rule.hostIP.includes(":") ? `[${rule.hostIP}]` : rule.hostIP}:${hostPort}`;
-        const remote = `${address}:${port}`;
-        const told = { protocol, guestAddr: remote, hostAddr: local };
-        try {
-          await expose({ local, remote, protocol });
-          emit({ status: { portForward: { type: "forwarding", ...told } } });
-        } catch (error) {
-          const message = `Cannot forward ${local} to ${remote}: ${(error as Error).message}`;
-          errors.push(message);
-          emit({ status: { portForward: { type: "failed", ...told, error: message } } });
-        }
-      }
-    }
-  }
-  return errors;
 }

@@ -6,7 +6,7 @@
 import { formatIpv4, parseCidr, parseIpv4 } from "../addr/ipv4.ts";
 import { formatMac } from "../addr/mac.ts";
 import { formatEndpoint, parseEndpoint } from "../addr/endpoint.ts";
-import { UdpForward, type UdpService } from "../flow/datagram-flows.ts";
+import type { UdpService } from "../flow/datagram-flows.ts";
 import type { GuestConnectOutcome } from "../flow/tcp-flows.ts";
 import { monotonicMs, random32, unixMs } from "../host/clock.ts";
 import { DatagramPort, reserveDatagramMemory } from "../host/datagram-port.ts";
@@ -367,11 +367,6 @@ export class NetworkEngine implements PortOwner {
       return bound;
     }
     const opened = this.#network.datagrams.openForward(from.host, from.port, to.address, to.port);
-    if (!(opened instanceof UdpForward))
-      throw new HostError(
-        "EADDRINUSE",
-        `Cannot forward UDP ${local}: the address is in use or not of this machine`,
-      );
     const bound = formatEndpoint({ host: from.host, port: opened.port });
     this.#forwards.set(`udp ${bound}`, {
       forward: { ...forward, local: bound },

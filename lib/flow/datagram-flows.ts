@@ -193,16 +193,13 @@ export class DatagramFlows {
 
   // ---------------------------------------------------------------- port forwards
 
-  /** Binds a UDP socket of the host whose datagrams go to a guest, each client through a conversation of its own. */
-  openForward(
-    host: string,
-    port: number,
-    guest: number,
-    guestPort: number,
-  ): UdpForward | HostFailure {
+  /**
+   * Binds a UDP socket of the host whose datagrams go to a guest, each client through a conversation of its own. Throws
+   * what the host throws.
+   */
+  openForward(host: string, port: number, guest: number, guestPort: number): UdpForward {
     const forward = new UdpForward(this, guest, guestPort);
     const bound = this.#host.bindUdp(host, port, forward);
-    if (typeof bound === "string") return bound;
     forward.handle = bound.handle;
     forward.port = bound.port;
     return forward;

@@ -53,12 +53,8 @@ export type Received = "datagram" | "error" | "nothing";
 export interface HostDatagrams {
   /** A UDP socket connected to a peer; packets leave with `ttl`. */
   connectUdp(address: number, port: number, owner: HostDatagramOwner): number | HostFailure;
-  /** A UDP socket bound to a local endpoint ("" = all addresses), for a port forward. */
-  bindUdp(
-    host: string,
-    port: number,
-    owner: HostDatagramOwner,
-  ): { handle: number; port: number } | HostFailure;
+  /** A UDP socket bound to a local endpoint ("" = all addresses), for a port forward; throws HostError. */
+  bindUdp(host: string, port: number, owner: HostDatagramOwner): { handle: number; port: number };
   /** An unprivileged ICMP echo socket connected to a peer; "failed" where the host does not allow it. */
   connectEcho(address: number, owner: HostDatagramOwner): number | HostFailure;
   /** Sends one datagram on a connected socket. */

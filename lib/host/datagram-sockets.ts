@@ -18,6 +18,7 @@ import {
   IP_RECVERR,
   IP_TTL,
   IPPROTO_ICMP,
+  IPV6_V6ONLY,
   libc,
   MSG_DONTWAIT,
   MSG_ERRQUEUE,
@@ -28,9 +29,10 @@ import {
   SOCK_DGRAM,
   SOCK_NONBLOCK,
   SOL_IP,
+  SOL_IPV6,
   SOL_SOCKET,
 } from "./libc.ts";
-import { bindAddress } from "./listening-sockets.ts";
+import { bindAddress, hostError, HostError } from "./listening-sockets.ts";
 import { addressOf, pinned } from "./pinned.ts";
 import { ipv4SocketAddress, portOfSocketAddress } from "./socket-address.ts";
 import type { VectoredIo } from "./vectored-io.ts";
@@ -110,20 +112,22 @@ export class DatagramSockets implements HostDatagrams {
     return fd;
   }
 
-  bindUdp(
-    host: string,
-    port: number,
-    owner: HostDatagramOwner,
-  ): { handle: number; port: number } | HostFailure {
+  /** Throws HostError, which a person gets to read. */
+  bindUdp(host: string, port: number, owner: HostDatagramOwner): { handle: number; port: number } {
+    const what = `UDP ${host === "" ? "*" : host}:${port}`;
     const address = bindAddress(host, port);
-    if (address === undefined) return "failed";
+    if (address === undefined)
+      throw new HostError("EINVAL", `Cannot listen on ${what}: not an IP address`);
     const family = address.length === 28 ? AF_INET6 : AF_INET;
     const fd = orErrno(libc.socket(family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-    if (fd < 0) return hostFailure(fd);
+    if (fd < 0) throw hostError("open a socket for", what, fd);
+    // as with TCP: "" means both families, a literal IPv6 address itself alone
+    option[0] = host === "" ? 0 : 1;
+    if (family === AF_INET6) libc.setsockopt(fd, SOL_IPV6, IPV6_V6ONLY, OPTION_AT, 4);
     const result = orErrno(libc.bind(fd, ptr(address), address.length));
     if (result < 0) {
       libc.close(fd);
-      return hostFailure(result);
+      throw hostError("listen on", what, result);
     }
     const length = new Uint32Array([address.length]);
     libc.getsockname(fd, ptr(address), ptr(length));

@@ -21,6 +21,8 @@ import {
   SOL_IPV6,
   SOL_SOCKET,
 } from "./libc.ts";
+import { isLoopbackPeer, listenPlan } from "./loopback-peers.ts";
+import { hostPlatform } from "./machine.ts";
 import {
   ipv4SocketAddress,
   ipv6SocketAddress,
@@ -30,6 +32,8 @@ import {
 } from "./socket-address.ts";
 
 const BACKLOG = 1024;
+/** struct sockaddr_storage */
+const SOCKET_ADDRESS_SIZE = 128;
 const ONE = new Int32Array([1]);
 
 /** A call on the host that a person asked for and that failed. */
@@ -54,11 +58,13 @@ export function bindAddress(host: string, port: number): Uint8Array<ArrayBuffer>
 export class ListeningSockets implements HostListeners {
   readonly #loop: EventLoop;
   readonly #now: () => number;
+  readonly #platform: "darwin" | "linux";
   readonly #paths = new Map<number, string>();
 
-  constructor(loop: EventLoop, now: () => number) {
+  constructor(loop: EventLoop, now: () => number, platform = hostPlatform()) {
     this.#loop = loop;
     this.#now = now;
+    this.#platform = platform;
   }
 
   listenTcp(
@@ -67,14 +73,15 @@ export class ListeningSockets implements HostListeners {
     owner: HostListenerOwner,
   ): { handle: number; port: number } {
     const what = `${host === "" ? "*" : host}:${port}`;
-    const address = bindAddress(host, port);
+    const plan = listenPlan(this.#platform, host, port);
+    const address = bindAddress(plan.host, port);
     if (address === undefined)
       throw new HostError("EINVAL", `Cannot listen on ${what}: not an IP address`);
     const v6 = address.length === 28;
     const fd = orErrno(
       libc.socket(v6 ? AF_INET6 : AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0),
     );
-    if (fd < 0) throw failure("open a socket for", what, fd);
+    if (fd < 0) throw hostError("open a socket for", what, fd);
     libc.setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, ptr(ONE), 4);
     // "" means both families; a literal IPv6 address means itself alone
     const only = new Int32Array([host === "" ? 0 : 1]);
@@ -82,7 +89,7 @@ export class ListeningSockets implements HostListeners {
     this.#bind(fd, address, what);
     const length = new Uint32Array([address.length]);
     libc.getsockname(fd, ptr(address), ptr(length));
-    this.#accept(fd, owner);
+    this.#accept(fd, owner, plan.loopbackOnly ? (v6 ? "ipv6" : "ipv4") : undefined);
     return { handle: fd, port: portOfSocketAddress(address) };
   }
 
@@ -106,7 +113,7 @@ export class ListeningSockets implements HostListeners {
     }
     removeStaleSocket(path, address, type);
     const fd = orErrno(libc.socket(AF_UNIX, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-    if (fd < 0) throw failure("open a socket for", path, fd);
+    if (fd < 0) throw hostError("open a socket for", path, fd);
     // the socket is never open to others, not even between bind and chmod
     const before = libc.umask(0o177);
     try {
@@ -124,17 +131,25 @@ export class ListeningSockets implements HostListeners {
     if (result === 0 && listen) result = orErrno(libc.listen(fd, BACKLOG));
     if (result < 0) {
       libc.close(fd);
-      throw failure("listen on", what, result);
+      throw hostError("listen on", what, result);
     }
   }
 
-  #accept(fd: number, owner: HostListenerOwner): void {
+  /** onlyLoopback: peers from elsewhere are turned away; of this family they are */
+  #accept(fd: number, owner: HostListenerOwner, onlyLoopback?: "ipv4" | "ipv6"): void {
+    const peer = new Uint8Array(SOCKET_ADDRESS_SIZE);
+    const length = new Uint32Array(1);
     const handler: EventHandler = {
       onEvents: () => {
         // bounded, so that a flood of connections leaves time for frames; epoll tells again
         for (let i = 0; i < 64; i++) {
-          const accepted = libc.accept4(fd, null, null, SOCK_NONBLOCK | SOCK_CLOEXEC);
+          length[0] = peer.length;
+          const accepted = libc.accept4(fd, ptr(peer), ptr(length), SOCK_NONBLOCK | SOCK_CLOEXEC);
           if (accepted < 0) return;
+          if (onlyLoopback !== undefined && !isLoopbackPeer(peer, onlyLoopback)) {
+            libc.close(accepted);
+            continue;
+          }
           owner.onAccept(this.#now(), accepted);
         }
       },
@@ -156,18 +171,44 @@ export class ListeningSockets implements HostListeners {
   }
 }
 
-function failure(verb: string, what: string, result: number): HostError {
+/** The error for a call's negative errno. */
+export function hostError(verb: string, what: string, result: number): HostError {
   const code = errnoName(result);
   const why: Record<string, string> = {
     EADDRINUSE: "the address is in use (stop the other program or choose another port)",
     EACCES:
-      "permission denied (ports below 1024 need privileges; a socket's folder must be writable)",
+      "permission denied (ports below 1024 need privileges: choose another port, or sudo sysctl net.ipv4.ip_unprivileged_port_start=PORT; a socket's folder must be writable)",
     EADDRNOTAVAIL: "this machine has no such address",
     ENOENT: "its folder does not exist",
     EMFILE: "this process has no descriptors left (raise the limit with ulimit -n)",
   };
   return new HostError(code, `Cannot ${verb} ${what}: ${why[code] ?? code}`);
 }
+
+/** Can an address be listened on now? The error when not. Nothing stays bound. */
+export function tryToBind(
+  protocol: "tcp" | "udp",
+  host: string,
+  port: number,
+): HostError | undefined {
+  const what = `${host === "" ? "*" : host}:${port}`;
+  const address = bindAddress(host, port);
+  if (address === undefined) return new HostError("EINVAL", `${what} is not an IP address`);
+  const v6 = address.length === 28;
+  const type = protocol === "tcp" ? SOCK_STREAM : SOCK_DGRAM;
+  const fd = orErrno(libc.socket(v6 ? AF_INET6 : AF_INET, type | SOCK_CLOEXEC, 0));
+  if (fd < 0) return hostError("open a socket for", what, fd);
+  if (protocol === "tcp") libc.setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, ptr(ONE), 4);
+  if (v6 && host !== "") libc.setsockopt(fd, SOL_IPV6, IPV6_V6ONLY, ptr(ONE), 4);
+  let result = orErrno(libc.bind(fd, ptr(address), address.length));
+  if (result === 0 && protocol === "tcp") result = orErrno(libc.listen(fd, 1));
+  libc.close(fd);
+  return result < 0 ? hostError("listen on", what, result) : undefined;
+}
+
+/** Makes room for a listener of another program; throws HostError when something stands there that is in use. */
+export const removeStaleStreamSocket = (path: string): void =>
+  removeStaleSocket(path, unixSocketAddress(path), SOCK_STREAM);
 
 /** A socket file that nobody serves any more is removed; one that is served, or is no socket, is left alone. */
 function removeStaleSocket(path: string, address: Uint8Array<ArrayBuffer>, type: number): void {

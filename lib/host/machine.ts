@@ -54,17 +54,30 @@ export function hostUser(): HostUser {
   return { name: username, uid };
 }
 
+/** name of a user (passwd(5)); the number where it has none */
+export function userName(uid: number): string {
+  const line = linesOf("/etc/passwd")
+    .map((text) => text.split(":"))
+    .find((fields) => fields[2] === String(uid));
+  return line?.[0] ?? String(uid);
+}
+
 /** name of the user's primary group (group(5)); the user's own name where it has none */
 export function hostGroup(): string {
   const { username, gid } = userInfo();
-  let lines: string[] = [];
-  try {
-    lines = readFileSync("/etc/group", "utf8").split("\n");
-  } catch {
-    // groups may come from elsewhere
-  }
-  const line = lines.map((text) => text.split(":")).find((fields) => fields[2] === String(gid));
+  const line = linesOf("/etc/group")
+    .map((text) => text.split(":"))
+    .find((fields) => fields[2] === String(gid));
   return line?.[0] ?? username;
+}
+
+function linesOf(path: string): string[] {
+  try {
+    return readFileSync(path, "utf8").split("\n");
+  } catch {
+    // users and groups may come from elsewhere
+    return [];
+  }
 }
 
 export const hostPlatform = (): "darwin" | "linux" =>

@@ -105,7 +105,7 @@ test("a port forward that is taken leaves the instance usable and says so", asyn
   const { port } = server.address() as { port: number };
   const template = home.template(
     name,
-    `images: ${IMAGE()}\nmemory: 256MiB\nportForwards: [{ guestPort: 80, hostPort: ${port} }]\n`,
+    `images: ${IMAGE()}\nmemory: 256MiB\nportForwards: [{ guestPort: 80, hostPort: ${port}, static: true }]\n`,
   );
   const { code, stderr } = await home.limanet("start", template);
   expect(stderr).toMatch(new RegExp(`warning: Cannot forward 127\\.0\\.0\\.1:${port} .*in use`));

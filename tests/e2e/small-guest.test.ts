@@ -40,7 +40,7 @@ env: { GREETING: "hello guest" }
 hostResolver:
   hosts: { printer.test: 203.0.113.5 }
 portForwards:
-  - { guestPort: 8000, hostPort: ${http} }
+  - { guestPort: 8000, hostPort: ${http}, static: true }
 provision:
   - { mode: system, script: "#!/bin/sh\\nid -un >/tmp/system-ran\\n" }
   - { mode: user, script: "#!/bin/sh\\nid -un >/tmp/user-ran\\n" }
@@ -248,7 +248,7 @@ test(
   "--slirp=qemu has QEMU carry the default network, with its forwards",
   async () => {
     const port = 21_000 + (process.pid % 10_000);
-    const forwards = `portForwards: [{ guestPort: 8000, hostPort: ${port}, proto: tcp }]\n`;
+    const forwards = `portForwards: [{ guestPort: 8000, hostPort: ${port}, proto: tcp, static: true }]\n`;
     const template = home.template("slirp", guestYaml(home, forwards));
     await home.must("start", "--slirp", "qemu", "--name", "slirp", template);
     expect(await home.must("shell", "slirp", "ip", "-4", "addr", "show", "eth0")).toContain(

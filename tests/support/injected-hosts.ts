@@ -181,13 +181,10 @@ export class InjectedDatagrams implements HostDatagrams {
     return this.#make(`udp ${formatIpv4(address)}:${port}`, owner);
   }
 
-  bindUdp(
-    host: string,
-    port: number,
-    owner: HostDatagramOwner,
-  ): { handle: number; port: number } | HostFailure {
+  bindUdp(host: string, port: number, owner: HostDatagramOwner): { handle: number; port: number } {
     const handle = this.#make(`bound ${host}:${port}`, owner);
-    return typeof handle === "string" ? handle : { handle, port };
+    if (typeof handle === "string") throw new Error(handle);
+    return { handle, port };
   }
 
   connectEcho(address: number, owner: HostDatagramOwner): number | HostFailure {
