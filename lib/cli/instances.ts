@@ -16,7 +16,7 @@ import {
   remove,
   writeFileAtomically,
 } from "../host/files.ts";
-import { lockHolder, tryLockPidFile, withLock } from "../host/lock.ts";
+import { isLocked, lockHolder, tryLockPidFile, withLock } from "../host/lock.ts";
 import { hostArchitecture, hostEnvironment, hostPlatform, limanetHome } from "../host/machine.ts";
 import {
   runInTerminal,
@@ -27,6 +27,7 @@ import {
 } from "../host/process.ts";
 import { terminationSignal } from "../host/signals.ts";
 import { isTerminal, warn, writeError, writeOut } from "../host/terminal.ts";
+import { requestUnixHttp } from "../host/unix-http.ts";
 import { makeDisk } from "../instance/disk.ts";
 import { localFile } from "../instance/image-cache.ts";
 import { sshConfigText, sshOptions, sshPublicKey } from "../instance/ssh.ts";
@@ -57,6 +58,8 @@ export interface StartOptions extends CreateOptions {
 }
 
 const STEP_MS = 50;
+/** how long a host agent may take to answer */
+const ANSWER_LIMIT_MS = 2000;
 /** how long an instance may take to power off before it is ended */
 const STOP_LIMIT_MS = 40_000;
 
@@ -161,7 +164,7 @@ export async function start(
     );
   }
   const runsAlready = new Error(`Cannot start the instance ${name}: it runs already`);
-  if (instance.status === "Running") throw runsAlready;
+  if (await runs(home, name)) throw runsAlready;
   const config = loadConfig(home, name);
   await sshPublicKey(home);
   const image = config.images.find((candidate) => candidate.arch === hostArchitecture());
@@ -173,7 +176,7 @@ export async function start(
     if (file !== undefined) await localFile(file);
   // one at a time, and nobody deletes the instance before its host agent has a lock of its own
   const agent = await withLock(paths.dir, async (lock) => {
-    if (inspectInstance(home, name).status === "Running") throw runsAlready;
+    if (await runs(home, name)) throw runsAlready;
     if (image.disk !== undefined && !exists(paths.disk))
       await makeDisk(await localFile(image.disk), paths.disk, config.disk);
     say("image", image.disk === undefined ? "kernel and initrd, no disk" : "ready");
@@ -194,6 +197,30 @@ export async function start(
   throw new Error(
     outcome.startsWith("Cannot ") ? outcome : `Cannot start the instance ${name}: ${outcome}`,
   );
+}
+
+/**
+ * Does it run? A host agent that answers nothing, or has no machine, has just begun, or is about to end: time will tell.
+ */
+async function runs(home: string, name: string): Promise<boolean> {
+  const limit = monotonicMs() + STOP_LIMIT_MS;
+  const { qemuLock, hostAgentSocket } = instancePaths(home, name);
+  const answers = () =>
+    requestUnixHttp(
+      hostAgentSocket,
+      "GET",
+      "/v1/info",
+      undefined,
+      AbortSignal.timeout(ANSWER_LIMIT_MS),
+    ).then(
+      () => true,
+      () => false,
+    );
+  while (inspectInstance(home, name).status === "Running") {
+    if ((isLocked(qemuLock) && (await answers())) || monotonicMs() > limit) return true;
+    await sleep(STEP_MS);
+  }
+  return false;
 }
 
 /** Starts an instance's host agent and waits until it counts as running, or has ended. */

@@ -17,7 +17,7 @@ import { startManagedNetwork, stopUnusedManagedNetworks } from "./managed-networ
 type Warn = (sentence: string) => void;
 
 const START_LIMIT_MS = 15_000;
-/** how long a daemon may take to tell its leases */
+/** how long a daemon may take to answer */
 const ANSWER_LIMIT_MS = 2000;
 const STOP_LIMIT_MS = 5000;
 const STEP_MS = 20;
@@ -74,7 +74,7 @@ export async function startNetwork(
     const limit = monotonicMs() + START_LIMIT_MS;
     // one that runs and does not answer yet was started by somebody who has been killed since
     while (lockHolder(paths.pid) !== 0) {
-      if (await isServed(paths.endpoint)) return;
+      if (await answers(paths)) return;
       if (monotonicMs() > limit) throw unanswering(name, lockHolder(paths.pid));
       await sleep(STEP_MS);
     }
@@ -99,18 +99,38 @@ export async function startNetwork(
     void daemon.exited.then((result) => {
       code = result;
     });
-    while (!(exists(paths.endpoint) && (await isServed(paths.endpoint)))) {
+    while (!(exists(paths.endpoint) && (await answers(paths)))) {
       if (code !== undefined || monotonicMs() > limit) {
         daemon.kill("SIGKILL");
         await daemon.exited;
         await removeLeftovers(paths);
         throw new Error(
-          `Cannot start the network ${name}: ${lastLines(paths.stderr, 1) || `its daemon ended with ${code}`} (its log is ${paths.stderr})`,
+          `Cannot start the network ${name}: ${failure(code, paths)} (its log is ${paths.stderr})`,
         );
       }
       await sleep(STEP_MS);
     }
   });
+}
+
+/** A process that is being killed holds its lock and its sockets for a moment more, but it answers nothing. */
+const answers = async ({ endpoint }: NetworkPaths): Promise<boolean> =>
+  (await leasesInForce(endpoint)) !== undefined;
+
+/** the daemon's table of leases as JSON; undefined when it does not answer */
+async function leasesInForce(endpoint: string): Promise<string | undefined> {
+  const limit = AbortSignal.timeout(ANSWER_LIMIT_MS);
+  const answer = await requestUnixHttp(endpoint, "GET", "/leases", undefined, limit).catch(
+    () => undefined,
+  );
+  return answer?.status === 200 ? answer.body : undefined;
+}
+
+/** `code`: how a daemon ended that did not come up; undefined: it did not end either */
+function failure(code: number | string | undefined, paths: NetworkPaths): string {
+  if (code === undefined) return `its daemon does not answer within ${START_LIMIT_MS / 1000} s`;
+  const said = typeof code === "number" ? lastLines(paths.stderr, 1) : "";
+  return said === "" ? `its daemon ended with ${code}` : said;
 }
 
 const unanswering = (name: string, pid: number): Error =>
@@ -124,7 +144,7 @@ const unanswering = (name: string, pid: number): Error =>
  */
 async function isServedByLima(name: string, paths: NetworkPaths): Promise<boolean> {
   if (!(await isServed(paths.endpoint))) return false;
-  if (await isServed(paths.qemu)) return true;
+  if ((await answers(paths)) && (await isServed(paths.qemu))) return true;
   throw new Error(
     `Cannot use the network ${name}: another program serves ${paths.endpoint} and takes no guests of QEMU on ${paths.qemu} (end that program first)`,
   );
@@ -167,17 +187,9 @@ export async function removeNetwork(home: string, name: string): Promise<void> {
 async function endDaemon(name: string, paths: NetworkPaths, warn: Warn): Promise<void> {
   const pid = lockHolder(paths.pid);
   if (pid !== 0) {
-    const inForce = await requestUnixHttp(
-      paths.endpoint,
-      "GET",
-      "/leases",
-      undefined,
-      AbortSignal.timeout(ANSWER_LIMIT_MS),
-    )
-      // one that does not answer is ended all the same; its own lease file is up to date
-      .catch(() => ({ status: 0, body: "" }));
     try {
-      writeLimaLeases(paths, inForce.status === 200 ? inForce.body : "{}");
+      // one that does not answer is ended all the same; its own lease file is up to date
+      writeLimaLeases(paths, (await leasesInForce(paths.endpoint)) ?? "{}");
     } catch (error) {
       warn(`Cannot keep the leases of ${name} for Lima: ${(error as Error).message}`);
     }

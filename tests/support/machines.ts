@@ -8,6 +8,7 @@ import {
   existsSync,
   mkdirSync,
   mkdtempSync,
+  readdirSync,
   readFileSync,
   rmSync,
   writeFileSync,
@@ -132,6 +133,21 @@ export class Home {
   async processes(): Promise<string[]> {
     const { stdout } = await this.run(["pgrep", "-af", this.folder]);
     return stdout.split("\n").filter((line) => line !== "" && !line.includes("pgrep"));
+  }
+
+  /** processes that have to do with this home, by their ids */
+  pids(): Map<number, string> {
+    const found = new Map<number, string>();
+    for (const entry of readdirSync("/proc")) {
+      if (!/^\d+$/.test(entry) || Number(entry) === process.pid) continue;
+      try {
+        const command = readFileSync(`/proc/${entry}/cmdline`, "utf8").replaceAll("\0", " ").trim();
+        if (command.includes(this.folder)) found.set(Number(entry), command);
+      } catch {
+        // it has ended meanwhile
+      }
+    }
+    return found;
   }
 
   /** Ends and removes everything. */

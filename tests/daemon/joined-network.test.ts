@@ -1,0 +1,165 @@
+import { afterEach, beforeEach, expect, test } from "bun:test";
+import { existsSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { UnixSocketListener } from "bun";
+import { networkPaths, type NetworkPaths } from "../../lib/config/paths.ts";
+import { JoinedNetwork } from "../../lib/daemon/joined-network.ts";
+import { startNetwork, stopNetwork } from "../../lib/daemon/reconcile.ts";
+import { lockHolder } from "../../lib/host/lock.ts";
+import { requestUnixHttp } from "../../lib/host/unix-http.ts";
+import { loadNetworks } from "../../lib/instance/settings.ts";
+
+const LIMIT = 30_000;
+const ZONE = { Name: "test.", Records: [{ Name: "a", IP: "192.168.104.9" }] };
+
+let home: string;
+let paths: NetworkPaths;
+let states: string[];
+let errors: string[];
+let joined: JoinedNetwork;
+/** connections that a QEMU has got which listens */
+let connections: number;
+let qemu: UnixSocketListener<undefined>;
+
+beforeEach(async () => {
+  home = mkdtempSync(join(tmpdir(), "limanet-joined-"));
+  paths = networkPaths(home, "user-v2");
+  states = [];
+  errors = [];
+  connections = 0;
+  await startNetwork(home, "user-v2", loadNetworks(home));
+  joined = new JoinedNetwork({
+    home,
+    network: "user-v2",
+    log: { error: (line) => errors.push(line), warn: () => {} },
+    onState: (network, state) => states.push(`${network} ${state}`),
+  });
+  qemu = Bun.listen({
+    unix: join(home, "net0.sock"),
+    socket: { data() {}, open: () => void connections++ },
+  });
+});
+afterEach(async () => {
+  await joined.close();
+  qemu.stop(true);
+  await stopNetwork(home, "user-v2");
+  rmSync(home, { recursive: true, force: true });
+}, LIMIT);
+
+const get = async (route: string): Promise<unknown> =>
+  JSON.parse((await requestUnixHttp(paths.endpoint, "GET", route)).body);
+const zones = async () =>
+  ((await get("/services/dns/all")) as { Name: string }[]).map((z) => z.Name);
+const forward = () => ({
+  local: join(home, "f.sock"),
+  remote: "192.168.104.9:80",
+  protocol: "unix" as const,
+});
+
+async function killDaemon(): Promise<void> {
+  const seen = states.length;
+  process.kill(lockHolder(paths.pid), "SIGKILL");
+  while (states.length < seen + 2) await Bun.sleep(10);
+}
+
+test(
+  "a network whose daemon is killed is restored with connection, zones and forwards, again and again",
+  async () => {
+    expect(joined.backend(join(home, "net0.sock"))).toMatchObject({
+      path: paths.qemu,
+      listen: join(home, "net0.sock"),
+    });
+    await joined.attached(false);
+    await joined.addZone(ZONE);
+    await joined.expose(forward());
+    for (let kills = 1; kills <= 3; kills++) {
+      await killDaemon();
+      expect(await zones()).toContain("test.");
+      expect(await get("/services/forwarder/all")).toEqual([forward()]);
+      expect(connections).toBe(1 + kills);
+      expect(((await get("/stats")) as { ports: number }).ports).toBe(1);
+    }
+    expect(states).toEqual([1, 2, 3].flatMap(() => ["user-v2 lost", "user-v2 restored"]));
+    expect(errors).toEqual([]);
+  },
+  LIMIT,
+);
+
+test(
+  "a QEMU that comes back by itself is not connected to",
+  async () => {
+    joined.backend(join(home, "net0.sock"));
+    await joined.attached(true);
+    await killDaemon();
+    expect(connections).toBe(0);
+  },
+  LIMIT,
+);
+
+test(
+  "what is asked for while the daemon is away is there once it is back",
+  async () => {
+    process.kill(lockHolder(paths.pid), "SIGKILL");
+    await Promise.all([joined.addZone(ZONE), joined.expose(forward())]);
+    expect(await zones()).toContain("test.");
+    expect(await get("/services/forwarder/all")).toEqual([forward()]);
+    expect(errors).toEqual([]);
+  },
+  LIMIT,
+);
+
+test(
+  "a forward that the daemon refuses is an error, and is not tried again after a restart",
+  async () => {
+    const nowhere = {
+      local: join(home, "none/f.sock"),
+      remote: "192.168.104.9:80",
+      protocol: "unix" as const,
+    };
+    await expect(joined.expose(nowhere)).rejects.toThrow("its folder does not exist");
+    await joined.expose(forward());
+    await expect(joined.expose(forward())).rejects.toThrow("proxy already running");
+    await killDaemon();
+    expect(await get("/services/forwarder/all")).toEqual([forward()]);
+    expect(errors).toEqual([]);
+  },
+  LIMIT,
+);
+
+test(
+  "who leaves takes his forwards along, and starts no network any more",
+  async () => {
+    await joined.expose(forward());
+    await joined.close();
+    expect(await get("/services/forwarder/all")).toEqual([]);
+    process.kill(lockHolder(paths.pid), "SIGKILL");
+    while (lockHolder(paths.pid) !== 0) await Bun.sleep(5);
+    await Bun.sleep(300);
+    expect(lockHolder(paths.pid)).toBe(0);
+    expect(states).toEqual([]);
+    expect(existsSync(paths.pid)).toBe(true);
+  },
+  LIMIT,
+);
+
+test(
+  "several members of one network restore it together",
+  async () => {
+    const others = Array.from({ length: 4 }, (_, i) => {
+      const log = { error: (line: string) => errors.push(line), warn: () => {} };
+      const restored = Promise.withResolvers<void>();
+      const onState = (_network: string, state: string) => {
+        if (state === "restored") restored.resolve();
+      };
+      return { i, restored, member: new JoinedNetwork({ home, network: "user-v2", log, onState }) };
+    });
+    for (const { i, member } of others) await member.addZone({ ...ZONE, Name: `zone${i}.` });
+    await killDaemon();
+    await Promise.all(others.map(({ restored }) => restored.promise));
+    expect(await zones()).toEqual(expect.arrayContaining(others.map(({ i }) => `zone${i}.`)));
+    expect(errors).toEqual([]);
+    await Promise.all(others.map(({ member }) => member.close()));
+  },
+  LIMIT,
+);
