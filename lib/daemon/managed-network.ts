@@ -177,7 +177,7 @@ async function look(
 
 /** Makes the folder of sockets and pid files, which is gone after each boot of some systems. */
 async function prepareFolder(networks: NetworksConfig, log: Log): Promise<void> {
-  await runAsRoot(makeFolderCommand(networks), log);
+  await runAsRoot(networks, makeFolderCommand(networks), log);
   const facts = platform();
   if (!facts.daemonWritesByGroup) return;
   const { varRun } = networks.paths;
@@ -215,7 +215,7 @@ export async function stopManagedNetwork(
     const { pid } = await managedDaemon(networks, name);
     if (pid !== 0 && (note === String(pid) || note === "starting") && isInstalled(networks)) {
       await verifyOnce(home, networks, log);
-      await runAsRoot(stopCommand(networks, name), log);
+      await runAsRoot(networks, stopCommand(networks, name), log);
       const limit = monotonicMs() + STOP_LIMIT_MS;
       while ((await managedDaemon(networks, name)).pid !== 0) {
         if (monotonicMs() > limit) {

@@ -5,7 +5,7 @@ import { readTextIfThere } from "../host/files.ts";
 import { hostAccounts, hostFiles } from "../host/file-tree.ts";
 import { findProgram, isProgram, runCommand, type Finished } from "../host/process.ts";
 import { platform } from "../instance/settings.ts";
-import { asRoot } from "../privilege/commands.ts";
+import { asRoot, groupOf } from "../privilege/commands.ts";
 import { allowedCommands, installHint, shortDiff, sudoersText } from "../privilege/sudoers.ts";
 import { validationProblem } from "../privilege/validation.ts";
 import type { Log } from "../trace/log.ts";
@@ -41,12 +41,17 @@ export async function runSudo(command: readonly string[], log: Log): Promise<Fin
   return runCommand(command, COMMAND_LIMIT_MS);
 }
 
-/** Has root run a command; throws what it says when that fails. */
-export async function runAsRoot(command: readonly string[], log: Log): Promise<void> {
-  const { code, stderr } = await runSudo(asRoot(command, platform()), log);
+/** Has root run a command of networks.yaml; throws what it says when that fails. */
+export async function runAsRoot(
+  networks: NetworksConfig,
+  command: readonly string[],
+  log: Log,
+): Promise<void> {
+  const facts = platform();
+  const { code, stderr } = await runSudo(asRoot(command, facts), log);
   if (code !== 0)
     throw new Error(
-      `Cannot run \`${command.join(" ")}\` as root: ${stderr.trim() || `it ended with ${code}`} (limanet sudoers --check tells more)`,
+      `Cannot run \`${command.join(" ")}\` as root: ${stderr.trim() || `it ended with ${code}`} (the sudoers file lets members of the group ${groupOf(networks, facts)} do it; limanet sudoers --check tells more)`,
     );
 }
 

@@ -38,8 +38,14 @@ export class Home {
   readonly folder = mkdtempSync(join(tmpdir(), "lima-"));
   readonly limanetHome = join(this.folder, "home");
 
-  /** images: folder with the guest's files, which are copied to where the user can read them */
-  constructor(images: string, names: readonly string[]) {
+  readonly #enter: readonly string[];
+
+  /**
+   * images: folder with the guest's files, which are copied to where the user can read them. `enter`: command that runs
+   * others elsewhere, such as in a private mount namespace
+   */
+  constructor(images: string, names: readonly string[], enter: readonly string[] = []) {
+    this.#enter = enter;
     for (const name of names) this.add(name, join(ROOT, images, name));
     this.add("limanet", join(ROOT, "dist/limanet"));
     if (isRoot) chownSync(this.folder, NOBODY, NOBODY);
@@ -70,7 +76,7 @@ export class Home {
   }
 
   spawn(command: readonly string[], environment: Record<string, string> = {}) {
-    return Bun.spawn([...AS_USER, ...command], {
+    return Bun.spawn([...this.#enter, ...AS_USER, ...command], {
       cwd: this.folder,
       stdin: "ignore",
       stdout: "pipe",

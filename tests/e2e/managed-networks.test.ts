@@ -1,0 +1,336 @@
+/**
+ * Networks of mode shared, host and bridged with real sudo, an ordinary user, and a program that stands for socket_vmnet:
+ * what root refuses to do, and that daemons come and go with the machines.
+ */
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "bun:test";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { Home } from "../support/machines.ts";
+import { canUseSudo, PrivateEtc } from "../support/private-etc.ts";
+
+const LIMIT = 120_000;
+const PROGRAM = "/opt/limanet/bin/socket_vmnet";
+const SUDOERS = "/etc/sudoers.d/limanet";
+const SOCKET = "/run/limanet/socket_vmnet.shared";
+const PID_FILE = "/run/limanet/shared_socket_vmnet.pid";
+const SWITCH = readFileSync(new URL("../support/socket_vmnet.py", import.meta.url), "utf8");
+const START = `sudo --user root --group root --non-interactive ${PROGRAM} --pidfile=${PID_FILE} --socket-group=nogroup --vmnet-mode=shared --vmnet-gateway=192.168.105.1 --vmnet-dhcp-end=192.168.105.254 --vmnet-mask=255.255.255.0 ${SOCKET}`;
+
+describe.skipIf(!canUseSudo)("networks that root serves", () => {
+  let etc: PrivateEtc;
+  let home: Home;
+  let networksFile: string;
+  /** a process that has nothing to do with any of this */
+  let bystander: Bun.Subprocess | undefined;
+
+  const installProgram = (text = SWITCH) => etc.write(PROGRAM, text, "755");
+  const installSudoers = async () => etc.write(SUDOERS, await home.must("sudoers"), "644");
+  /** the daemon's pid; 0: none */
+  const daemon = async (): Promise<number> => {
+    const { code, stdout } = await etc.root(["pgrep", ...etc.here, "-f", "^/usr/bin/python3 "]);
+    return code === 0 ? Number(stdout) : 0;
+  };
+  const guest = (more: string) =>
+    home.template(
+      "guest",
+      `images:
+  - arch: x86_64
+    kernel: { location: ${home.path("vmlinuz")}, cmdline: console=ttyS0 quiet }
+    initrd: { location: ${home.path("initrd")} }
+cpus: 1
+memory: 256MiB
+${more}`,
+    );
+  const onShared = () => guest("networks: [{ lima: shared }]");
+  /** Starts a machine that cannot be started; what was said. */
+  const refused = async () => {
+    const { code, stderr } = await home.limanet("start", "--name", "vm", onShared());
+    expect(code).toBe(1);
+    expect(await home.processes()).toEqual([]);
+    expect(await daemon()).toBe(0);
+    await home.must("delete", "--force", "vm");
+    return stderr;
+  };
+
+  beforeAll(async () => {
+    etc = new PrivateEtc();
+    await etc.open();
+    home = new Home(".cache/guest", ["vmlinuz", "initrd"], etc.enter);
+    await home.must("network", "list");
+    networksFile = join(home.limanetHome, "_config/networks.yaml");
+  });
+  afterAll(async () => {
+    await home.close();
+    await etc.close();
+  }, LIMIT);
+  // a test that failed is in no other's way
+  afterEach(async () => {
+    const names = (await home.list()).map(({ name }) => name);
+    await home.limanet("delete", "--force", ...names, "none");
+    const left = await daemon();
+    if (left !== 0) await etc.root(["kill", "-9", String(left)]);
+    bystander?.kill("SIGKILL");
+    bystander = undefined;
+  }, LIMIT);
+
+  test("without a program the sentence says where it belongs", async () => {
+    const sentence = `networks.yaml: "${PROGRAM}" (\`paths.socketVMNet\`) has to be installed: `;
+    expect(await refused()).toContain(sentence);
+    const { code, stdout, stderr } = await home.limanet("sudoers");
+    expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
+    expect(stderr).toContain(sentence);
+  });
+
+  test(
+    "sudoers prints what sudo understands, and --check follows the file that is installed",
+    async () => {
+      await installProgram();
+      const text = await home.must("sudoers");
+      await etc.must(["visudo", "--check", "--file=/dev/stdin"], text);
+      expect(text).toStartWith(
+        "%nogroup ALL=(root:root) NOPASSWD:NOSETENV: /bin/mkdir -m 775 -p /run/limanet\n",
+      );
+      expect(text.match(/^# Manage "(bridged|host|shared)" network daemons$/gm)).toHaveLength(3);
+
+      const missing = await home.limanet("sudoers", "--check");
+      expect(missing.code).toBe(1);
+      expect(missing.stderr).toContain(
+        `can't read \`${SUDOERS}\`: there is no such file (Hint: run \`limanet sudoers >etc_sudoers.d_limanet && sudo install -o root etc_sudoers.d_limanet "${SUDOERS}"\`)`,
+      );
+      // passwords that sudo remembers do not count
+      expect(missing.stderr).toMatch(/running: sudo -k"\n.*running: sudo --user root .* true"\n/);
+
+      // as the hint says
+      writeFileSync(home.path("copy"), text);
+      await etc.must(["install", "-o", "root", home.path("copy"), SUDOERS]);
+      const good = await home.limanet("sudoers", "--check");
+      expect(good).toMatchObject({
+        code: 0,
+        stdout: `\`${SUDOERS}\` is up-to-date (or sudo doesn't require a password)\n`,
+      });
+
+      await etc.write(SUDOERS, text.replace(".254", ".200").replace(/\n# Manage "shared"[^]*/, ""));
+      const stale = await home.limanet("sudoers", "--check");
+      expect(stale.code).toBe(1);
+      expect(stale.stderr).toContain(
+        `sudoers file \`${SUDOERS}\` is out of sync and must be regenerated (Hint: run `,
+      );
+      expect(stale.stderr).toMatch(/^ {2}-\d+: .*--vmnet-dhcp-end=192\.168\.106\.200 /m);
+      expect(stale.stderr).toMatch(/^ {2}\+\d+: .*--vmnet-dhcp-end=192\.168\.106\.254 /m);
+      expect(stale.stderr).toMatch(/^ {2}\+\d+: # Manage "shared" network daemons$/m);
+      expect(await refused()).toContain("is out of sync and must be regenerated (Hint: run ");
+
+      expect((await home.limanet("sudoers", "--check", home.path("copy"))).code).toBe(0);
+      expect((await home.limanet("sudoers", home.path("copy"))).stderr).toContain(
+        "only for --check",
+      );
+    },
+    LIMIT,
+  );
+
+  test(
+    "where nobody may look into the folder, sudo is asked",
+    async () => {
+      await installSudoers();
+      await etc.must(["chmod", "750", "/etc/sudoers.d"]);
+      expect((await home.limanet("sudoers", "--check")).code).toBe(0);
+      await etc.write(SUDOERS, (await home.must("sudoers")).replace(".254", ".200"));
+      const { code, stderr } = await home.limanet("sudoers", "--check");
+      expect(code).toBe(1);
+      expect(stderr).toMatch(/can't read `[^`]*`: .*permission denied.* \(Hint: /i);
+      await etc.must(["chmod", "755", "/etc/sudoers.d"]);
+      await installSudoers();
+    },
+    LIMIT,
+  );
+
+  test.each([
+    [
+      ["chown", "nobody", "/opt/limanet/bin"],
+      /`paths\.socketVMNet` error: folder \/opt\/limanet\/bin does not belong to root \(owner 65534, group 0, mode 0755\): sudo chown root \/opt\/limanet\/bin/,
+      ["chown", "root", "/opt/limanet/bin"],
+    ],
+    [
+      ["chmod", "777", "/opt/limanet"],
+      /folder \/opt\/limanet can be written by .*mode 0777\): sudo chmod go-w/,
+      ["chmod", "755", "/opt/limanet"],
+    ],
+    [
+      ["chmod", "o+w", PROGRAM],
+      /file \/opt\/limanet\/bin\/socket_vmnet can be written by everybody/,
+      ["chmod", "755", PROGRAM],
+    ],
+    [
+      ["chmod", "o+w", "/run"],
+      /`paths\.varRun` error: folder \/run can be written by everybody/,
+      ["chmod", "o-w", "/run"],
+    ],
+    [
+      ["chown", "nobody", SUDOERS],
+      /`paths\.sudoers` error: file \/etc\/sudoers\.d\/limanet does not belong/,
+      ["chown", "root", SUDOERS],
+    ],
+  ])("after %j nothing is asked of root", async (spoil, sentence, repair) => {
+    await etc.must(spoil);
+    const said = await refused();
+    await etc.must(repair);
+    expect(said).toMatch(sentence);
+    expect(said).not.toContain("running: sudo");
+    expect((await home.limanet("sudoers", "--check")).code).toBe(0);
+  });
+
+  test(
+    "two machines get addresses and reach each other; the daemon ends with the second",
+    async () => {
+      const first = await home.limanet("start", "--name", "alpha", onShared());
+      expect(first.stderr).toContain(
+        "running: sudo --user root --group root --non-interactive /bin/mkdir -m 775 -p /run/limanet",
+      );
+      expect(first.stderr).toContain(`running: ${START}`);
+      expect(first.code).toBe(0);
+      const pid = await daemon();
+      expect(pid).toBeGreaterThan(0);
+      expect(readFileSync(`/proc/${pid}/status`, "utf8")).toMatch(
+        /^Uid:\t0\t0\t0\t0\nGid:\t0\t0\t0\t0$/m,
+      );
+      const log = join(home.limanetHome, "_networks/shared_socket_vmnet.stderr.log");
+      expect(readFileSync(log, "utf8")).toContain("INFO | shared in /run/limanet");
+
+      await home.must("start", "--name", "beta", onShared());
+      expect(await daemon()).toBe(pid);
+      const address = async (name: string) =>
+        /inet (192\.168\.105\.\d+)\/24/.exec(
+          await home.must("shell", name, "ip", "-4", "addr", "show", "lima0"),
+        )![1]!;
+      const [alpha, beta] = [await address("alpha"), await address("beta")];
+      expect(alpha).not.toBe(beta);
+      expect(await home.must("shell", "alpha", "/usr/bin/ping", "-c", "2", beta)).toContain(
+        " 0% packet loss",
+      );
+      // the first card is on the default network all the same
+      expect(await home.must("shell", "beta", "ip", "-4", "addr", "show", "eth0")).toContain(
+        "192.168.5.15/24",
+      );
+      const shown = JSON.parse(await home.must("network", "show", "--json", "shared"));
+      expect(shown).toMatchObject({ mode: "shared", socket: SOCKET, daemon: "running", pid });
+      const { stdout } = await home.run(["pgrep", "-af", "qemu-system.*lima-alpha"]);
+      expect(stdout).toContain(`server=off,addr.type=unix,addr.path=${SOCKET}`);
+
+      await home.must("stop", "alpha");
+      expect(await daemon()).toBe(pid);
+      await home.must("stop", "beta");
+      expect(await daemon()).toBe(0);
+      expect((await etc.root(["cat", PID_FILE])).code).not.toBe(0);
+      await home.must("delete", "alpha", "beta");
+    },
+    LIMIT,
+  );
+
+  /** Has limanet start and end a machine on the network that boots nothing; what was said. */
+  const passing = async () => {
+    const { stderr } = await home.limanet("start", "--name", "vm", "--timeout", "1", onShared());
+    await home.must("delete", "--force", "vm");
+    return stderr;
+  };
+
+  test(
+    "a daemon that ends is started again",
+    async () => {
+      await etc.write("/opt/limanet/bin/switch", SWITCH, "755");
+      await installProgram(`#!/bin/sh
+echo "attempt" >>/run/attempts
+if [ "$(wc -l </run/attempts)" -lt 3 ]; then echo "no luck" >&2; exit 3; fi
+exec /opt/limanet/bin/switch "$@"
+`);
+      const said = await passing();
+      expect(said.split(`running: ${START}`)).toHaveLength(4);
+      expect(said).toContain("] network: default");
+      expect(await daemon()).toBe(0);
+      await installProgram();
+    },
+    LIMIT,
+  );
+
+  test(
+    "a pid file with somebody else's number is in nobody's way, and he lives on",
+    async () => {
+      const other = Bun.spawn(["sleep", "infinity"], { stdio: ["ignore", "ignore", "ignore"] });
+      bystander = other;
+      await etc.write(PID_FILE, String(other.pid));
+      const said = await passing();
+      expect(said).toContain(`running: ${START}`);
+      expect(said).toContain("] network: default");
+      expect(await daemon()).toBe(0);
+
+      // the daemon is killed under a machine, and its number is given away
+      const agent = home.spawn([home.path("limanet"), "start", "--name", "vm", onShared()]);
+      while ((await daemon()) === 0) await Bun.sleep(20);
+      expect(await agent.exited).toBe(0);
+      await etc.must(["kill", "-9", String(await daemon())]);
+      await etc.write(PID_FILE, String(other.pid));
+      await home.must("stop", "vm");
+      expect(other.exitCode).toBe(null);
+      await etc.must(["rm", PID_FILE]);
+      await home.must("start", "vm");
+      expect(await daemon()).toBeGreaterThan(0);
+      await home.must("delete", "--force", "vm");
+      expect(await daemon()).toBe(0);
+      expect(other.exitCode).toBe(null);
+    },
+    LIMIT,
+  );
+
+  test(
+    "a daemon that limanet has not started is used and left alone",
+    async () => {
+      const sudoStart = START.split(" ").slice(6);
+      await etc.must(["mkdir", "-p", "/run/limanet"]);
+      const own = Bun.spawn([...etc.enter, ...sudoStart], { stderr: "ignore" });
+      while ((await etc.root(["test", "-S", SOCKET])).code !== 0) await Bun.sleep(20);
+      const said = await passing();
+      expect(said).toContain("] network: default");
+      expect(said).not.toContain(START);
+      expect(await daemon()).toBe(own.pid);
+      own.kill("SIGTERM");
+      await own.exited;
+    },
+    LIMIT,
+  );
+
+  test(
+    "a user whom sudo obeys but the socket's group does not know is told",
+    async () => {
+      const before = readFileSync(networksFile, "utf8");
+      writeFileSync(networksFile, before.replace(/^group: .*$/m, "group: daemon"));
+      await installSudoers();
+      const notIn = await refused();
+      expect(notIn).toMatch(/as root: .*password is required.*members of the group daemon/);
+      await etc.write("/etc/sudoers.d/z", "nobody ALL=(ALL:ALL) NOPASSWD: ALL\n", "440");
+      const { stderr } = await home.limanet("start", "--name", "vm", onShared());
+      expect(stderr).toContain(
+        `Cannot attach to the network shared: only members of the group daemon may connect to ${SOCKET}`,
+      );
+      await home.must("delete", "--force", "vm");
+      expect(await daemon()).toBe(0);
+      await etc.must(["rm", "/etc/sudoers.d/z"]);
+      writeFileSync(networksFile, before);
+      await installSudoers();
+    },
+    LIMIT,
+  );
+
+  test(
+    "deleting a network ends its daemon",
+    async () => {
+      await home.must("start", "--name", "vm", onShared());
+      expect(await daemon()).toBeGreaterThan(0);
+      expect((await home.limanet("network", "delete", "shared")).code).toBe(1);
+      await home.must("network", "delete", "--force", "shared");
+      expect(await daemon()).toBe(0);
+      expect(existsSync(join(home.limanetHome, "_networks/shared_socket_vmnet.started"))).toBe(
+        false,
+      );
+    },
+    LIMIT,
+  );
+});
