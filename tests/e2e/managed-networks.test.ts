@@ -21,7 +21,7 @@ describe.skipIf(!canUseSudo)("networks that root serves", () => {
   let home: Home;
   let networksFile: string;
   /** a process that has nothing to do with any of this */
-  let bystander: Bun.Subprocess | undefined;
+  let bystander: { kill(signal: "SIGKILL"): void } | undefined;
 
   const installProgram = (text = SWITCH) => etc.write(PROGRAM, text, "755");
   const installSudoers = async () => etc.write(SUDOERS, await home.must("sudoers"), "644");
