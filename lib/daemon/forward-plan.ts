@@ -90,7 +90,9 @@ class Planner {
   constructor(facts: ForwardFacts) {
     this.#facts = facts;
     const rank = (listener: Listener) => listenerRank(listener, facts.address);
-    this.#listeners = (facts.listeners ?? []).toSorted((a, b) => rank(a) - rank(b));
+    this.#listeners = (facts.listeners ?? []).toSorted(
+      (a, b) => rank(a) - rank(b) || a.port - b.port,
+    );
   }
 
   plan(): ForwardPlan {

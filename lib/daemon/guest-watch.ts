@@ -52,7 +52,10 @@ async function follow(
   let complaint = "";
   for (let first = true; ; first = false) {
     const heard = new AbortController();
-    const next = await Promise.race([child.lines.next(), sleep(SILENCE_LIMIT_MS, heard.signal)]);
+    const next = await Promise.race([
+      child.lines.next(),
+      sleep(SILENCE_LIMIT_MS, AbortSignal.any([heard.signal, watch.signal])),
+    ]);
     heard.abort();
     if (next === undefined || next.done || watch.signal.aborted) return;
     if (first && again) watch.onReconnect();

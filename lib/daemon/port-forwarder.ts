@@ -81,11 +81,15 @@ export class PortForwarder {
     for (;;) {
       await sleep(RETRY_MS, signal);
       if (signal.aborted) return;
-      await this.#enqueue(async () => {
-        for (const [key, { forward, state }] of [...this.#actual])
-          if (state !== "forwarding") await this.#open(key, forward);
-      });
+      await this.retryFailed();
     }
+  }
+
+  retryFailed(): Promise<void> {
+    return this.#enqueue(async () => {
+      for (const [key, { forward, state }] of [...this.#actual])
+        if (state !== "forwarding") await this.#open(key, forward);
+    });
   }
 
   /** Ends all forwards. */

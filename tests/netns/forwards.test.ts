@@ -6,6 +6,7 @@ import { canMakeNamespaces, GATEWAY, Lab, NETTOOL, type Guest } from "../support
 
 const GUEST_HTTP = 8000;
 const GUEST_ECHO = 7003;
+const GUEST_HALF_CLOSE = 7004;
 
 describe.skipIf(!canMakeNamespaces)("forwards and the control API", () => {
   let lab: Lab;
@@ -39,6 +40,50 @@ describe.skipIf(!canMakeNamespaces)("forwards and the control API", () => {
     ]);
     expect(await unexpose("127.0.0.1:18000", "tcp")).toMatchObject({ status: 200 });
     expect((await curl("http://127.0.0.1:18000/")).code).toBe(7);
+  });
+
+  test("through a TCP forward a half-close and a reset arrive as what they are", async () => {
+    const server = `
+import socket, struct, sys
+s = socket.socket(); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+s.bind(("0.0.0.0", ${GUEST_HALF_CLOSE})); s.listen()
+while True:
+    c, _ = s.accept()
+    asked = b""
+    while True:
+        piece = c.recv(65536)
+        if not piece: break
+        asked += piece
+        if asked == b"reset me": break
+    if asked == b"reset me":
+        c.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    else:
+        c.sendall(b"all of it: %d " % len(asked) + b"x" * 300000)
+    c.close()
+`;
+    await guest.serve("tcp", GUEST_HALF_CLOSE, "python3", "-c", server);
+    expect(await expose("127.0.0.1:18005", GUEST_HALF_CLOSE, "tcp")).toMatchObject({ status: 200 });
+    const client = `
+import socket
+s = socket.create_connection(("127.0.0.1", 18005), 10)
+s.sendall(b"y" * 200000)
+s.shutdown(socket.SHUT_WR)
+got = b""
+while True:
+    piece = s.recv(65536)
+    if not piece: break
+    got += piece
+print(got[:18].decode(), len(got))
+s = socket.create_connection(("127.0.0.1", 18005), 10)
+s.sendall(b"reset me")
+try:
+    print("end" if s.recv(1) == b"" else "text")
+except ConnectionResetError:
+    print("reset")
+`;
+    const { stdout, stderr } = await lab.host.run("python3", "-c", client);
+    expect(stderr).toBe("");
+    expect(stdout).toBe("all of it: 200000  300018\nreset\n");
   });
 
   test("a UDP forward carries datagrams of several clients both ways", async () => {
