@@ -3,38 +3,24 @@
  * its default network, forwards its ports, and tells by JSON lines on standard output how far it has come.
  */
 import { derivedMac } from "../config/mac-address.ts";
-import { hostnameOf } from "../config/names.ts";
-import type { InstanceConfig } from "../config/instance.ts";
 import { instancePaths, type InstancePaths } from "../config/paths.ts";
 import type { QemuNic } from "../driver/qemu.ts";
-import { cidataFiles, type GuestFacts, type GuestNic } from "../guest/cidata.ts";
+import { cidataFiles, type GuestNic } from "../guest/cidata.ts";
 import { buildIso } from "../guest/iso9660.ts";
-import { guestEnvironment } from "../guest/proxy-environment.ts";
 import { monotonicMs, unixMs } from "../host/clock.ts";
 import { writeFileAtomically } from "../host/files.ts";
 import { releaseHandedLock, tryLockPidFile } from "../host/lock.ts";
-import {
-  freePort,
-  hostEnvironment,
-  hostUser,
-  limanetHome,
-  machineId,
-  sha256,
-} from "../host/machine.ts";
+import { freePort, limanetHome, machineId, sha256 } from "../host/machine.ts";
 import { terminationSignal } from "../host/signals.ts";
 import { writeOut } from "../host/terminal.ts";
 import { serveUnixHttp } from "../host/unix-http.ts";
-import { sshConfigText, sshPublicKey, userPublicKeys } from "../instance/ssh.ts";
+import { sshConfigText } from "../instance/ssh.ts";
 import { loadNetworks } from "../instance/settings.ts";
 import { loadConfig } from "../instance/store.ts";
 import { isManaged, socketOf } from "../privilege/commands.ts";
 import type { Log } from "../trace/log.ts";
-import {
-  carryDefaultNetwork,
-  joinUserV2,
-  useQemuSlirp,
-  type FirstNetwork,
-} from "./first-network.ts";
+import { carryDefaultNetwork, joinUserV2, useQemuSlirp } from "./first-network.ts";
+import { guestFacts } from "./guest-facts.ts";
 import { waitForFile, waitForSsh } from "./guest-access.ts";
 import { InstanceForwards } from "./instance-forwards.ts";
 import { JoinedNetwork, type JoinedNetworkOptions } from "./joined-network.ts";
@@ -53,7 +39,6 @@ export interface HostAgentOptions {
 }
 
 const FIRST_NIC_METRIC = 200;
-const NOBODY = 65_534;
 /** where a QEMU before 8.0 waits for the network of a card */
 const cardSocket = ({ dir }: InstancePaths, index: number) => `${dir}/net${index}.sock`;
 
@@ -167,7 +152,7 @@ async function runInstance(
     guestNics.push({ mac: address, name: network.interface, metric: network.metric });
   });
 
-  const facts = await guestFacts(home, name, config, first, guestNics);
+  const facts = await guestFacts(home, name, config, first, primary >= 0, guestNics, log);
   writeFileAtomically(paths.cidata, buildIso("cidata", cidataFiles(facts), unixMs()), 0o600);
   const { user } = facts;
   writeFileAtomically(
@@ -262,46 +247,4 @@ async function runInstance(
   } else if (exit !== 0) {
     throw new Error(whyEnded);
   }
-}
-
-async function guestFacts(
-  home: string,
-  name: string,
-  config: InstanceConfig,
-  first: FirstNetwork,
-  nics: readonly GuestNic[],
-): Promise<GuestFacts> {
-  const host = hostUser();
-  // accounts that every guest has already, with a shell or without
-  const isTaken = host.uid === 0 || host.uid === NOBODY;
-  const user =
-    config.user.name ??
-    (isTaken || !/^[a-z_][a-z0-9_-]{0,31}$/.test(host.name) ? "lima" : host.name);
-  const ownKey = await sshPublicKey(home);
-  const environment = hostEnvironment();
-  return {
-    name,
-    hostname: hostnameOf(name),
-    instanceId: `iid-${Math.floor(unixMs() / 1000)}`,
-    user: {
-      name: user,
-      uid: config.user.uid ?? (isTaken ? 1000 : host.uid),
-      home: config.user.home ?? `/home/${user}.linux`,
-      shell: config.user.shell,
-    },
-    sshKeys: [
-      ownKey,
-      ...(config.ssh.loadDotSSHPubKeys ? userPublicKeys(environment["HOME"] ?? "/root") : []),
-    ],
-    nics,
-    // specification 3.4; what DHCP says is the network's own DNS address, so nothing needs to be written
-    dns: config.dns,
-    gateway: first.gateway,
-    dnsAddress: first.dns,
-    address: first.guestAddress,
-    dnsPorts: first.dnsPorts,
-    environment: guestEnvironment(config.env, environment, config.propagateProxyEnv, first.gateway),
-    provision: config.provision,
-    plain: config.plain,
-  };
 }

@@ -3,6 +3,7 @@
  * (specification, section 11). All of it goes on one ISO image with the label cidata.
  */
 import { stringify } from "yaml";
+import type { InstanceConfig } from "../config/instance.ts";
 import type { IsoFile } from "./iso9660.ts";
 
 export interface GuestNic {
@@ -33,6 +34,7 @@ export interface GuestFacts {
   /** environment for /etc/environment */
   environment: Readonly<Record<string, string>>;
   provision: readonly { mode: "system" | "user"; script: string }[];
+  vmType: InstanceConfig["vmType"];
   plain: boolean;
 }
 
@@ -137,7 +139,7 @@ function limaEnv(facts: GuestFacts): string {
     LIMA_CIDATA_SLIRP_IP_ADDRESS: facts.address,
     LIMA_CIDATA_UDP_DNS_LOCAL_PORT: facts.dnsPorts.udp,
     LIMA_CIDATA_TCP_DNS_LOCAL_PORT: facts.dnsPorts.tcp,
-    LIMA_CIDATA_VMTYPE: "qemu",
+    LIMA_CIDATA_VMTYPE: facts.vmType,
     LIMA_CIDATA_PLAIN: facts.plain ? 1 : 0,
   };
   facts.nics.forEach((nic, i) => {

@@ -6,7 +6,6 @@ import { join } from "node:path";
 import { parse } from "yaml";
 import { cidataFiles, type GuestFacts } from "../../lib/guest/cidata.ts";
 import { buildIso } from "../../lib/guest/iso9660.ts";
-import { guestEnvironment } from "../../lib/guest/proxy-environment.ts";
 
 const FACTS: GuestFacts = {
   name: "vm",
@@ -28,6 +27,7 @@ const FACTS: GuestFacts = {
     { mode: "system", script: "#!/bin/sh\ntrue\n" },
     { mode: "user", script: "#!/bin/sh\nfalse\n" },
   ],
+  vmType: "qemu",
   plain: false,
 };
 const text = (facts: Partial<GuestFacts>, name: string) => {
@@ -168,27 +168,5 @@ describe("buildIso()", () => {
     expect(Buffer.compare(buildIso("cidata", FILES, 1e12), buildIso("cidata", FILES, 1e12))).toBe(
       0,
     );
-  });
-});
-
-describe("guestEnvironment()", () => {
-  test("a proxy on the host's loopback is the gateway's for the guest, and stands in both spellings", () => {
-    const host = {
-      http_proxy: "http://me:pw@127.0.0.1:3128/x",
-      HTTPS_PROXY: "http://proxy.test:8080",
-      NO_PROXY: "localhost,127.0.0.1",
-    };
-    expect(guestEnvironment({ A: "1" }, host, true, "192.168.5.2")).toEqual({
-      A: "1",
-      http_proxy: "http://me:pw@192.168.5.2:3128/x",
-      HTTP_PROXY: "http://me:pw@192.168.5.2:3128/x",
-      https_proxy: "http://proxy.test:8080",
-      HTTPS_PROXY: "http://proxy.test:8080",
-      no_proxy: "localhost,127.0.0.1",
-      NO_PROXY: "localhost,127.0.0.1",
-    });
-  });
-  test("the host's proxies stay with the host when they are not to be propagated", () => {
-    expect(guestEnvironment({}, { http_proxy: "http://x" }, false, "192.168.5.2")).toEqual({});
   });
 });
