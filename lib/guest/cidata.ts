@@ -1,9 +1,10 @@
 /**
- * What a guest is told about itself: cloud-init's NoCloud documents, lima.env, and the scripts it runs at every boot
- * (specification, section 11). All of it goes on one ISO image with the label cidata.
+ * What a guest is told about itself: cloud-init's NoCloud documents, lima.env, and beside them what it runs at boot
+ * (specification, sections 11.1 and 11.2). All of it goes on one ISO image with the label cidata.
  */
 import { stringify } from "yaml";
 import type { InstanceConfig } from "../config/instance.ts";
+import { BOOT_SCRIPT, nicRepairScript } from "./boot-script.ts";
 import type { IsoFile } from "./iso9660.ts";
 
 export interface GuestNic {
@@ -88,6 +89,7 @@ function userData(facts: GuestFacts): unknown {
     ...(facts.dns.length > 0
       ? { manage_resolv_conf: true, resolv_conf: { nameservers: [...facts.dns] } }
       : {}),
+    ...(facts.plain ? {} : { bootcmd: [["sh", "-c", nicRepairScript(facts.nics)]] }),
     write_files: [
       { path: BOOT_HOOK_PATH, permissions: "0755", owner: "root:root", content: BOOT_HOOK },
     ],
@@ -140,6 +142,9 @@ function limaEnv(facts: GuestFacts): string {
     LIMA_CIDATA_UDP_DNS_LOCAL_PORT: facts.dnsPorts.udp,
     LIMA_CIDATA_TCP_DNS_LOCAL_PORT: facts.dnsPorts.tcp,
     LIMA_CIDATA_VMTYPE: facts.vmType,
+    // no agent of ours runs in the guest
+    LIMA_CIDATA_VSOCK_PORT: 0,
+    LIMA_CIDATA_VIRTIO_PORT: "",
     LIMA_CIDATA_PLAIN: facts.plain ? 1 : 0,
   };
   facts.nics.forEach((nic, i) => {
@@ -149,71 +154,3 @@ function limaEnv(facts: GuestFacts): string {
     .map(([key, value]) => `${key}='${String(value).replaceAll("'", "'\\''")}'\n`)
     .join("");
 }
-
-/**
- * POSIX sh, for BusyBox and Debian alike. Runs at every boot as root; tells by /run/lima-ssh-ready and
- * /run/lima-boot-done how far it has come.
- */
-const BOOT_SCRIPT = `#!/bin/sh
-set -eu
-cidata=$(cd "$(dirname "$0")" && pwd)
-. "$cidata/lima.env"
-if [ "$(cat /run/lima-boot-done 2>/dev/null || true)" = "$LIMA_CIDATA_IID" ]; then
-	exit 0
-fi
-if [ "$LIMA_CIDATA_PLAIN" = 0 ]; then
-	# the name by which the guest knows the host
-	if [ -w /etc/hosts ] || [ ! -e /etc/hosts ]; then
-		hosts=$(grep -v 'host\\.lima\\.internal' /etc/hosts 2>/dev/null || true)
-		printf '%s\\n%s\\thost.lima.internal\\n' "$hosts" "$LIMA_CIDATA_SLIRP_GATEWAY" >/etc/hosts
-	fi
-	# environment of all logins, between marks so that the next boot can replace it
-	if [ -s "$cidata/environment" ] || grep -q '^#LIMA-START' /etc/environment 2>/dev/null; then
-		touch /etc/environment
-		kept=$(sed '/^#LIMA-START/,/^#LIMA-END/d' /etc/environment)
-		{
-			if [ -n "$kept" ]; then printf '%s\\n' "$kept"; fi
-			echo '#LIMA-START'
-			cat "$cidata/environment"
-			echo '#LIMA-END'
-		} >/etc/environment.limanet
-		mv /etc/environment.limanet /etc/environment
-	fi
-	# where QEMU's own network carries the guest, DNS goes to the responder of the host agent
-	if command -v iptables >/dev/null 2>&1; then
-		iptables -w -t nat -N LIMADNS 2>/dev/null || true
-		for chain in PREROUTING OUTPUT; do
-			iptables -w -t nat -C "$chain" -j LIMADNS 2>/dev/null || iptables -w -t nat -I "$chain" 1 -j LIMADNS || true
-		done
-		iptables -w -t nat -F LIMADNS 2>/dev/null || true
-		for rule in "udp $LIMA_CIDATA_UDP_DNS_LOCAL_PORT" "tcp $LIMA_CIDATA_TCP_DNS_LOCAL_PORT"; do
-			protocol=\${rule% *}
-			port=\${rule#* }
-			if [ "$port" != 0 ]; then
-				iptables -w -t nat -A LIMADNS -d "$LIMA_CIDATA_SLIRP_DNS" -p "$protocol" --dport 53 \\
-					-j DNAT --to-destination "$LIMA_CIDATA_SLIRP_GATEWAY:$port" || true
-			fi
-		done
-	fi
-fi
-echo "$LIMA_CIDATA_IID" >/run/lima-ssh-ready
-if [ "$LIMA_CIDATA_PLAIN" = 0 ]; then
-	failed=0
-	for script in "$cidata"/provision-*-system.sh; do
-		if [ -f "$script" ]; then "$script" || failed=1; fi
-	done
-	for script in "$cidata"/provision-*-user.sh; do
-		if [ -f "$script" ]; then
-			if command -v sudo >/dev/null 2>&1; then
-				sudo -iu "$LIMA_CIDATA_USER" "$script" || failed=1
-			else
-				su - "$LIMA_CIDATA_USER" -c "$script" || failed=1
-			fi
-		fi
-	done
-	if [ "$failed" != 0 ]; then
-		echo 'limanet: a provision script has failed' >&2
-	fi
-fi
-echo "$LIMA_CIDATA_IID" >/run/lima-boot-done
-`;

@@ -37,10 +37,12 @@ export function parseMacProfile(json: string): HostProfile {
 
 /** A proxy that is enabled and asks for no user: its password is in the keychain, where we do not look. */
 function proxyOf(settings: unknown, protocol: string): string | undefined {
-  const of = (key: string) => String(field(settings, `${protocol}${key}`) ?? "");
+  const of = (key: string) => {
+    const value = field(settings, `${protocol}${key}`);
+    return typeof value === "string" || typeof value === "number" ? String(value) : "";
+  };
   const host = of("Proxy");
-  if (!["yes", "1", "true"].includes(of("Enable")) || of("User") !== "" || host === "")
-    return undefined;
+  if (!["yes", "1"].includes(of("Enable")) || of("User") !== "" || host === "") return undefined;
   const url = host.includes("://") ? host : `http://${host}`;
   return of("Port") === "" ? url : `${url}:${of("Port")}`;
 }

@@ -59,6 +59,43 @@ describe("cidataFiles()", () => {
     expect(data.runcmd).toEqual([["sh", data.write_files[0]!.path]]);
   });
 
+  test("user-data has the name servers only when there are some, and repairs network cards early", () => {
+    const data = (facts: Partial<GuestFacts>) =>
+      parse(text(facts, "user-data")) as Record<string, unknown> & { bootcmd?: string[][] };
+    expect(data({ dns: ["192.168.5.3"] })).toMatchObject({
+      manage_resolv_conf: true,
+      resolv_conf: { nameservers: ["192.168.5.3"] },
+    });
+    expect(data({})["manage_resolv_conf"]).toBeUndefined();
+    expect(data({}).bootcmd![0]!.slice(0, 2)).toEqual(["sh", "-c"]);
+    expect(data({}).bootcmd![0]![2]).toContain("52:55:55:00:00:02=lima1");
+    expect(data({ plain: true }).bootcmd).toBeUndefined();
+  });
+
+  test("lima.env has what specification 11.1 lists", () => {
+    const facts: Partial<GuestFacts> = { dnsPorts: { udp: 5301, tcp: 5302 }, vmType: "vz" };
+    expect(text(facts, "lima.env").split("\n").slice(0, -1).toSorted()).toEqual([
+      "LIMA_CIDATA_HOME='/home/me.linux'",
+      "LIMA_CIDATA_HOSTNAME='lima-vm'",
+      "LIMA_CIDATA_IID='iid-1'",
+      "LIMA_CIDATA_NAME='vm'",
+      "LIMA_CIDATA_NIC_0='52:55:55:00:00:01 eth0 200'",
+      "LIMA_CIDATA_NIC_1='52:55:55:00:00:02 lima1 100'",
+      "LIMA_CIDATA_PLAIN='0'",
+      "LIMA_CIDATA_SHELL='/bin/bash'",
+      "LIMA_CIDATA_SLIRP_DNS='192.168.5.3'",
+      "LIMA_CIDATA_SLIRP_GATEWAY='192.168.5.2'",
+      "LIMA_CIDATA_SLIRP_IP_ADDRESS='192.168.5.15'",
+      "LIMA_CIDATA_TCP_DNS_LOCAL_PORT='5302'",
+      "LIMA_CIDATA_UDP_DNS_LOCAL_PORT='5301'",
+      "LIMA_CIDATA_UID='501'",
+      "LIMA_CIDATA_USER='me'",
+      "LIMA_CIDATA_VIRTIO_PORT=''",
+      "LIMA_CIDATA_VMTYPE='vz'",
+      "LIMA_CIDATA_VSOCK_PORT='0'",
+    ]);
+  });
+
   test("meta-data has the instance id and the host name", () => {
     expect(parse(text({}, "meta-data"))).toEqual({
       "instance-id": "iid-1",
