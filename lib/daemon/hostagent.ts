@@ -243,6 +243,8 @@ async function runInstance(
   }
   const exit = await Promise.race([qemu.process.exited, signal, first.failed]);
   if (exit === "SIGTERM" || exit === "SIGINT" || exit === "SIGHUP") {
+    // nobody is led any more to a guest that is on its way down (specification 9.1, step 7)
+    await forwards.close();
     if (whyEnded === "" && booted) await powerDown(qemu, paths, name);
   } else if (exit !== 0) {
     throw new Error(whyEnded);

@@ -269,7 +269,7 @@ export class NetworkEngine implements PortOwner {
     if (open === undefined) return;
     this.#ports.delete(port.id);
     for (const [path, id] of this.#listening) if (id === port.id) this.#listening.delete(path);
-    this.#network.link.detach(open);
+    this.#network.detach(open);
     this.loop.remove(open.fd);
     libc.close(open.fd);
     this.#toFlush = this.#toFlush.filter((other) => other !== open);

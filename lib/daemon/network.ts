@@ -113,6 +113,14 @@ export class Network {
     });
   }
 
+  /** A guest's card has gone, and the guests behind it with their connections. */
+  detach(port: BridgePort): void {
+    const macs = new Set<number>();
+    for (const [mac, at] of this.link.addresses()) if (at === port) macs.add(mac);
+    this.link.detach(port);
+    for (const address of this.gateway.forgetNeighbors(macs)) this.tcp.loseGuest(address);
+  }
+
   onFrame(now: number, port: BridgePort, start: number, end: number): void {
     this.link.onFrame(now, port, start, end);
   }

@@ -405,6 +405,15 @@ export class TcpFlows implements DatagramHandler, SegmentSink {
     }
   }
 
+  /** A guest is gone: its connections' host side is told now, and not by a time-out that an idle one never has. */
+  loseGuest(address: number): void {
+    for (const flow of this.#flows) {
+      if (flow === undefined || flow.connection.remoteAddress !== address) continue;
+      flow.connection.forget();
+      flow.onAbort("reset");
+    }
+  }
+
   /** Ends every connection with a reset, as the network goes down. */
   closeAll(): void {
     for (const flow of this.#flows) {

@@ -78,7 +78,10 @@ export interface Finished {
   stderr: string;
 }
 
-/** Runs a command to its end; after `timeoutMs` it is killed and the code is -1. */
+/**
+ * Runs a command to its end; after `timeoutMs` it is killed and the code is -1. Then its output is not waited for either:
+ * a process that it has left, such as ssh's shared connection, may hold it open for ever.
+ */
 export async function runCommand(command: readonly string[], timeoutMs: number): Promise<Finished> {
   const child = Bun.spawn([...command], {
     stdin: "ignore",
@@ -86,18 +89,31 @@ export async function runCommand(command: readonly string[], timeoutMs: number):
     stderr: "pipe",
     env: childEnvironment(),
   });
-  let late = false;
+  const late = new AbortController();
   const timer = setTimeout(() => {
-    late = true;
     child.kill("SIGKILL");
+    late.abort();
   }, timeoutMs);
   const [stdout, stderr, code] = await Promise.all([
-    new Response(child.stdout).text(),
-    new Response(child.stderr).text(),
+    readAll(child.stdout, late.signal),
+    readAll(child.stderr, late.signal),
     child.exited,
   ]);
   clearTimeout(timer);
-  return { code: late ? -1 : code, stdout, stderr };
+  return { code: late.signal.aborted ? -1 : code, stdout, stderr };
+}
+
+/** the text of a stream up to its end, or up to the signal */
+async function readAll(stream: ReadableStream<Uint8Array>, signal: AbortSignal): Promise<string> {
+  const reader = stream.getReader();
+  signal.addEventListener("abort", () => void reader.cancel());
+  const decoder = new TextDecoder();
+  let text = "";
+  for (;;) {
+    const { value, done } = await reader.read();
+    if (done) return text + decoder.decode();
+    text += decoder.decode(value, { stream: true });
+  }
 }
 
 /** Runs a command on our own terminal; its exit code. */

@@ -218,6 +218,14 @@ export class Gateway implements GatewayPort {
     this.#handlers?.onNeighbor(now, address);
   }
 
+  /** Forgets the guests of some hardware addresses; their addresses. */
+  forgetNeighbors(macs: ReadonlySet<number>): number[] {
+    const addresses: number[] = [];
+    for (const [address, mac] of this.#neighbors) if (macs.has(mac)) addresses.push(address);
+    for (const address of addresses) this.#neighbors.delete(address);
+    return addresses;
+  }
+
   #onIpv4(now: number, ingress: BridgePort, frame: number, end: number): void {
     const packet = this.#packet;
     const drop = packet.read(this.octets, frame + ETHERNET_HEADER_LENGTH, end, this.sum);

@@ -765,6 +765,11 @@ export class TcpConnection {
     this.#release();
   }
 
+  /** The guest is gone: ends without a word, which nobody would hear. */
+  forget(): void {
+    this.#release();
+  }
+
   /** The host has nothing there: answers the held SYN with a reset. */
   refuse(): void {
     this.#sendReset(0);

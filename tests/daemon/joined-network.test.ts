@@ -87,6 +87,25 @@ test(
 );
 
 test(
+  "a QEMU that is connected is not connected to once more, and one that is gone cannot be",
+  async () => {
+    const attach = (path: string) =>
+      requestUnixHttp(paths.endpoint, "POST", "/extension/attach", { path });
+    const path = join(home, "net0.sock");
+    expect((await attach(path)).status).toBe(200);
+    expect((await attach(path)).status).toBe(200);
+    expect(((await get("/stats")) as { ports: number }).ports).toBe(1);
+    expect(await attach("net0.sock")).toMatchObject({ status: 400 });
+    expect(await attach(join(home, "none.sock"))).toEqual({
+      status: 500,
+      body: `Cannot connect to ${join(home, "none.sock")}: ENOENT (does the machine run?)\n`,
+    });
+    expect(connections).toBe(1);
+  },
+  LIMIT,
+);
+
+test(
   "a QEMU that comes back by itself is not connected to",
   async () => {
     joined.backend(join(home, "net0.sock"));

@@ -56,6 +56,18 @@ describe("qemuArguments()", () => {
     ]);
   });
 
+  test.each([
+    [[7, 2], "server=on,addr.type=unix,addr.path=/i/net0,,1.sock"],
+    [[8, 0], "server=off,addr.type=unix,addr.path=/i/net.sock,reconnect=1"],
+  ] as const)(
+    "QEMU %p listens for a network that can connect to it only if it cannot come back itself",
+    (version, expected) => {
+      const backend = { kind: "stream", path: "/i/net.sock", listen: "/i/net0,1.sock" } as const;
+      const nics = [{ mac: "52:55:55:00:00:01", backend }];
+      expect(values({ version, nics }, "-netdev")).toEqual([`stream,id=net0,${expected}`]);
+    },
+  );
+
   test("a large MTU is told by the device, an ordinary one is not", () => {
     expect(values({}, "-device").at(-1)).toBe("virtio-net-pci,netdev=net0,mac=52:55:55:00:00:01");
     expect(values({ mtu: 9000 }, "-device").at(-1)).toEndWith(",host_mtu=9000");

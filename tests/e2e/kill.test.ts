@@ -3,7 +3,7 @@
  * cases have each been a bug; then comes a loop. LIMANET_KILL_SEED repeats a run, LIMANET_KILL_ROUNDS makes it longer.
  */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { Home } from "../support/machines.ts";
 import { mulberry } from "../support/mulberry.ts";
@@ -63,7 +63,7 @@ const addressOf = async (name: string) =>
 
 describe("a machine on user-v2", () => {
   beforeAll(async () => {
-    const forwards = `portForwards: [{ guestPort: 8000, hostSocket: ${home.path("www.sock")} }]\n`;
+    const forwards = `portForwards: [{ guestPort: 8000, static: true, hostSocket: ${home.path("www.sock")} }]\n`;
     await home.must(
       "start",
       "--name",
@@ -101,6 +101,69 @@ describe("a machine on user-v2", () => {
         );
         expect(await page()).toBe("here\n");
       }
+    },
+    LIMIT,
+  );
+});
+
+describe("what a host agent leaves that is killed", () => {
+  const yaml = () =>
+    template(
+      "left",
+      `portForwards: [{ guestPort: 8000, static: true, hostSocket: ${home.path("left.sock")} }]\n`,
+    );
+  const agentPid = async () =>
+    (await home.list()).find(({ name }) => name === "left")!.hostAgentPID;
+  beforeAll(async () => {
+    await home.must("start", "--name", "left", "--network", "lima:user-v2", yaml());
+  }, LIMIT);
+  afterAll(() => home.limanet("delete", "--force", "left"), LIMIT);
+
+  const qemuPid = () => Number(readFileSync(join(home.limanetHome, "left/qemu.pid"), "utf8"));
+
+  test(
+    "a machine that listens to nothing any more is ended all the same, and its forwards are made anew",
+    async () => {
+      const address = await addressOf("left");
+      const qemu = qemuPid();
+      process.kill(qemu, "SIGSTOP");
+      process.kill(await agentPid(), "SIGKILL");
+      await home.must("start", "left");
+      expect(qemuPid()).not.toBe(qemu);
+      expect(existsSync(`/proc/${qemu}/exe`)).toBe(false);
+      expect(await addressOf("left")).toBe(address);
+      const { forwards } = JSON.parse(await home.must("network", "show", "--json", "user-v2")) as {
+        forwards: { local: string }[];
+      };
+      expect(forwards.map(({ local }) => local)).toContain(home.path("left.sock"));
+    },
+    LIMIT,
+  );
+
+  test(
+    "a machine without its monitor's socket and its pid file is no reason to start a second one",
+    async () => {
+      const qemu = qemuPid();
+      process.kill(await agentPid(), "SIGKILL");
+      for (const name of ["qmp.sock", "qemu.pid"])
+        rmSync(join(home.limanetHome, "left", name), { force: true });
+      const { code, stderr } = await home.limanet("start", "left");
+      expect(code).toBe(1);
+      expect(stderr).toContain("Cannot end the virtual machine that a killed host agent has left");
+      process.kill(qemu, "SIGKILL");
+      await home.must("start", "left");
+    },
+    LIMIT,
+  );
+
+  test(
+    "ssh's shared connection ends with the machine, although nothing passes through it",
+    async () => {
+      const master = [...home.pids()].find(([, command]) => command.includes("[mux]"))![0];
+      process.kill(await agentPid(), "SIGKILL");
+      process.kill(qemuPid(), "SIGKILL");
+      while (existsSync(`/proc/${master}/exe`)) await Bun.sleep(20);
+      await home.must("stop", "left");
     },
     LIMIT,
   );

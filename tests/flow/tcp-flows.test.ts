@@ -61,6 +61,35 @@ function open(window = 65_535): void {
   expect(send({ flags: ".", seq: 501, ack: 1001, window })).toEqual([]);
 }
 
+describe("a guest whose card is gone", () => {
+  test.each([
+    ["established", () => open()],
+    ["not yet answered", () => void syn()],
+  ])("takes its connections along, %s ones too, without a word", (_state, begin) => {
+    begin();
+    const sent = host();
+    net.network.detach(guest.port);
+    net.settle();
+    expect(sent.state).toBe("reset");
+    expect(net.network.tcp.size).toBe(0);
+    expect(guest.port.lines()).toEqual([]);
+  });
+
+  test("leaves those of other guests, and may come back with the same address", () => {
+    const other = net.guest();
+    open();
+    const kept = host();
+    net.network.detach(other.port);
+    net.settle();
+    expect(kept.state).toBe("open");
+    net.network.detach(guest.port);
+    net.network.link.attach(guest.port);
+    open();
+    expect(host()).not.toBe(kept);
+    expect(host().state).toBe("open");
+  });
+});
+
 describe("opening by the guest", () => {
   test("the host's connection comes first and the answer after it", () => {
     expect(syn()).toEqual([]);

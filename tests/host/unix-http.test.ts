@@ -6,6 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import {
   isServed,
+  connectionEnd,
   requestUnixHttp,
   serveUnixHttp,
   type HttpServer,
@@ -145,4 +146,20 @@ test("a socket that is served is left alone, a stale one is replaced, another fi
   expect((await requestUnixHttp(stale, "GET", "/")).body).toBe("new");
   second.close();
   expect(existsSync(stale)).toBe(false);
+});
+
+test("connectionEnd() waits for the server's end, does not wait where nobody serves, and ends on the signal", async () => {
+  const never = new AbortController().signal;
+  const end = join(folder, "end.sock");
+  await connectionEnd(end, never);
+  const other = await serveUnixHttp(end, async () => ({ status: 200 }));
+  await connectionEnd(end, AbortSignal.abort());
+  let ended = false;
+  const waiting = connectionEnd(end, never).then(() => {
+    ended = true;
+  });
+  await Bun.sleep(50);
+  expect(ended).toBe(false);
+  other.close();
+  await waiting;
 });
