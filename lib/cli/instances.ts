@@ -1,6 +1,8 @@
 /** What the commands on instances do; each gives the exit code. */
 import { basename } from "node:path";
 import { formatDiagnostic } from "../config/document.ts";
+import type { Image } from "../config/images.ts";
+import type { InstanceConfig } from "../config/instance.ts";
 import { hostnameOf, instanceNameProblem } from "../config/names.ts";
 import { instancePaths, type InstancePaths } from "../config/paths.ts";
 import { forwardsOf } from "../daemon/forward-states.ts";
@@ -152,10 +154,8 @@ export async function start(
   const known = isTemplate
     ? (options.name ?? basename(nameOrTemplate).replace(/\.ya?ml$/i, ""))
     : nameOrTemplate;
-  const name =
-    isTemplate && !exists(instancePaths(home, known).config)
-      ? await make(home, nameOrTemplate, options)
-      : known;
+  const isNew = isTemplate && !exists(instancePaths(home, known).config);
+  const name = isNew ? await make(home, nameOrTemplate, options) : known;
   const instance = inspectInstance(home, name);
   const { paths } = instance;
   if (!isOurs(paths)) {
@@ -167,13 +167,15 @@ export async function start(
   if (await runs(home, name)) throw runsAlready;
   const config = loadConfig(home, name);
   await sshPublicKey(home);
-  const image = config.images.find((candidate) => candidate.arch === hostArchitecture());
-  if (image === undefined)
-    throw new Error(
-      `Cannot start the instance ${name}: lima.yaml has no image for ${hostArchitecture()}`,
-    );
-  for (const file of [image.disk, image.kernel, image.initrd])
-    if (file !== undefined) await localFile(file);
+  let image: Image;
+  try {
+    image = await localImage(name, config, interrupted.signal);
+  } catch (error) {
+    // the template may be mended and started again: what has never run must not stand in its way
+    if (isNew) removeInstance(paths);
+    if (!interrupted.signal.aborted) throw error;
+    return saysInterrupted(name);
+  }
   // one at a time, and nobody deletes the instance before its host agent has a lock of its own
   const agent = await withLock(paths.dir, async (lock) => {
     if (await runs(home, name)) throw runsAlready;
@@ -190,10 +192,7 @@ export async function start(
   agent.kill("SIGTERM");
   await agent.exited;
   await reconcile(home, { warn, log });
-  if (interrupted.signal.aborted) {
-    writeError(`limanet: the start of ${name} was interrupted; nothing is left running\n`);
-    return 1;
-  }
+  if (interrupted.signal.aborted) return saysInterrupted(name);
   throw new Error(
     outcome.startsWith("Cannot ") ? outcome : `Cannot start the instance ${name}: ${outcome}`,
   );
@@ -221,6 +220,26 @@ async function runs(home: string, name: string): Promise<boolean> {
     await sleep(STEP_MS);
   }
   return false;
+}
+
+function saysInterrupted(name: string): number {
+  writeError(`limanet: the start of ${name} was interrupted; nothing is left running\n`);
+  return 1;
+}
+
+/** The image for this machine, with all of its files here and checked. */
+async function localImage(
+  name: string,
+  config: InstanceConfig,
+  ended: AbortSignal,
+): Promise<Image> {
+  const arch = hostArchitecture();
+  const image = config.images.find((candidate) => candidate.arch === arch);
+  if (image === undefined)
+    throw new Error(`Cannot start the instance ${name}: lima.yaml has no image for ${arch}`);
+  for (const file of [image.disk, image.kernel, image.initrd])
+    if (file !== undefined) await localFile(file, ended);
+  return image;
 }
 
 /** Starts an instance's host agent and waits until it counts as running, or has ended. */
@@ -423,9 +442,11 @@ export async function list(
 
 export async function shell(
   name: string,
-  command: string[],
+  words: string[],
   options: { workdir?: string | undefined },
 ): Promise<number> {
+  // shell NAME -- COMMAND, as people write it for limactl and ssh
+  const command = words[0] === "--" ? words.slice(1) : words;
   const { paths, status } = inspectInstance(limanetHome(), name);
   if (status !== "Running")
     throw new Error(`Cannot open a shell in ${name}: it does not run (limanet start ${name})`);

@@ -6,15 +6,25 @@ import cliProgress from "cli-progress";
 import { isTerminal } from "./terminal.ts";
 
 /** hexadecimal digest of a file */
-export async function digestOfFile(path: string, algorithm: "sha256" | "sha512"): Promise<string> {
+export async function digestOfFile(
+  path: string,
+  algorithm: "sha256" | "sha512",
+  ended?: AbortSignal,
+): Promise<string> {
   const hash = createHash(algorithm);
-  for await (const chunk of createReadStream(path)) hash.update(chunk as Uint8Array);
+  for await (const chunk of createReadStream(path)) {
+    ended?.throwIfAborted();
+    hash.update(chunk as Uint8Array);
+  }
   return hash.digest("hex");
 }
 
-/** Fetches a URL into a file, which appears only when it is whole. Shows progress on a terminal. */
-export async function download(url: string, path: string): Promise<void> {
-  const response = await fetch(url);
+/**
+ * Fetches a URL into a file, which appears only when it is whole. Shows progress on a terminal. One process at a time
+ * may do so for one path.
+ */
+export async function download(url: string, path: string, ended?: AbortSignal): Promise<void> {
+  const response = await fetch(url, ended === undefined ? {} : { signal: ended });
   if (!response.ok || response.body === null)
     throw new Error(`the server answered ${response.status} ${response.statusText}`);
   const total = Number(response.headers.get("content-length") ?? 0);
@@ -24,7 +34,8 @@ export async function download(url: string, path: string): Promise<void> {
         stream: process.stderr,
       })
     : undefined;
-  const temporary = `${path}.${process.pid}.tmp`;
+  // of a name that the next download takes again: what a killed process left behind does not stay
+  const temporary = `${path}.tmp`;
   const file = await open(temporary, "w");
   bar?.start(total, 0, { mib: Math.ceil(total / 1024 ** 2) });
   try {

@@ -5,12 +5,15 @@ import { exists, makeFolder, remove, writeFileAtomically } from "../host/files.t
 import { withLock } from "../host/lock.ts";
 import { cacheFolder, sha256 } from "../host/machine.ts";
 
-/** The path of a file's local copy, checked against its digest; throws a sentence that says what is wrong. */
-export async function localFile(file: ImageFile): Promise<string> {
+/**
+ * The path of a file's local copy, checked against its digest; throws a sentence that says what is wrong.
+ * Fetching and checking end when `ended` says so, and leave nothing half done.
+ */
+export async function localFile(file: ImageFile, ended?: AbortSignal): Promise<string> {
   const { location } = file;
-  if (!/^[a-z]+:\/\//.test(location)) return checked(file, location);
+  if (!/^[a-z]+:\/\//.test(location)) return checked(file, location, ended);
   if (location.startsWith("file://"))
-    return checked(file, decodeURIComponent(new URL(location).pathname));
+    return checked(file, decodeURIComponent(new URL(location).pathname), ended);
   const key = Array.from(sha256(location), (octet) => octet.toString(16).padStart(2, "0")).join("");
   const folder = `${cacheFolder()}/download/by-url-sha256/${key}`;
   const data = `${folder}/data`;
@@ -20,7 +23,7 @@ export async function localFile(file: ImageFile): Promise<string> {
     if (!exists(data)) {
       writeFileAtomically(`${folder}/url`, location);
       try {
-        await download(location, data);
+        await download(location, data, ended);
       } catch (error) {
         throw new Error(
           `Cannot download ${location}: ${(error as Error).message} (check the location and the connection)`,
@@ -29,8 +32,9 @@ export async function localFile(file: ImageFile): Promise<string> {
       }
     }
     try {
-      return await checked(file, data);
+      return await checked(file, data, ended);
     } catch (error) {
+      ended?.throwIfAborted();
       // what is wrong once is wrong for ever: the next start fetches it anew
       remove(data);
       throw error;
@@ -38,14 +42,14 @@ export async function localFile(file: ImageFile): Promise<string> {
   });
 }
 
-async function checked(file: ImageFile, path: string): Promise<string> {
+async function checked(file: ImageFile, path: string, ended?: AbortSignal): Promise<string> {
   if (!exists(path))
     throw new Error(
       `Cannot use the image ${path}: there is no such file (check images in lima.yaml)`,
     );
   if (file.digest === undefined) return path;
   const [algorithm = "", wanted = ""] = file.digest.split(":");
-  const found = await digestOfFile(path, algorithm as "sha256" | "sha512");
+  const found = await digestOfFile(path, algorithm as "sha256" | "sha512", ended);
   if (found !== wanted) {
     throw new Error(
       `Cannot use the image ${file.location}: its ${algorithm} is ${found}, not ${wanted} (correct digest in lima.yaml, or get the right file)`,

@@ -193,6 +193,7 @@ test("a name that makes socket paths too long is refused before anything is made
 
 describe("images by URL", () => {
   let requests = 0;
+  const begun = Promise.withResolvers<void>();
   let server: ReturnType<typeof Bun.serve>;
   const content = new Uint8Array(3 << 20).fill(7);
   const digest = createHash("sha256").update(content).digest("hex");
@@ -202,6 +203,10 @@ describe("images by URL", () => {
       hostname: "127.0.0.1",
       fetch(request) {
         requests++;
+        if (request.url.endsWith("/endless")) {
+          begun.resolve();
+          return new Response(new ReadableStream({ start: (body) => body.enqueue(content) }));
+        }
         if (request.url.endsWith("/missing")) return new Response("gone", { status: 404 });
         return new Response(content);
       },
@@ -224,6 +229,20 @@ describe("images by URL", () => {
     await home.limanet("delete", name);
     expect(await start("disk", "1".repeat(64))).toContain(`its sha256 is ${digest}`);
     expect(requests).toBe(before + 1);
+  });
+
+  test("Ctrl-C ends a download at once and leaves no instance", async () => {
+    const image = `{ arch: x86_64, location: "http://127.0.0.1:${server.port}/endless" }`;
+    const child = home.spawn([
+      home.path("limanet"),
+      "start",
+      home.template(name, `images: [${image}]\n`),
+    ]);
+    await begun.promise;
+    child.kill("SIGINT");
+    expect(await child.exited).toBe(1);
+    expect(await new Response(child.stderr).text()).toContain("was interrupted");
+    expect(existsSync(join(home.limanetHome, name))).toBe(false);
   });
 
   test("a right download is kept in the cache and fetched once", async () => {

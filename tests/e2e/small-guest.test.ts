@@ -85,6 +85,7 @@ provision:
   test("a shell command's arguments, output and exit code come through unchanged", async () => {
     expect(await shell("printf", "%s|", "a b", "$HOME", "it's")).toBe("a b|$HOME|it's|");
     expect((await home.limanet("shell", "one", "sh", "-c", "exit 7")).code).toBe(7);
+    expect((await home.limanet("shell", "one", "--", "sh", "-c", "exit 7")).code).toBe(7);
     expect(await home.must("shell", "--workdir", "/etc", "one", "pwd")).toBe("/etc\n");
   });
 
