@@ -1,25 +1,15 @@
 /** What the commands on instances do; each gives the exit code. */
-import { basename } from "node:path";
-import { formatDiagnostic } from "../config/document.ts";
 import type { Image } from "../config/images.ts";
 import type { InstanceConfig } from "../config/instance.ts";
-import { hostnameOf, instanceNameProblem } from "../config/names.ts";
+import { hostnameOf } from "../config/names.ts";
 import { instancePaths, type InstancePaths } from "../config/paths.ts";
 import { forwardsOf } from "../daemon/forward-states.ts";
 import { endLeftovers } from "../daemon/leftovers.ts";
-import { networksOf, reconcile, usableNetwork } from "../daemon/reconcile.ts";
+import { networksOf, reconcile } from "../daemon/reconcile.ts";
 import { monotonicMs, sleep } from "../host/clock.ts";
-import {
-  exists,
-  lastLines,
-  listFolder,
-  makeFolder,
-  readTextIfThere,
-  remove,
-  writeFileAtomically,
-} from "../host/files.ts";
+import { exists, lastLines, readTextIfThere } from "../host/files.ts";
 import { isLocked, lockHolder, tryLockPidFile, withLock } from "../host/lock.ts";
-import { hostArchitecture, hostEnvironment, hostPlatform, limanetHome } from "../host/machine.ts";
+import { limanetHome } from "../host/machine.ts";
 import {
   runInTerminal,
   selfCommand,
@@ -30,33 +20,35 @@ import {
 import { terminationSignal } from "../host/signals.ts";
 import { isTerminal, warn, writeError, writeOut } from "../host/terminal.ts";
 import { requestUnixHttp } from "../host/unix-http.ts";
-import { makeDisk } from "../instance/disk.ts";
+import { diskOf, makeDisk } from "../instance/disk.ts";
 import { localFile } from "../instance/image-cache.ts";
 import { sshConfigText, sshOptions, sshPublicKey } from "../instance/ssh.ts";
-import { checkSettings, loadNetworks } from "../instance/settings.ts";
+import { loadNetworks } from "../instance/settings.ts";
 import {
   inspectInstance,
   instanceNames,
   isOurs,
   loadConfig,
-  markAsOurs,
   removeInstance,
   type Instance,
 } from "../instance/store.ts";
-import { fillTemplate, type TemplateOptions } from "../instance/template.ts";
+import { isTemplateLocator, nameOfTemplate } from "../instance/template.ts";
 import type { Log } from "../trace/log.ts";
+import {
+  changeSettings,
+  claimInstance,
+  makeInstance,
+  type CreateOptions,
+} from "./instance-settings.ts";
 import { table } from "./table.ts";
-import { VERSION } from "./version.ts";
-
-export interface CreateOptions extends TemplateOptions {
-  name?: string | undefined;
-}
 
 export interface StartOptions extends CreateOptions {
   slirp: string;
   timeout: number;
   /** stages as JSON lines on standard output */
   json?: true | undefined;
+  /** an instance of Lima's may be taken over */
+  adopt?: true | undefined;
 }
 
 const STEP_MS = 50;
@@ -76,62 +68,6 @@ const STAGES: Record<string, string> = {
   ready: "a provision script is still running",
 };
 
-export async function create(template: string, options: CreateOptions): Promise<number> {
-  const home = limanetHome();
-  const name = await make(home, template, options);
-  writeOut(`${name}\n`);
-  return 0;
-}
-
-/** Makes an instance from a template and gives its name; nothing is left behind when that fails. */
-async function make(home: string, template: string, options: CreateOptions): Promise<string> {
-  const text = readTextIfThere(template);
-  if (text === undefined)
-    throw new Error(`Cannot read the template ${template}: there is no such file`);
-  const name = options.name ?? basename(template).replace(/\.ya?ml$/i, "");
-  const problem = instanceNameProblem(name);
-  if (problem !== undefined) throw new Error(`Cannot make the instance ${name}: ${problem}`);
-  const paths = instancePaths(home, name);
-  checkSocketPath(paths);
-  const filled = fillTemplate(text, template, options);
-  const { config, diagnostics } = checkSettings(home, filled, template, warn);
-  for (const diagnostic of diagnostics) writeError(`${formatDiagnostic(diagnostic)}\n`);
-  if (config === undefined)
-    throw new Error(`Cannot make the instance ${name}: ${template} is not right (see above)`);
-  const networks = loadNetworks(home);
-  for (const network of networksOf(config.networks)) usableNetwork(networks, network);
-  makeFolder(home);
-  return withLock(home, async () => {
-    if (exists(paths.config))
-      throw new Error(
-        `Cannot make the instance ${name}: it is there already (limanet start ${name} starts it)`,
-      );
-    // what was begun, or begun to be deleted, by somebody who was killed
-    if (isOurs(paths)) removeInstance(paths);
-    if (listFolder(paths.dir).some((file) => !file.endsWith(".tmp")))
-      throw new Error(
-        `Cannot make the instance ${name}: ${paths.dir} is there already and holds something else (choose another --name)`,
-      );
-    makeFolder(paths.dir, 0o700);
-    markAsOurs(paths, VERSION);
-    writeFileAtomically(paths.config, filled);
-    return name;
-  });
-}
-
-const SOCKET_PATH_LIMIT = hostPlatform() === "darwin" ? 104 : 108;
-
-function checkSocketPath(paths: InstancePaths): void {
-  const octets = (path: string) => new TextEncoder().encode(path).length;
-  const longest = Math.max(...[paths.guestSocket, paths.sshControl, paths.endpoint].map(octets));
-  // ssh makes its control socket under a name with 17 more octets first
-  if (longest + 17 >= SOCKET_PATH_LIMIT) {
-    throw new Error(
-      `Cannot keep the instance in ${paths.dir}: socket paths in it would have ${longest + 17} octets and the system takes ${SOCKET_PATH_LIMIT - 1} (choose a shorter name or LIMANET_HOME)`,
-    );
-  }
-}
-
 export async function start(
   nameOrTemplate: string,
   options: StartOptions,
@@ -150,26 +86,21 @@ export async function start(
   };
   const interrupted = new AbortController();
   void terminationSignal().then(() => interrupted.abort());
-  const isTemplate = /\.ya?ml$/i.test(nameOrTemplate);
-  const known = isTemplate
-    ? (options.name ?? basename(nameOrTemplate).replace(/\.ya?ml$/i, ""))
-    : nameOrTemplate;
+  const isTemplate = isTemplateLocator(nameOrTemplate);
+  const known = isTemplate ? (options.name ?? nameOfTemplate(nameOrTemplate)) : nameOrTemplate;
   const isNew = isTemplate && !exists(instancePaths(home, known).config);
-  const name = isNew ? await make(home, nameOrTemplate, options) : known;
+  const name = isNew ? await makeInstance(home, nameOrTemplate, options) : known;
   const instance = inspectInstance(home, name);
   const { paths } = instance;
-  if (!isOurs(paths)) {
-    throw new Error(
-      `Cannot start the instance ${name}: it belongs to Lima, not to limanet (make one of your own with limanet create)`,
-    );
-  }
+  await claimInstance(instance, options.adopt === true, "start");
   const runsAlready = new Error(`Cannot start the instance ${name}: it runs already`);
   if (await runs(home, name)) throw runsAlready;
-  const config = loadConfig(home, name);
+  if (!isNew) changeSettings(home, instance, options);
+  const config = loadConfig(home, name, isNew ? () => {} : warn);
   await sshPublicKey(home);
   let image: Image;
   try {
-    image = await localImage(name, config, interrupted.signal);
+    image = await localImage(instance, config, interrupted.signal);
   } catch (error) {
     // the template may be mended and started again: what has never run must not stand in its way
     if (isNew) removeInstance(paths);
@@ -179,7 +110,7 @@ export async function start(
   // one at a time, and nobody deletes the instance before its host agent has a lock of its own
   const agent = await withLock(paths.dir, async (lock) => {
     if (await runs(home, name)) throw runsAlready;
-    if (image.disk !== undefined && !exists(paths.disk))
+    if (image.disk !== undefined && diskOf(paths) === undefined)
       await makeDisk(await localFile(image.disk), paths.disk, config.disk);
     say("image", image.disk === undefined ? "kernel and initrd, no disk" : "ready");
     loadNetworks(home, warn);
@@ -229,15 +160,16 @@ function saysInterrupted(name: string): number {
 
 /** The image for this machine, with all of its files here and checked. */
 async function localImage(
-  name: string,
+  { name, paths }: Instance,
   config: InstanceConfig,
   ended: AbortSignal,
 ): Promise<Image> {
-  const arch = hostArchitecture();
-  const image = config.images.find((candidate) => candidate.arch === arch);
+  const image = config.images.find(({ arch }) => arch === config.arch);
   if (image === undefined)
-    throw new Error(`Cannot start the instance ${name}: lima.yaml has no image for ${arch}`);
-  for (const file of [image.disk, image.kernel, image.initrd])
+    throw new Error(`Cannot start the instance ${name}: lima.yaml has no image for ${config.arch}`);
+  // a disk that Lima has made needs no image of ours
+  const disk = diskOf(paths) === paths.limaDisk ? undefined : image.disk;
+  for (const file of [disk, image.kernel, image.initrd])
     if (file !== undefined) await localFile(file, ended);
   return image;
 }
@@ -498,33 +430,5 @@ export async function showSsh(name: string, format: string): Promise<number> {
     );
   else if (format === "args") writeOut(`${args.join(" ")}\n`);
   else writeOut(`ssh -F ${quote(paths.sshConfig)} ${hostnameOf(name)}\n`);
-  return 0;
-}
-
-export async function edit(name: string): Promise<number> {
-  const home = limanetHome();
-  const { paths, status } = inspectInstance(home, name);
-  if (status === "Running")
-    throw new Error(`Cannot edit the instance ${name}: it runs (limanet stop ${name})`);
-  const environment = hostEnvironment();
-  const editor = environment["VISUAL"] ?? environment["EDITOR"] ?? "vi";
-  const draft = `${paths.dir}/lima.yaml.draft`;
-  writeFileAtomically(draft, readTextIfThere(paths.config) ?? "");
-  const code = await runInTerminal(["sh", "-c", `${editor} "$1"`, "sh", draft]);
-  const text = readTextIfThere(draft) ?? "";
-  if (code !== 0) {
-    remove(draft);
-    throw new Error(
-      `Cannot edit the instance ${name}: the editor ended with ${code}; lima.yaml is as it was`,
-    );
-  }
-  const { config, diagnostics } = checkSettings(home, text, draft, warn);
-  for (const diagnostic of diagnostics) writeError(`${formatDiagnostic(diagnostic)}\n`);
-  if (config === undefined)
-    throw new Error(
-      `Cannot keep the changes: they are not right (see above; they are in ${draft}, lima.yaml is as it was)`,
-    );
-  writeFileAtomically(paths.config, text);
-  remove(draft);
   return 0;
 }

@@ -74,38 +74,43 @@ function commands(done: (code: number) => void): Command {
     command: Command<Args, Record<never, never>, Global>,
   ) =>
     command
-      .option("--name <name>", "name of the instance")
-      .option("--network <network>", "attach to lima:NAME; may be repeated", list)
+      .option("--network <network>", "attach to lima:NAME or vzNAT; may be repeated", list)
       .option("--dns <address>", "DNS server for the guest; may be repeated", list)
       .option("--vm-type <type>", "virtual machine driver: qemu")
       .option("--cpus <n>", "processors", count)
-      .option("--memory <size>", "memory, such as 2GiB")
-      .option("--disk <size>", "disk, such as 20GiB")
+      .option("--memory <size>", "memory: GiB, or a size such as 512MiB")
+      .option("--disk <size>", "disk: GiB, or a size such as 20GiB")
       .option("--ssh-port <port>", "host port for ssh (0: any)", count)
-      .option(
-        "--port-forward <host:guest>",
-        "forward a host port to a guest port; may be repeated",
-        each,
-      )
       .option(
         "--set <expression>",
         "change lima.yaml as yq would: .cpus = 4; may be repeated",
         each,
       )
+      .option("--param <key=value>", "set a parameter of the template; may be repeated", each)
       .option("--plain", "nothing but network and ssh inside the guest");
+  const newSettings = <Args extends unknown[], Global extends OptionValues>(
+    command: Command<Args, Record<never, never>, Global>,
+  ) =>
+    settings(command)
+      .option("--name <name>", "name of the instance")
+      .option(
+        "--port-forward <host:guest>",
+        "forward a host port to a guest port; may be repeated",
+        each,
+      );
 
-  settings(
+  newSettings(
     program
       .command("create")
-      .argument("<template>", "lima.yaml file")
+      .argument("<template>", "lima.yaml file, URL, or template:NAME")
       .description("make an instance without starting it"),
   ).action(async (template, options) =>
-    done(await (await import("./instances.ts")).create(template, options)),
+    done(await (await import("./instance-settings.ts")).create(template, options)),
   );
-  settings(
+  newSettings(
     program
       .command("start")
-      .argument("[instance]", "name of an instance, or a lima.yaml file")
+      .argument("[instance]", "name of an instance, or what create takes")
       .description("start an instance, making it first if need be"),
   )
     .addOption(
@@ -113,6 +118,7 @@ function commands(done: (code: number) => void): Command {
         .choices(["own", "qemu"])
         .default("own"),
     )
+    .option("--adopt", "take over an instance that Lima has made")
     .option("--timeout <seconds>", "how long to wait until the instance is usable", count, 600)
     .option("--json", "stages as JSON lines on standard output")
     .action(async (instance, options) =>
@@ -169,11 +175,18 @@ function commands(done: (code: number) => void): Command {
     .action(async (instance, { format }) =>
       done(await (await import("./instances.ts")).showSsh(instance, format)),
     );
-  program
-    .command("edit")
-    .argument("<instance>")
-    .description("edit an instance's lima.yaml with $EDITOR; it is kept only when it is right")
-    .action(async (instance) => done(await (await import("./instances.ts")).edit(instance)));
+  settings(
+    program
+      .command("edit")
+      .argument("<instance>")
+      .description(
+        "change an instance's lima.yaml by options, or with $EDITOR; kept only when right",
+      ),
+  )
+    .option("--adopt", "take over an instance that Lima has made")
+    .action(async (instance, options) =>
+      done(await (await import("./instance-settings.ts")).edit(instance, options)),
+    );
   program
     .command("validate")
     .argument("<file...>", "lima.yaml files")

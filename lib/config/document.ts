@@ -39,6 +39,22 @@ export function formatDiagnostic(diagnostic: Diagnostic): string {
   return `${file}:${line}:${column}: ${severity === "warning" ? "warning: " : ""}${subject}${message}`;
 }
 
+/**
+ * Complaints about a text that was made of others, each at its place in that of the others where the same is wrong; the
+ * rest are left where they are.
+ */
+export function placedIn(
+  originals: readonly Diagnostic[],
+  diagnostics: readonly Diagnostic[],
+): Diagnostic[] {
+  return diagnostics.map(
+    (diagnostic) =>
+      originals.find(
+        ({ path, message }) => path === diagnostic.path && message === diagnostic.message,
+      ) ?? diagnostic,
+  );
+}
+
 type ReadValue = (node: Node, path: string) => void;
 
 /** where nodes come from */

@@ -4,14 +4,20 @@ export const networksFile = (home: string): string => `${home}/_config/networks.
 /** settings that count for all instances, below and above what their own lima.yaml says */
 export const defaultsFile = (home: string): string => `${home}/_config/default.yaml`;
 export const overrideFile = (home: string): string => `${home}/_config/override.yaml`;
+/** a template that every new instance builds on */
+export const baseFile = (home: string): string => `${home}/_config/base.yaml`;
 export const identityFile = (home: string): string => `${home}/_config/user`;
 
 export interface InstancePaths {
   dir: string;
   config: string;
   limaVersion: string;
+  /** marks an instance of Lima's that limanet has taken over */
+  adopted: string;
   cidata: string;
   disk: string;
+  /** the disk of an instance that Lima has made */
+  limaDisk: string;
   hostAgentPid: string;
   hostAgentSocket: string;
   hostAgentOut: string;
@@ -36,8 +42,10 @@ export function instancePaths(home: string, name: string): InstancePaths {
     dir,
     config: `${dir}/lima.yaml`,
     limaVersion: `${dir}/lima-version`,
+    adopted: `${dir}/limanet-version`,
     cidata: `${dir}/cidata.iso`,
     disk: `${dir}/disk`,
+    limaDisk: `${dir}/diffdisk`,
     hostAgentPid: `${dir}/ha.pid`,
     hostAgentSocket: `${dir}/ha.sock`,
     hostAgentOut: `${dir}/ha.stdout.log`,

@@ -16,7 +16,7 @@ import { writeOut } from "../host/terminal.ts";
 import { serveUnixHttp } from "../host/unix-http.ts";
 import { sshConfigText } from "../instance/ssh.ts";
 import { loadNetworks } from "../instance/settings.ts";
-import { loadConfig } from "../instance/store.ts";
+import { lastingSshPort, loadConfig } from "../instance/store.ts";
 import { isManaged, socketOf } from "../privilege/commands.ts";
 import type { Log } from "../trace/log.ts";
 import { carryDefaultNetwork, joinUserV2, useQemuSlirp } from "./first-network.ts";
@@ -96,7 +96,7 @@ async function runInstance(
   for (const network of networksOf(config.networks))
     await startNetwork(home, network, networks, log.warn, log);
 
-  const sshPort = config.ssh.localPort === 0 ? freePort() : config.ssh.localPort;
+  const sshPort = config.ssh.localPort || (lastingSshPort(paths, name) ?? freePort());
   const mac = (id: string) => derivedMac(sha256, machineId(), id);
   const firstMac = mac(paths.dir);
   const isManagedName = (network: string) => isManaged(usableNetwork(networks, network));

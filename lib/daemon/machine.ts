@@ -20,6 +20,7 @@ import {
   type StartedProcess,
 } from "../host/process.ts";
 import { connectQmp, type QmpClient } from "../host/qmp-client.ts";
+import { diskFormat, diskOf } from "../instance/disk.ts";
 import { localFile } from "../instance/image-cache.ts";
 import type { Log } from "../trace/log.ts";
 import { inGuest } from "./guest-access.ts";
@@ -50,7 +51,7 @@ export async function startQemu(
     throw new Error(
       `Cannot start the virtual machine: vmType ${config.vmType} is not built yet (set vmType: qemu)`,
     );
-  const arch = hostArchitecture();
+  const { arch } = config;
   const image = config.images.find((candidate) => candidate.arch === arch);
   if (image === undefined)
     throw new Error(`Cannot start the virtual machine: lima.yaml has no image for ${arch}`);
@@ -70,13 +71,14 @@ export async function startQemu(
       `Cannot start the virtual machine: QEMU ${number.join(".")} has no stream network device (7.2 or later is needed)`,
     );
   }
+  const disk = image.disk === undefined ? undefined : (diskOf(paths) ?? paths.disk);
   const facts: Omit<QemuFacts, "accelerator"> = {
     arch,
     version: number,
     cpus: config.cpus,
     memory: config.memory,
     name,
-    disk: image.disk === undefined ? undefined : paths.disk,
+    disk: disk === undefined ? undefined : { path: disk, format: await diskFormat(disk) },
     kernel: image.kernel === undefined ? undefined : await localFile(image.kernel),
     cmdline: image.kernel?.cmdline,
     initrd: image.initrd === undefined ? undefined : await localFile(image.initrd),
@@ -87,7 +89,7 @@ export async function startQemu(
     mtu,
     nics,
   };
-  if (kvmUsable()) {
+  if (kvmUsable() && arch === hostArchitecture()) {
     try {
       return await launch({ ...facts, accelerator: "kvm" }, paths);
     } catch (error) {

@@ -24,8 +24,8 @@ export interface QemuFacts {
   /** octets */
   memory: number;
   name: string;
-  /** qcow2 file; undefined: no disk */
-  disk: string | undefined;
+  /** undefined: no disk */
+  disk: { path: string; format: "qcow2" | "raw" } | undefined;
   kernel: string | undefined;
   cmdline: string | undefined;
   initrd: string | undefined;
@@ -73,7 +73,10 @@ export function qemuArguments(facts: QemuFacts): string[] {
   if (facts.initrd !== undefined) args.push("-initrd", facts.initrd);
   if (facts.kernel !== undefined) args.push("-append", facts.cmdline ?? defaultCmdline(facts));
   if (facts.disk !== undefined) {
-    args.push("-drive", `file=${value(facts.disk)},if=virtio,format=qcow2,discard=on`);
+    args.push(
+      "-drive",
+      `file=${value(facts.disk.path)},if=virtio,format=${facts.disk.format},discard=on`,
+    );
   }
   args.push("-drive", `file=${value(facts.cidata)},if=virtio,format=raw,readonly=on`);
   facts.nics.forEach((nic, i) => {

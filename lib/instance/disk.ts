@@ -1,10 +1,20 @@
 /** An instance's disk: a qcow2 overlay over its image, made by qemu-img. */
 import { firstOctets } from "../host/download.ts";
-import { remove, rename } from "../host/files.ts";
+import type { InstancePaths } from "../config/paths.ts";
+import { exists, remove, rename } from "../host/files.ts";
 import { findProgram, runCommand } from "../host/process.ts";
 
 const QCOW2_MAGIC = [0x51, 0x46, 0x49, 0xfb];
 const TIMEOUT_MS = 60_000;
+
+/** The disk that an instance has; undefined: none yet. Newer Limas call it as we do, older ones diffdisk. */
+export const diskOf = (paths: InstancePaths): string | undefined =>
+  [paths.disk, paths.limaDisk].find(exists);
+
+export async function diskFormat(path: string): Promise<"qcow2" | "raw"> {
+  const magic = await firstOctets(path, QCOW2_MAGIC.length);
+  return QCOW2_MAGIC.every((octet, i) => magic[i] === octet) ? "qcow2" : "raw";
+}
 
 /** Makes `path` over `base`, at least `size` octets large. */
 export async function makeDisk(base: string, path: string, size: number): Promise<void> {
@@ -13,8 +23,7 @@ export async function makeDisk(base: string, path: string, size: number): Promis
       "Cannot make the disk: qemu-img is not installed (on Debian and Ubuntu: apt install qemu-utils; on macOS: brew install qemu)",
     );
   }
-  const magic = await firstOctets(base, QCOW2_MAGIC.length);
-  const format = QCOW2_MAGIC.every((octet, i) => magic[i] === octet) ? "qcow2" : "raw";
+  const format = await diskFormat(base);
   const info = await runCommand(
     ["qemu-img", "info", "--output=json", "-f", format, base],
     TIMEOUT_MS,

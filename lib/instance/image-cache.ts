@@ -3,14 +3,14 @@ import type { ImageFile } from "../config/images.ts";
 import { digestOfFile, download } from "../host/download.ts";
 import { exists, makeFolder, remove, writeFileAtomically } from "../host/files.ts";
 import { withLock } from "../host/lock.ts";
-import { cacheFolder, sha256 } from "../host/machine.ts";
+import { cacheFolder, hostEnvironment, sha256 } from "../host/machine.ts";
 
 /**
  * The path of a file's local copy, checked against its digest; throws a sentence that says what is wrong.
  * Fetching and checking end when `ended` says so, and leave nothing half done.
  */
 export async function localFile(file: ImageFile, ended?: AbortSignal): Promise<string> {
-  const { location } = file;
+  const location = file.location.replace(/^~(?=\/)/, hostEnvironment()["HOME"] ?? "~");
   if (!/^[a-z]+:\/\//.test(location)) return checked(file, location, ended);
   if (location.startsWith("file://"))
     return checked(file, decodeURIComponent(new URL(location).pathname), ended);

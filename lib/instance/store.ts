@@ -22,11 +22,25 @@ export interface Instance {
 /** marks instances that limanet has made; those of Lima itself are left alone */
 const MARK = "limanet";
 
+/** Did limanet make it, or take it over from Lima? */
 export const isOurs = (paths: InstancePaths): boolean =>
-  (readTextIfThere(paths.limaVersion) ?? "").startsWith(MARK);
+  isAdopted(paths) || (readTextIfThere(paths.limaVersion) ?? "").startsWith(MARK);
 
 export function markAsOurs(paths: InstancePaths, version: string): void {
   writeFileAtomically(paths.limaVersion, `${MARK} ${version}\n`);
+}
+
+export const isAdopted = (paths: InstancePaths): boolean => exists(paths.adopted);
+
+/** What Lima says of itself in lima-version stays, so that Lima can still use the instance. */
+export function markAsAdopted(paths: InstancePaths, version: string): void {
+  writeFileAtomically(paths.adopted, `${MARK} ${version}\n`);
+}
+
+/** The port of ssh that an instance has always had: 60022, of one named default of a Lima before 2.0 (3.6). */
+export function lastingSshPort({ limaVersion }: InstancePaths, name: string): number | undefined {
+  const major = /^v?(\d+)\./.exec(readTextIfThere(limaVersion) ?? "")?.[1];
+  return name === "default" && Number(major ?? 2) < 2 ? 60_022 : undefined;
 }
 
 /**
@@ -34,10 +48,11 @@ export function markAsOurs(paths: InstancePaths, version: string): void {
  * when we are killed is still known as ours.
  */
 export function removeInstance(paths: InstancePaths): void {
+  const mark = isAdopted(paths) ? paths.adopted : paths.limaVersion;
   remove(paths.config);
   for (const file of listFolder(paths.dir)) {
     const path = `${paths.dir}/${file}`;
-    if (path !== paths.limaVersion) remove(path);
+    if (path !== mark) remove(path);
   }
   remove(paths.dir);
 }
@@ -77,8 +92,12 @@ export function inspectInstance(home: string, name: string): Instance {
   };
 }
 
-/** The configuration of an instance; throws all that is wrong with it. */
-export function loadConfig(home: string, name: string): InstanceConfig {
+/** The configuration of an instance; throws all that is wrong with it, and tells `warn` what is odd. */
+export function loadConfig(
+  home: string,
+  name: string,
+  warn: (sentence: string) => void = () => {},
+): InstanceConfig {
   const paths = instancePaths(home, name);
   const text = readTextIfThere(paths.config) ?? "";
   const { config, diagnostics } = checkSettings(home, text, paths.config);
@@ -86,5 +105,6 @@ export function loadConfig(home: string, name: string): InstanceConfig {
     throw new Error(
       `Cannot use the instance ${name}:\n${diagnostics.map(formatDiagnostic).join("\n")}`,
     );
+  for (const diagnostic of diagnostics) warn(formatDiagnostic(diagnostic));
   return config;
 }

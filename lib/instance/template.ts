@@ -1,108 +1,174 @@
-/** A new instance's lima.yaml: the template's text with what the command line asked for, comments and layout kept. */
-import { dirname, resolve } from "node:path";
-import { applySetExpression } from "../config/set-expression.ts";
-import { isMap, isScalar, isSeq, parseDocument, YAMLMap, YAMLSeq, type Document } from "yaml";
+/** Templates of instances: found, read, and put together with those that their `base` names. */
+import { basename, dirname, isAbsolute, resolve } from "node:path";
+import { isMap, isScalar, isSeq, parseDocument, type Document } from "yaml";
+import { combineNetworks, mergeBase, takeBases } from "../config/base-templates.ts";
+import type { Source } from "../config/document.ts";
+import { baseFile } from "../config/paths.ts";
+import { yamlText } from "../config/settings-edit.ts";
+import { exists, readTextIfThere, realPath } from "../host/files.ts";
+import { hostEnvironment } from "../host/machine.ts";
+import { findProgram } from "../host/process.ts";
 
-/** Options of `create` and `start` that change lima.yaml. */
-export interface TemplateOptions {
-  network?: string[] | undefined;
-  dns?: string[] | undefined;
-  vmType?: string | undefined;
-  cpus?: number | undefined;
-  memory?: string | undefined;
-  disk?: string | undefined;
-  sshPort?: number | undefined;
-  portForward?: string[] | undefined;
-  plain?: true | undefined;
-  /** expressions of --set */
-  set?: string[] | undefined;
+export interface Template {
+  /** what becomes lima.yaml: without `base`, with paths that hold from any folder */
+  text: string;
+  /** the files it was made of, the template first, as they are */
+  sources: Source[];
 }
 
-/** Applies the options to a template; `file` is where it came from. Throws what cannot be applied. */
-export function fillTemplate(text: string, file: string, options: TemplateOptions): string {
-  const document = parseDocument(text);
+/** Templates that Lima has removed, and what took their place. */
+const REMOVED: Record<string, string> = {
+  vmnet: "limanet start --network lima:shared",
+  "experimental/net-user-v2": "limanet start --network lima:user-v2",
+};
+
+export const isTemplateLocator = (text: string): boolean =>
+  /\.ya?ml$/i.test(text) || /^(template|file|https?):/.test(text);
+
+/** the instance's name when it is given no other */
+export const nameOfTemplate = (locator: string): string =>
+  basename(locator.replace(/^template:/, "").replace(/[?#].*$/, "")).replace(/\.ya?ml$/i, "");
+
+/** Reads a template and all it builds on; `locator` is a path, file://, http(s):// or template:NAME. */
+export async function loadTemplate(home: string, locator: string): Promise<Template> {
+  const common = baseFile(home);
+  const { document, text, sources } = await load(
+    home,
+    locator,
+    [],
+    new Set(),
+    exists(common) ? [common] : [],
+  );
+  const unchanged = sources.length === 1 && document.errors.length > 0;
+  if (!unchanged) combineNetworks(document);
+  return { text: unchanged ? text : yamlText(document, text), sources };
+}
+
+interface Loaded {
+  document: Document;
+  text: string;
+  sources: Source[];
+}
+
+/** `above`: the templates for the sake of which this one is read; `seen`: all that were read */
+async function load(
+  home: string,
+  locator: string,
+  above: readonly string[],
+  seen: Set<string>,
+  commonBases: readonly string[] = [],
+): Promise<Loaded> {
+  const place = locate(home, locator);
+  seen.add(place);
+  const text = await read(place, locator);
+  const document = parseDocument(text) as unknown as Document;
+  const sources = [{ file: place, text }];
   // what cannot be parsed is left for the parser of lima.yaml to explain
-  if (document.errors.length > 0) return text;
-  if (!isMap(document.contents)) document.contents = new YAMLMap() as never;
-  makePathsAbsolute(document as Document, dirname(resolve(file)));
-  for (const [key, value] of [
-    ["vmType", options.vmType],
-    ["cpus", options.cpus],
-    ["memory", options.memory],
-    ["disk", options.disk],
-    ["plain", options.plain],
-  ] as const) {
-    if (value !== undefined) document.set(key, value);
-  }
-  if (options.sshPort !== undefined) document.setIn(["ssh", "localPort"], options.sshPort);
-  for (const value of options.network ?? []) addNetwork(document as Document, value);
-  if (options.dns !== undefined) {
-    for (const address of options.dns) {
-      const dns = document.get("dns");
-      if (!isSeq(dns) || !(dns.toJSON() as unknown[]).includes(address))
-        append(document as Document, "dns", address);
-    }
-    document.setIn(["hostResolver", "enabled"], false);
-  }
-  for (const rule of options.portForward ?? [])
-    append(document as Document, "portForwards", portForward(rule));
-  for (const expression of options.set ?? []) applySetExpression(document as Document, expression);
-  // as the template has it: lines of any length, and lists indented or not
-  return document.toString({ lineWidth: 0, indentSeq: !/^- /m.test(text) });
-}
-
-function addNetwork(document: Document, value: string): void {
-  const entry =
-    value === "vzNAT"
-      ? { vzNAT: true }
-      : value.startsWith("lima:")
-        ? { lima: value.slice(5) }
-        : undefined;
-  if (entry === undefined)
-    throw new Error(`Cannot use the network ${value}: network name must be vzNAT or lima:NAME`);
-  const networks = document.get("networks");
-  const isThere =
-    isSeq(networks) &&
-    networks.items.some(
-      (item) => isMap(item) && (item.get("lima") ?? item.get("vzNAT")) === Object.values(entry)[0],
-    );
-  if (!isThere) append(document, "networks", entry);
-}
-
-function portForward(rule: string): Record<string, unknown> {
-  const match = /^\s*(\d+)\s*:\s*(\d+)\s*(?:,\s*static=(true|false)\s*)?$/.exec(rule);
-  if (match === null)
+  if (document.errors.length > 0 && above.length === 0) return { document, text, sources };
+  if (document.errors.length > 0)
     throw new Error(
-      `Cannot use the port forward ${rule}: not of the form HOST:GUEST[,static=true]`,
+      `Cannot use the template ${place}: ${document.errors[0]!.message.split("\n")[0]}`,
     );
-  return {
-    guestPort: Number(match[2]),
-    hostPort: Number(match[1]),
-    ...(match[3] === undefined ? {} : { static: match[3] === "true" }),
-  };
+  const cannot = (error: unknown) =>
+    new Error(`Cannot use the template ${place}: ${(error as Error).message}`, { cause: error });
+  let bases: string[] = [];
+  try {
+    bases = takeBases(document);
+  } catch (error) {
+    throw cannot(error);
+  }
+  makePathsAbsolute(document, place);
+  for (const base of [...commonBases, ...bases.map((name) => relativeTo(place, name))]) {
+    const other = locate(home, base);
+    const chain = [...above, place];
+    if (chain.includes(other)) {
+      throw new Error(
+        `Cannot use the template ${chain[0]}: ${other} builds on itself (${[...chain, other].join(" -> ")})`,
+      );
+    }
+    // one that was reached by another way already adds nothing
+    if (seen.has(other)) continue;
+    const below = await load(home, base, chain, seen);
+    try {
+      mergeBase(document, below.document);
+    } catch (error) {
+      throw cannot(error);
+    }
+    sources.push(...below.sources);
+  }
+  return { document, text, sources };
 }
 
-function append(document: Document, key: string, value: unknown): void {
-  if (!isSeq(document.get(key))) document.set(key, new YAMLSeq());
-  document.addIn([key], document.createNode(value));
+async function read(place: string, locator: string): Promise<string> {
+  // images and templates share one cache of downloads
+  const path = isUrl(place)
+    ? await (await import("./image-cache.ts")).localFile({ location: place })
+    : place;
+  const text = readTextIfThere(path);
+  if (text === undefined)
+    throw new Error(`Cannot read the template ${locator}: there is no such file`);
+  return text;
+}
+
+const isUrl = (place: string): boolean => /^https?:\/\//.test(place);
+
+/** An absolute path or a URL. */
+function locate(home: string, locator: string): string {
+  const name = /^template:(?:\/\/)?(.+)$/.exec(locator)?.[1];
+  if (name !== undefined) return namedTemplate(home, name);
+  if (locator.startsWith("file:")) return decodeURIComponent(new URL(locator).pathname);
+  return isUrl(locator) ? locator : resolve(locator);
+}
+
+function namedTemplate(home: string, name: string): string {
+  const successor = REMOVED[name];
+  if (successor !== undefined)
+    throw new Error(`Cannot use template:${name}: Lima 1.0 has removed it (use ${successor})`);
+  const folders = templateFolders(home);
+  const paths = folders.flatMap((folder) => [`${folder}/${name}.yaml`, `${folder}/${name}`]);
+  const found = paths.find((path) => exists(path) && /\.ya?ml$/i.test(path));
+  if (found !== undefined && !name.split("/").includes("..")) return found;
+  throw new Error(
+    `Cannot find template:${name}: it is in none of ${folders.join(", ")} (name other folders in LIMA_TEMPLATES_PATH)`,
+  );
+}
+
+/** Lima's own templates are where they were installed with limactl. */
+function templateFolders(home: string): string[] {
+  const given = hostEnvironment()["LIMA_TEMPLATES_PATH"];
+  if (given !== undefined && given !== "") return given.split(":").filter((path) => path !== "");
+  const limactl = findProgram("limactl");
+  return [
+    `${home}/_templates`,
+    ...(limactl === undefined
+      ? []
+      : [resolve(dirname(realPath(limactl)), "../share/lima/templates")]),
+    "/usr/local/share/lima/templates",
+    "/usr/share/lima/templates",
+    "/opt/homebrew/share/lima/templates",
+  ];
+}
+
+/** A location as it is written in a template, from where the template is. */
+function relativeTo(place: string, location: string): string {
+  if (/^[a-z][a-z0-9+.-]*:/i.test(location) || isAbsolute(location)) return location;
+  return isUrl(place) ? new URL(location, place).href : resolve(dirname(place), location);
 }
 
 /** The template may be used from another folder later on. */
-function makePathsAbsolute(document: Document, folder: string): void {
-  const images = document.get("images");
+function makePathsAbsolute(document: Document, place: string): void {
+  const images = isMap(document.contents) ? document.get("images") : undefined;
   if (!isSeq(images)) return;
   for (const image of images.items) {
     if (!isMap(image)) continue;
     for (const holder of [image, image.get("kernel"), image.get("initrd")]) {
-      if (!isMap(holder)) continue;
-      const location = holder.get("location", true);
+      const location = isMap(holder) ? holder.get("location", true) : undefined;
       if (
-        !isScalar(location) ||
-        typeof location.value !== "string" ||
-        /^([a-z]+:\/\/|\/)/.test(location.value)
+        isScalar(location) &&
+        typeof location.value === "string" &&
+        !location.value.startsWith("~")
       )
-        continue;
-      location.value = resolve(folder, location.value);
+        location.value = relativeTo(place, location.value);
     }
   }
 }

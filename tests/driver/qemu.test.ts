@@ -8,7 +8,7 @@ const FACTS: QemuFacts = {
   cpus: 3,
   memory: 1024 ** 3 + 1,
   name: "vm",
-  disk: "/i/disk",
+  disk: { path: "/i/disk", format: "qcow2" },
   kernel: undefined,
   cmdline: undefined,
   initrd: undefined,
@@ -94,7 +94,9 @@ describe("qemuArguments()", () => {
     const nics = [
       { mac: "52:55:55:00:00:01", backend: { kind: "stream", path: "/a,b/n.sock" } as const },
     ];
-    expect(values({ disk: "/a,b/disk" }, "-drive")[0]).toStartWith("file=/a,,b/disk,");
+    expect(values({ disk: { path: "/a,b/disk", format: "raw" } }, "-drive")[0]).toBe(
+      "file=/a,,b/disk,if=virtio,format=raw,discard=on",
+    );
     expect(values({ nics }, "-netdev")[0]).toContain("addr.path=/a,,b/n.sock");
     expect(values({ qmp: "/a,b/q" }, "-qmp")).toEqual(["unix:/a,,b/q,server=on,wait=off"]);
   });
