@@ -16,6 +16,7 @@ import {
   writeSync,
 } from "node:fs";
 import { dirname } from "node:path";
+import { orFileFailure } from "./file-failure.ts";
 
 /** undefined when there is no such file */
 export function readTextIfThere(path: string): string | undefined {
@@ -34,25 +35,32 @@ export function writeFileAtomically(
   mode = 0o644,
 ): void {
   const temporary = `${path}.${process.pid}.tmp`;
-  const fd = openSync(temporary, "w", mode);
-  try {
-    const octets = typeof content === "string" ? new TextEncoder().encode(content) : content;
-    for (let at = 0; at < octets.length;) at += writeSync(fd, octets, at);
-    fsyncSync(fd);
-  } finally {
-    closeSync(fd);
-  }
-  chmodSync(temporary, mode);
-  renameSync(temporary, path);
+  const octets = typeof content === "string" ? new TextEncoder().encode(content) : content;
+  orFileFailure("write", path, () => {
+    try {
+      const fd = openSync(temporary, "w", mode);
+      try {
+        for (let at = 0; at < octets.length;) at += writeSync(fd, octets, at);
+        fsyncSync(fd);
+      } finally {
+        closeSync(fd);
+      }
+      chmodSync(temporary, mode);
+      renameSync(temporary, path);
+    } catch (error) {
+      rmSync(temporary, { force: true });
+      throw error;
+    }
+  });
 }
 
 export function makeFolder(path: string, mode = 0o755): void {
-  mkdirSync(path, { recursive: true, mode });
+  orFileFailure("make the folder", path, () => mkdirSync(path, { recursive: true, mode }));
 }
 
 /** Removes a file or a whole folder; nothing happens when it is not there. */
 export function remove(path: string): void {
-  rmSync(path, { recursive: true, force: true });
+  orFileFailure("remove", path, () => rmSync(path, { recursive: true, force: true }));
 }
 
 /** Gives a file another name, in one step; what had that name is gone. */

@@ -12,6 +12,7 @@ import {
   statSync,
   writeSync,
 } from "node:fs";
+import { orFileFailure } from "./file-failure.ts";
 import { libc, LOCK_EX, LOCK_NB, LOCK_SH } from "./libc.ts";
 
 export interface Lock {
@@ -22,7 +23,7 @@ export interface Lock {
 /** Takes the lock and writes our pid; undefined when another process holds it. */
 export function tryLockPidFile(path: string): Lock | undefined {
   for (;;) {
-    const fd = openSync(path, "a+", 0o644);
+    const fd = orFileFailure("lock", path, () => openSync(path, "a+", 0o644));
     if (libc.flock(fd, LOCK_EX | LOCK_NB) !== 0) {
       // a shared lock is in the way of nobody but a holder: whoever else keeps us out is only asking, and soon done
       const isHeld = libc.flock(fd, LOCK_SH | LOCK_NB) !== 0;
@@ -35,8 +36,10 @@ export function tryLockPidFile(path: string): Lock | undefined {
       closeSync(fd);
       continue;
     }
-    ftruncateSync(fd);
-    writeSync(fd, `${process.pid}\n`);
+    orFileFailure("write", path, () => {
+      ftruncateSync(fd);
+      writeSync(fd, `${process.pid}\n`);
+    });
     return {
       release() {
         // removed while still held, so that nobody locks a file that is about to vanish
@@ -83,7 +86,7 @@ export function lockHolder(path: string): number {
  * process, whatever becomes of us once we have closed ours. Undefined when another process has it.
  */
 export function tryLockForChild(path: string): { fd: number; close(): void } | undefined {
-  const fd = openSync(path, "a", 0o644);
+  const fd = orFileFailure("lock", path, () => openSync(path, "a", 0o644));
   if (libc.flock(fd, LOCK_EX | LOCK_NB) === 0) return { fd, close: () => closeSync(fd) };
   closeSync(fd);
   return undefined;
@@ -113,7 +116,7 @@ const STEP_MS = 20;
  */
 export async function withLock<T>(path: string, work: (lock: number) => Promise<T>): Promise<T> {
   for (;;) {
-    const fd = openSync(path, "r");
+    const fd = orFileFailure("lock", path, () => openSync(path, "r"));
     try {
       while (libc.flock(fd, LOCK_EX | LOCK_NB) !== 0)
         await new Promise((resolve) => setTimeout(resolve, STEP_MS));

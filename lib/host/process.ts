@@ -9,6 +9,7 @@ import {
   rmSync,
   statSync,
 } from "node:fs";
+import { orFileFailure } from "./file-failure.ts";
 import { isCompiled } from "./thread.ts";
 
 /** The command line that starts this program again. */
@@ -68,8 +69,10 @@ export function startProcess(
 
 /** A process of before that still runs goes on writing into the old file, which is not there for anybody else. */
 function openNew(path: string): number {
-  rmSync(path, { force: true });
-  return openSync(path, "w", 0o644);
+  return orFileFailure("write", path, () => {
+    rmSync(path, { force: true });
+    return openSync(path, "w", 0o644);
+  });
 }
 
 export interface Finished {
