@@ -131,24 +131,26 @@ async function runInstance(
   );
 
   const others: JoinedNetwork[] = [];
-  const nics: QemuNic[] = [{ mac: firstMac, backend: first.nic }];
+  const nics: QemuNic[] = [{ mac: firstMac, mtu: first.mtu, backend: first.nic }];
   const guestNics: GuestNic[] = [{ mac: firstMac, name: "eth0", metric: FIRST_NIC_METRIC }];
   config.networks.forEach((network, i) => {
     if (i === primary) return;
     if (network.vzNAT === true)
       throw new Error(`Cannot attach networks[${i}]: vzNAT needs vmType vz on macOS`);
     const address = network.macAddress ?? mac(`${paths.config}#${i}`);
-    let backend: QemuNic["backend"];
-    if (network.lima === undefined) backend = { kind: "stream", path: network.socket! };
+    let nic: QemuNic;
+    if (network.lima === undefined)
+      nic = { mac: address, backend: { kind: "stream", path: network.socket! } };
     else if (isManagedName(network.lima))
-      backend = { kind: "stream", path: socketOf(networks, network.lima) };
+      nic = { mac: address, backend: { kind: "stream", path: socketOf(networks, network.lima) } };
     else {
       const joined = new JoinedNetwork(joining(network.lima));
       others.push(joined);
       cleanUps.push(() => joined.close());
-      backend = joined.backend(cardSocket(paths, nics.length));
+      const { mtu } = usableNetwork(networks, network.lima);
+      nic = { mac: address, mtu, backend: joined.backend(cardSocket(paths, nics.length)) };
     }
-    nics.push({ mac: address, backend });
+    nics.push(nic);
     guestNics.push({ mac: address, name: network.interface, metric: network.metric });
   });
 
@@ -167,7 +169,7 @@ async function runInstance(
     0o600,
   );
 
-  const qemu = await startQemu(paths, config, name, nics, first.mtu, log);
+  const qemu = await startQemu(paths, config, name, nics, log);
   cleanUps.push(() => endQemu(qemu, paths));
   await first.attached(qemu);
   for (const other of others) await other.attached(qemu.reconnects);

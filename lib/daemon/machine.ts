@@ -44,7 +44,6 @@ export async function startQemu(
   config: InstanceConfig,
   name: string,
   nics: readonly QemuNic[],
-  mtu: number,
   log: Log,
 ): Promise<Machine> {
   if (config.vmType !== "qemu")
@@ -86,7 +85,6 @@ export async function startQemu(
     qmp: paths.qmp,
     pidFile: paths.qemuPid,
     serialLog: paths.serialLog,
-    mtu,
     nics,
   };
   if (kvmUsable() && arch === hostArchitecture()) {

@@ -3,6 +3,8 @@ import type { Architecture } from "../config/images.ts";
 
 export interface QemuNic {
   mac: string;
+  /** octets of the largest IP packet of its network; 1500 when it is not known to be more */
+  mtu?: number | undefined;
   /** how the frames get out of QEMU */
   backend:
     | {
@@ -33,8 +35,6 @@ export interface QemuFacts {
   qmp: string;
   pidFile: string;
   serialLog: string;
-  /** octets of the link's largest IP packet */
-  mtu: number;
   nics: readonly QemuNic[];
 }
 
@@ -80,7 +80,7 @@ export function qemuArguments(facts: QemuFacts): string[] {
   }
   args.push("-drive", `file=${value(facts.cidata)},if=virtio,format=raw,readonly=on`);
   facts.nics.forEach((nic, i) => {
-    args.push("-netdev", netdev(nic, i, facts), "-device", nicDevice(nic, i, facts));
+    args.push("-netdev", netdev(nic, i, facts), "-device", nicDevice(nic, i));
   });
   return args;
 }
@@ -109,8 +109,8 @@ function reconnect(version: readonly [number, number]): string {
   return reconnects(version) ? ",reconnect=1" : "";
 }
 
-function nicDevice(nic: QemuNic, index: number, facts: QemuFacts): string {
+function nicDevice({ mac, mtu = 1500, backend }: QemuNic, index: number): string {
   // the device tells the guest the link's MTU before DHCP does; without a large one it takes no large frames
-  const mtu = facts.mtu === 1500 || nic.backend.kind === "slirp" ? "" : `,host_mtu=${facts.mtu}`;
-  return `virtio-net-pci,netdev=net${index},mac=${nic.mac}${mtu}`;
+  const option = mtu === 1500 || backend.kind === "slirp" ? "" : `,host_mtu=${mtu}`;
+  return `virtio-net-pci,netdev=net${index},mac=${mac}${option}`;
 }

@@ -16,7 +16,6 @@ const FACTS: QemuFacts = {
   qmp: "/i/qmp.sock",
   pidFile: "/i/qemu.pid",
   serialLog: "/i/serial.log",
-  mtu: 1500,
   nics: [{ mac: "52:55:55:00:00:01", backend: { kind: "stream", path: "/i/net.sock" } }],
 };
 /** the value behind an option, or all of them */
@@ -68,9 +67,15 @@ describe("qemuArguments()", () => {
     },
   );
 
-  test("a large MTU is told by the device, an ordinary one is not", () => {
+  test("a large MTU of a network is told by its card, an ordinary one is not", () => {
     expect(values({}, "-device").at(-1)).toBe("virtio-net-pci,netdev=net0,mac=52:55:55:00:00:01");
-    expect(values({ mtu: 9000 }, "-device").at(-1)).toEndWith(",host_mtu=9000");
+    const [nic] = FACTS.nics;
+    const nics = [{ ...nic!, mtu: 9000 }, { ...nic!, mtu: 1500 }, nic!];
+    expect(values({ nics }, "-device").slice(-3)).toEqual([
+      "virtio-net-pci,netdev=net0,mac=52:55:55:00:00:01,host_mtu=9000",
+      "virtio-net-pci,netdev=net1,mac=52:55:55:00:00:01",
+      "virtio-net-pci,netdev=net2,mac=52:55:55:00:00:01",
+    ]);
   });
 
   test("QEMU's own network has Lima's addresses and forwards ssh", () => {

@@ -252,6 +252,30 @@ exec /opt/limanet/bin/switch "$@"
   );
 
   test(
+    "after a start that was killed halfway the next one goes through, and one daemon is there",
+    async () => {
+      await installProgram('#!/bin/sh\nsleep 1\nexec /opt/limanet/bin/switch "$@"\n');
+      const killed = home.spawn([home.path("limanet"), "start", "--name", "vm", onShared()]);
+      let said = "";
+      for await (const chunk of killed.stderr) {
+        said += new TextDecoder().decode(chunk);
+        if (said.includes(START)) break;
+      }
+      killed.kill("SIGKILL");
+      await killed.exited;
+      expect(await daemon()).toBe(0);
+      await home.must("start", "vm");
+      const pid = await daemon();
+      expect(pid).toBeGreaterThan(0);
+      expect(await etc.must(["cat", PID_FILE])).toBe(String(pid));
+      await home.must("delete", "--force", "vm");
+      expect(await daemon()).toBe(0);
+      await installProgram();
+    },
+    LIMIT,
+  );
+
+  test(
     "a pid file with somebody else's number is in nobody's way, and he lives on",
     async () => {
       const other = Bun.spawn(["sleep", "infinity"], { stdio: ["ignore", "ignore", "ignore"] });

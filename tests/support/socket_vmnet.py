@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """A program with socket_vmnet's command line and framing, for tests: every frame of a client goes to all others, and
 DHCP is answered with the addresses behind the gateway. It wants to be root, as the one it stands for."""
+import fcntl
 import grp
 import os
 import selectors
@@ -15,8 +16,14 @@ path = sys.argv[-1]
 if set(options) - KNOWN or os.geteuid() != 0:
     sys.exit(f"ERROR| wrong usage: {sys.argv[1:]}, euid {os.geteuid()}")
 
-with open(options["pidfile"], "w", encoding="ascii") as file:
-    file.write(str(os.getpid()))
+pid_file = open(options["pidfile"], "a+", encoding="ascii")
+try:
+    fcntl.flock(pid_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+except OSError as error:
+    sys.exit(f"ERROR| {options['pidfile']}: {error}")
+pid_file.truncate(0)
+pid_file.write(str(os.getpid()))
+pid_file.flush()
 
 
 def stop(*_):
