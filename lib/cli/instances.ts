@@ -93,8 +93,9 @@ export async function start(
   const instance = inspectInstance(home, name);
   const { paths } = instance;
   await claimInstance(instance, options.adopt === true, "start");
-  const runsAlready = new Error(`Cannot start the instance ${name}: it runs already`);
-  if (await runs(home, name)) throw runsAlready;
+  const limitMs = options.timeout * 1000;
+  const followOther = () => followRunning(name, paths, limitMs, interrupted.signal, say);
+  if (await runs(home, name)) return followOther();
   if (!isNew) changeSettings(home, instance, options);
   const config = loadConfig(home, name, isNew ? () => {} : warn);
   await sshPublicKey(home);
@@ -109,7 +110,7 @@ export async function start(
   }
   // one at a time, and nobody deletes the instance before its host agent has a lock of its own
   const agent = await withLock(paths.dir, async (lock) => {
-    if (await runs(home, name)) throw runsAlready;
+    if (await runs(home, name)) return undefined;
     if (image.disk !== undefined && diskOf(paths) === undefined)
       await makeDisk(await localFile(image.disk), paths.disk, config.disk);
     say("image", image.disk === undefined ? "kernel and initrd, no disk" : "ready");
@@ -117,7 +118,8 @@ export async function start(
     await reconcile(home, { starting: name, warn, log });
     return startHostAgent(name, paths, options.slirp, lock);
   });
-  const outcome = await follow(paths, agent, options.timeout * 1000, interrupted.signal, say);
+  if (agent === undefined) return followOther();
+  const outcome = await follow(paths, agent, limitMs, interrupted.signal, say);
   if (outcome === undefined) return 0;
   // what was begun is ended: nothing runs after a start that failed
   agent.kill("SIGTERM");
@@ -200,6 +202,29 @@ async function startHostAgent(
   });
   while (!ended && lockHolder(paths.hostAgentPid) === 0) await sleep(STEP_MS / 5);
   return agent;
+}
+
+/**
+ * Whoever has started a running instance may have been killed, or does so just now: waits until it is usable, and says
+ * that it runs when it is.
+ */
+async function followRunning(
+  name: string,
+  paths: InstancePaths,
+  limitMs: number,
+  interrupted: AbortSignal,
+  say: (stage: string, detail?: string) => void,
+): Promise<number> {
+  const events = readTextIfThere(paths.hostAgentOut) ?? "";
+  if (/"running":true/.test(events))
+    throw new Error(`Cannot start the instance ${name}: it runs already`);
+  const ended = async () => {
+    while (lockHolder(paths.hostAgentPid) !== 0) await sleep(STEP_MS);
+    return "an unknown result";
+  };
+  const outcome = await follow(paths, { exited: ended() }, limitMs, interrupted, say);
+  if (outcome === undefined) return 0;
+  throw new Error(`Cannot start the instance ${name}: ${outcome}`);
 }
 
 interface AgentLine {

@@ -9,7 +9,7 @@ import { Home } from "../support/machines.ts";
 import { mulberry } from "../support/mulberry.ts";
 
 const LIMIT = 120_000;
-const ROUNDS = Number(process.env["LIMANET_KILL_ROUNDS"] ?? 8);
+const ROUNDS = Number(process.env["LIMANET_KILL_ROUNDS"] ?? 6);
 const SEED = Number(process.env["LIMANET_KILL_SEED"] ?? Date.now() % 1_000_000);
 /** the moment of a kill is chosen within this time after a command has begun */
 const SPAN_MS = 5000;
@@ -164,6 +164,22 @@ describe("what a host agent leaves that is killed", () => {
       process.kill(qemuPid(), "SIGKILL");
       while (existsSync(`/proc/${master}/exe`)) await Bun.sleep(20);
       await home.must("stop", "left");
+    },
+    LIMIT,
+  );
+
+  test(
+    "a start that is killed is taken up by the next one",
+    async () => {
+      const child = home.spawn([home.path("limanet"), "start", "left"]);
+      let said = "";
+      for await (const chunk of child.stderr) {
+        said += new TextDecoder().decode(chunk);
+        if (said.includes("machine:")) child.kill("SIGKILL");
+      }
+      await home.must("start", "left");
+      expect(await home.must("shell", "left", "hostname")).toBe("lima-left\n");
+      expect((await home.limanet("start", "left")).stderr).toContain("it runs already");
     },
     LIMIT,
   );
