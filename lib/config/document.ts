@@ -55,6 +55,12 @@ export function placedIn(
   );
 }
 
+/** what YAML 1.2 (5.1) has no place for: whoever gives us such a file has given another one than meant */
+// oxlint-disable-next-line no-control-regex -- they are what is looked for
+const CONTROL_CHARACTER = /[\0-\x08\x0b\x0c\x0e-\x1f\x7f]/;
+/** a quoted value of which nobody would read the end */
+const LONG_QUOTE = /("(?:[^"\\]|\\.){59})(?:[^"\\]|\\.)+"/g;
+
 type ReadValue = (node: Node, path: string) => void;
 
 /** where nodes come from */
@@ -85,7 +91,12 @@ export class YamlReader {
 
   #parse({ file, text }: Source): { origin: Origin; root: Node | null } {
     const lines = new LineCounter();
-    const parsed = parseDocument(text, { lineCounter: lines, uniqueKeys: true, version: "1.2" });
+    const noText = text.search(CONTROL_CHARACTER);
+    const parsed = parseDocument(noText < 0 ? text : "", {
+      lineCounter: lines,
+      uniqueKeys: true,
+      version: "1.2",
+    });
     const document = parsed as unknown as Document;
     const origin: Origin = { file, lines, document };
     this.#files.push(file);
@@ -93,6 +104,11 @@ export class YamlReader {
     for (const error of parsed.errors) {
       const message = error.message.split("\n")[0]!.replace(/ at line \d+, column \d+:?$/, "");
       this.#add(origin, error.pos[0], "", message, "error");
+    }
+    if (noText >= 0) {
+      for (let at = text.indexOf("\n"); at >= 0 && at < noText; at = text.indexOf("\n", at + 1))
+        lines.addNewLine(at + 1);
+      this.#add(origin, noText, "", "this is not text: YAML takes no control characters", "error");
     }
     return { origin, root: parsed.contents as Node | null };
   }
@@ -152,7 +168,7 @@ export class YamlReader {
       line: Math.max(1, line),
       column: Math.max(1, col),
       path,
-      message,
+      message: message.replace(LONG_QUOTE, '$1…"'),
       severity,
     });
   }

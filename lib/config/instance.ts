@@ -290,7 +290,8 @@ export function parseInstance(
   // specification 3.5
   const isNative = config.arch === arch;
   config.vmType = vmType ?? (surroundings.platform === "darwin" && isNative ? "vz" : "qemu");
-  if (config.images.length === 0 && !reader.hasFailedAt("images"))
+  const isUnread = reader.hasFailedAt("") || reader.hasFailedAt("images");
+  if (config.images.length === 0 && !isUnread)
     reader.error(reader.root, "images", "at least one image is needed");
   if (config.dns.length > 0 && config.hostResolver.enabled) {
     reader.error(dnsNode, "dns", "must be empty when hostResolver.enabled is true");

@@ -73,6 +73,21 @@ describe("lima.yaml", () => {
     });
   });
 
+  test.each([
+    ["an executable", "\x7fELF\x02\x01\0\0 and much more".repeat(1000), 1, 1],
+    ["a control character in a line of text", "cpus: 1\nmemory: 1G\0iB\n", 2, 11],
+  ])("%s is no YAML, and its content is not repeated", (_what, text, line, column) => {
+    expect(parse(text).diagnostics.map(formatDiagnostic)).toEqual([
+      `lima.yaml:${line}:${column}: this is not text: YAML takes no control characters`,
+    ]);
+  });
+
+  test("of a long value no more is repeated than people read", () => {
+    const [said = ""] = complaints(`cpus: ${"m".repeat(5000)}\n`);
+    expect(said).toContain(`not "${"m".repeat(59)}…"`);
+    expect(said.length).toBeLessThan(200);
+  });
+
   // line 1 is the image, so the text begins in line 2
   test.each([
     ["cpus: many", /^lima\.yaml:2:7: cpus: .*"many"/],
