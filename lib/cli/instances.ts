@@ -444,6 +444,8 @@ export async function showSsh(name: string, format: string): Promise<number> {
     user: value("User"),
     port: Number(value("Port")),
     forwardAgent: value("ForwardAgent") === "yes",
+    forwardX11: value("ForwardX11") === "yes",
+    forwardX11Trusted: value("ForwardX11Trusted") === "yes",
   };
   const args = sshOptions(target).flatMap(([key, setting]) => ["-o", quote(`${key}=${setting}`)]);
   if (format === "config") writeOut(sshConfigText(target));

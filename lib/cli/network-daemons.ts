@@ -1,6 +1,7 @@
 /** What `limanet network delete` and `show` do, which look at instances and daemons; each gives the exit code. */
 import { formatIpv4, parseCidr } from "../addr/ipv4.ts";
-import { subnetText } from "../config/networks.ts";
+import { derivedMac } from "../config/mac-address.ts";
+import { subnetText, type NetworksConfig } from "../config/networks.ts";
 import { removeNetworks } from "../config/networks-edit.ts";
 import { identifierProblem } from "../config/names.ts";
 import { networkPaths, networksFile } from "../config/paths.ts";
@@ -8,7 +9,7 @@ import { managedDaemon, stopManagedNetwork } from "../daemon/managed-network.ts"
 import { networksOf, removeNetwork, userV2Network } from "../daemon/reconcile.ts";
 import { readTextIfThere, writeFileAtomically } from "../host/files.ts";
 import { lockHolder } from "../host/lock.ts";
-import { limanetHome } from "../host/machine.ts";
+import { limanetHome, machineId, sha256 } from "../host/machine.ts";
 import { warn, writeOut } from "../host/terminal.ts";
 import { requestUnixHttp } from "../host/unix-http.ts";
 import { loadNetworks } from "../instance/settings.ts";
@@ -50,6 +51,15 @@ function usersOf(home: string, network: string): Instance[] {
     .filter(({ config }) => networksOf(config?.networks ?? []).includes(network));
 }
 
+/** A guest's card on the network. */
+interface CardView {
+  /** in the guest */
+  interface: string;
+  mac: string;
+  /** as far as it is known */
+  address?: string;
+}
+
 interface NetworkView {
   name: string;
   mode: string;
@@ -61,7 +71,7 @@ interface NetworkView {
   socket: string;
   daemon: "running" | "stopped";
   pid: number | undefined;
-  members: { name: string; status: string }[];
+  members: { name: string; status: string; cards: CardView[] }[];
   leases: Record<string, string>;
   forwards: { local: string; remote: string; protocol: string }[];
 }
@@ -87,6 +97,9 @@ export async function showNetwork(
       : (JSON.parse((await requestUnixHttp(paths.endpoint, "GET", route)).body) as T);
   const userV2 = managed ? undefined : userV2Network(networks, name);
   const subnet = userV2 === undefined ? undefined : parseCidr(userV2.subnet)!;
+  // while nothing runs, the addresses are those that its machines will get again
+  const kept = managed || pid !== 0 ? undefined : readTextIfThere(paths.leases);
+  const leases = await ask("/services/dhcp/leases", leasesOf(kept ?? "{}"));
   const view: NetworkView = {
     name,
     mode: network.mode,
@@ -99,14 +112,46 @@ export async function showNetwork(
     members: usersOf(home, name).map((instance) => ({
       name: instance.name,
       status: instance.status,
+      cards: cardsOn(networks, name, instance).map((card) => {
+        const address = Object.keys(leases).find((ip) => leases[ip] === card.mac);
+        return { ...card, ...(address === undefined ? {} : { address }) };
+      }),
     })),
-    leases: await ask<Record<string, string>>("/services/dhcp/leases", {}),
+    leases,
     forwards: await ask<NetworkView["forwards"]>("/services/forwarder/all", []),
   };
   if (options.json) writeOut(`${JSON.stringify(view)}\n`);
   else writeOut(viewText(view));
   return 0;
 }
+
+/** An instance's cards on a network, as its host agent makes them (specification, sections 8.12 and 12). */
+function cardsOn(networks: NetworksConfig, name: string, { config, paths }: Instance): CardView[] {
+  const all = config?.networks ?? [];
+  const first = all.findIndex(({ lima }) => {
+    const network = lima === undefined ? undefined : networks.networks[lima];
+    return network !== undefined && !isManaged(network);
+  });
+  const mac = (id: string) => derivedMac(sha256, machineId(), id);
+  return all.flatMap((network, i) => {
+    if (network.lima !== name) return [];
+    if (i === first) return [{ interface: "eth0", mac: mac(paths.dir) }];
+    const address = network.macAddress ?? mac(`${paths.config}#${i}`);
+    return [{ interface: network.interface, mac: address }];
+  });
+}
+
+/** Lima's file of leases, address → MAC; a damaged one tells nothing. */
+function leasesOf(text: string): Record<string, string> {
+  try {
+    return JSON.parse(text) as Record<string, string>;
+  } catch {
+    return {};
+  }
+}
+
+const memberText = ({ name, status, cards }: NetworkView["members"][number]): string =>
+  `${name} (${status}): ${cards.map((card) => `${card.interface} ${card.mac} ${card.address ?? "-"}`).join(", ")}`;
 
 function viewText(view: NetworkView): string {
   const list = (items: string[]) => (items.length === 0 ? "none" : items.join("\n            "));
@@ -117,7 +162,7 @@ function viewText(view: NetworkView): string {
     ...(view.mtu === undefined ? [] : [["mtu", String(view.mtu)]]),
     ["socket", view.socket],
     ["daemon", view.pid === undefined ? view.daemon : `${view.daemon} (pid ${view.pid})`],
-    ["members", list(view.members.map(({ name, status }) => `${name} (${status})`))],
+    ["members", list(view.members.map(memberText))],
     ["leases", list(Object.entries(view.leases).map(([ip, mac]) => `${ip} ${mac}`))],
     [
       "forwards",

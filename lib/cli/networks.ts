@@ -20,16 +20,27 @@ import {
 } from "../config/networks.ts";
 import {
   chooseNetwork,
-  QUESTIONS,
+  HOW_REACHED,
   REACHED_FROM,
+  WHENCE,
+  WHICH_DRIVER,
+  type ChoiceVmType,
+  type Question,
   type ReachedFrom,
 } from "../config/network-choice.ts";
 import { networksFile } from "../config/paths.ts";
 import { freeGateway, ownerOf, type TakenSubnet } from "../config/subnet-choice.ts";
 import { readTextIfThere, writeFileAtomically } from "../host/files.ts";
 import { hostSubnets } from "../host/host-subnets.ts";
-import { limanetHome } from "../host/machine.ts";
-import { isTerminal, readAnswer, warn, writeError, writeOut } from "../host/terminal.ts";
+import { hostPlatform, limanetHome } from "../host/machine.ts";
+import {
+  converse,
+  isTerminal,
+  warn,
+  writeError,
+  writeOut,
+  type ReadAnswer,
+} from "../host/terminal.ts";
 import { loadNetworks } from "../instance/settings.ts";
 import { table } from "./table.ts";
 
@@ -79,7 +90,8 @@ export async function createNetwork(name: string, options: CreateNetworkOptions)
   const problem = identifierProblem(name);
   if (problem !== undefined) throw refuse(problem);
   const { networks } = loadNetworks(home, warn);
-  if (known(networks, name)) throw refuse("it is there already (limanet network list shows all)");
+  if (known(networks, name))
+    throw refuse(`network \`${name}\` already exists (limanet network list shows all)`);
   const mode = NETWORK_MODES.find((word) => word === options.mode);
   if (mode === undefined)
     throw refuse(`its mode must be one of ${NETWORK_MODES.join(", ")}, not ${options.mode}`);
@@ -97,9 +109,9 @@ function bridged(
   refuse: Refuse,
 ): NetworkConfig {
   if (gateway !== undefined)
-    throw refuse("a bridged network has the addresses of its interface: leave --gateway out");
+    throw refuse("mode bridged does not support specifying gateway: leave --gateway out");
   if (interfaceName === undefined)
-    throw refuse("a bridged network needs --interface, such as eth0");
+    throw refuse("mode bridged requires specifying interface: --interface eth0, for one");
   const problem = identifierProblem(interfaceName);
   if (problem !== undefined) throw refuse(`--interface: ${problem}`);
   return { mode: "bridged", interface: interfaceName };
@@ -111,9 +123,12 @@ function addressed(
   networks: NetworksConfig["networks"],
   refuse: Refuse,
 ): NetworkConfig {
-  if (options.interface !== undefined) throw refuse("only bridged networks have an --interface");
+  if (options.interface !== undefined)
+    throw refuse(`mode ${mode} does not support specifying interface: leave --interface out`);
   if (options.gateway === undefined)
-    throw refuse("it needs --gateway ADDRESS, ADDRESS/PREFIX or auto");
+    throw refuse(
+      `mode ${mode} requires specifying gateway: --gateway ADDRESS, ADDRESS/PREFIX or auto`,
+    );
   const taken = [...hostSubnets(), ...subnetsOf(networks)];
   const text = options.gateway === "auto" ? freeGateway(taken) : options.gateway;
   if (text === undefined)
@@ -122,8 +137,9 @@ function addressed(
   const gateway = parseIpv4(address);
   const subnet = parseCidr(`${address}/${prefixText}`);
   if (gateway === undefined || subnet === undefined)
-    throw refuse(`not of the form ADDRESS/PREFIX: ${text}`);
-  if (gateway === 0 || isLoopback(gateway)) throw refuse(`${address} cannot be a gateway`);
+    throw refuse(`failed to parse CIDR \`${text}\`: not of the form ADDRESS/PREFIX`);
+  if (gateway === 0 || isLoopback(gateway))
+    throw refuse(`invalid IP address: ${address} cannot be a gateway`);
   if (subnet.prefix > 29 || subnet.prefix < 8)
     throw refuse(`a prefix from 8 to 29 is needed, not ${subnet.prefix}`);
   const owner = ownerOf(subnet, taken);
@@ -153,8 +169,12 @@ export async function chooseForMe(options: {
   vmType?: string | undefined;
   json?: true | undefined;
 }): Promise<number> {
-  const from = REACHED_FROM.find((word) => word === options.from) ?? (await askFrom());
-  const choice = chooseNetwork(from, options.vmType === "vz" ? "vz" : "qemu");
+  const system = hostPlatform();
+  const given = WHICH_DRIVER.answers.find(({ word }) => word === options.vmType)?.word;
+  const from = REACHED_FROM.find((word) => word === options.from);
+  const [whence, vmType] =
+    from === undefined ? await askAll(system, given) : ([from, given ?? "qemu"] as const);
+  const choice = chooseNetwork(whence, vmType, system);
   if (options.json) {
     writeOut(`${JSON.stringify(choice)}\n`);
     return 0;
@@ -162,20 +182,41 @@ export async function chooseForMe(options: {
   const { network, flag, yaml, needs, why } = choice;
   writeOut(`network: ${network} (${why})\n`);
   writeOut(flag === "" ? "flag:    none is needed\n" : `flag:    limanet start ${flag} …\n`);
-  if (yaml !== "") writeOut(`yaml:\n${yaml.replaceAll(/^/gm, "  ").trimEnd()}\n`);
+  writeOut(
+    yaml === ""
+      ? "yaml:    nothing is needed\n"
+      : `yaml:\n${yaml.replaceAll(/^/gm, "  ").trimEnd()}\n`,
+  );
   for (const need of needs) writeOut(`needs:   ${need}\n`);
   return 0;
 }
 
-async function askFrom(): Promise<ReachedFrom> {
+async function askAll(
+  system: "darwin" | "linux",
+  given: ChoiceVmType | undefined,
+): Promise<readonly [ReachedFrom, ChoiceVmType]> {
   if (!isTerminal("in"))
     throw new Error(`Cannot choose a network: say --from ${REACHED_FROM.join(", ")}`);
-  writeError("Who must reach the machine?\n");
-  REACHED_FROM.forEach((word, i) => writeError(`  ${i + 1}  ${QUESTIONS[word]}\n`));
+  return converse(async (read) => {
+    const isLocal = (await ask(HOW_REACHED, read)) === "localhost";
+    const from = isLocal ? "localhost" : await ask(WHENCE, read);
+    // the driver matters for one answer only, and there is a choice of them on macOS only
+    const isAsked = given === undefined && from === "host" && system === "darwin";
+    return [from, isAsked ? await ask(WHICH_DRIVER, read) : (given ?? "qemu")] as const;
+  });
+}
+
+/** Asks until there is an answer: its number, or its word. */
+async function ask<Word extends string>(
+  { text, answers }: Question<Word>,
+  read: ReadAnswer,
+): Promise<Word> {
+  writeError(`${text}\n`);
+  answers.forEach((answer, i) => writeError(`  ${i + 1}  ${answer.text}\n`));
   for (;;) {
-    const answer = await readAnswer(`1 to ${REACHED_FROM.length}: `);
-    if (answer === undefined) throw new Error("Cannot choose a network: there was no answer");
-    const chosen = REACHED_FROM[Number(answer) - 1] ?? REACHED_FROM.find((word) => word === answer);
-    if (chosen !== undefined) return chosen;
+    const line = (await read(`1 to ${answers.length}: `))?.trim();
+    if (line === undefined) throw new Error("Cannot choose a network: there was no answer");
+    const chosen = answers.find(({ word }, i) => line === word || line === String(i + 1));
+    if (chosen !== undefined) return chosen.word;
   }
 }

@@ -245,7 +245,7 @@ function commands(done: (code: number) => void): Command {
         "lan",
       ]),
     )
-    .addOption(new Option("--vm-type <type>").choices(["vz", "qemu"]).default("qemu"))
+    .addOption(new Option("--vm-type <type>", "what runs the machine").choices(["vz", "qemu"]))
     .option("--json", "as one JSON object")
     .action(async (options) => done(await (await import("./networks.ts")).chooseForMe(options)));
   program

@@ -1,15 +1,41 @@
 /**
- * Which network serves whom: the flowchart for choosing one, as a table. It answers for the machine on which it is
- * asked, and says what is not built yet.
+ * Which network serves whom: the flowchart of Lima's documentation, as questions and as a table. It answers for the
+ * machine on which it is asked, and says what is not built yet.
  */
 export const REACHED_FROM = ["localhost", "host", "vms", "lan"] as const;
 export type ReachedFrom = (typeof REACHED_FROM)[number];
+export type ChoiceVmType = "vz" | "qemu";
 
-export const QUESTIONS: Record<ReachedFrom, string> = {
-  localhost: "only this computer, through forwarded ports and ssh",
-  vms: "other virtual machines of mine, by name, at every port",
-  host: "this computer, at the machine's own address",
-  lan: "other computers of the local network",
+/** A question and its answers: the word of each, what a person reads, and the question that it leads to. */
+export interface Question<Word extends string = string> {
+  text: string;
+  answers: readonly { word: Word; text: string }[];
+}
+
+export const HOW_REACHED: Question<"localhost" | "address"> = {
+  text: "How is the machine to be reached?",
+  answers: [
+    { word: "localhost", text: "by ssh and forwarded ports of this computer (localhost)" },
+    { word: "address", text: "at an address of its own" },
+  ],
+};
+
+export const WHENCE: Question<Exclude<ReachedFrom, "localhost">> = {
+  text: "From where is that address to be reached?",
+  answers: [
+    { word: "host", text: "from this computer" },
+    { word: "vms", text: "from my other virtual machines" },
+    { word: "lan", text: "from other computers of the local network" },
+  ],
+};
+
+/** asked on macOS alone: elsewhere there is no Virtualization.framework */
+export const WHICH_DRIVER: Question<ChoiceVmType> = {
+  text: "What runs the machine (vmType)?",
+  answers: [
+    { word: "vz", text: "Virtualization.framework of macOS" },
+    { word: "qemu", text: "QEMU" },
+  ],
 };
 
 export interface NetworkChoice {
@@ -23,50 +49,68 @@ export interface NetworkChoice {
   why: string;
 }
 
-const MANAGED = [
-  "a program that takes socket_vmnet's command line at paths.socketVMNet of networks.yaml, owned by root",
-  "limanet sudoers, installed by root (docs/privileges.md)",
-];
+const NOT_BUILT = "is not built yet in this version of limanet";
 
-export function chooseNetwork(from: ReachedFrom, vmType: "qemu" | "vz"): NetworkChoice {
-  const managed = (network: string, why: string): NetworkChoice => ({
-    network,
-    flag: `--network lima:${network}`,
-    yaml: `networks:\n- lima: ${network}\n`,
-    needs: MANAGED,
-    why,
-  });
+export function chooseNetwork(
+  from: ReachedFrom,
+  vmType: ChoiceVmType,
+  system: "darwin" | "linux",
+): NetworkChoice {
+  const needs = system === "linux" && vmType === "vz" ? ["macOS 13 or later, for vmType vz"] : [];
   switch (from) {
     case "localhost":
       return {
         network: "default",
         flag: "",
         yaml: "",
-        needs: [],
+        needs,
         why: "ssh and forwarded ports lead into the machine, host.lima.internal leads out of it",
       };
     case "vms":
       return {
-        network: "user-v2",
-        flag: "--network lima:user-v2",
-        yaml: "networks:\n- lima: user-v2\n",
-        needs: [],
+        ...named("user-v2"),
+        needs,
         why: "machines on it reach each other as lima-NAME.internal, and nothing needs root",
       };
     case "host":
-      return vmType === "vz"
-        ? {
-            network: "vzNAT",
-            flag: "--network vzNAT",
-            yaml: "networks:\n- vzNAT: true\n",
-            needs: ["macOS 13 or later", "vmType: vz", "not built yet in this version of limanet"],
-            why: "Virtualization.framework gives the machine an address that the host reaches, without root",
-          }
-        : managed("shared", "the machine has an address that the host reaches, and a way out");
+      if (vmType === "vz") {
+        return {
+          network: "vzNAT",
+          flag: "--vm-type vz --network vzNAT",
+          yaml: "vmType: vz\nnetworks:\n- vzNAT: true\n",
+          needs: ["macOS 13 or later", `vmType vz, which ${NOT_BUILT}`],
+          why: "Virtualization.framework gives the machine an address that the host reaches, without root",
+        };
+      }
+      return {
+        ...named("shared"),
+        needs: managedNeeds(system),
+        why: "the machine has an address that the host reaches, and a way out",
+      };
     default:
-      return managed(
-        "bridged",
-        "the machine is on the host's own network, with an address of its DHCP server",
-      );
+      return {
+        ...named("bridged"),
+        needs: [
+          ...needs,
+          ...managedNeeds(system),
+          "in networks.yaml, the interface of the local network: networks.bridged.interface",
+        ],
+        why: "the machine is on the host's own network, with an address of its DHCP server",
+      };
   }
 }
+
+const named = (network: string) => ({
+  network,
+  flag: `--network lima:${network}`,
+  yaml: `networks:\n- lima: ${network}\n`,
+});
+
+/** what shared, host and bridged networks need, whose daemons run as root */
+const managedNeeds = (system: "darwin" | "linux"): string[] =>
+  system === "darwin"
+    ? [
+        "socket_vmnet where only root can write: paths.socketVMNet of networks.yaml",
+        "a sudoers file, which limanet sudoers prints: paths.sudoers of networks.yaml",
+      ]
+    : [`the vmnet daemon for Linux, which ${NOT_BUILT}`];

@@ -55,6 +55,7 @@ export async function guestFacts(
       ...(config.ssh.loadDotSSHPubKeys ? userPublicKeys(environment["HOME"] ?? "/root") : []),
     ],
     nics,
+    netplanOptional: config.param["internal_netplanOptional"] === "true",
     dns: guestNameServers({
       configured: config.dns,
       onUsernet: onUserV2 || config.vmType === "vz",

@@ -90,6 +90,8 @@ async function runInstance(
   const { name } = options;
   const paths = instancePaths(home, name);
   const config = loadConfig(home, name);
+  if (config.ssh.overVsock === true)
+    log.warn("ssh.overVsock has no effect: with QEMU, ssh goes over the network");
   await endLeftovers(home, name);
   // only from now on do we count as a user of these networks: another instance's end may have stopped them since our start
   const networks = loadNetworks(home);
@@ -165,6 +167,8 @@ async function runInstance(
       user: user.name,
       port: sshPort,
       forwardAgent: config.ssh.forwardAgent,
+      forwardX11: config.ssh.forwardX11,
+      forwardX11Trusted: config.ssh.forwardX11Trusted,
     }),
     0o600,
   );

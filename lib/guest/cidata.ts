@@ -24,6 +24,8 @@ export interface GuestFacts {
   sshKeys: readonly string[];
   /** eth0 first */
   nics: readonly GuestNic[];
+  /** the guest boots on without waiting for its cards (param.internal_netplanOptional) */
+  netplanOptional: boolean;
   /** name servers written into the guest; empty: what DHCP says */
   dns: readonly string[];
   gateway: string;
@@ -119,6 +121,7 @@ function networkConfig(facts: GuestFacts): unknown {
       match: { macaddress: nic.mac },
       dhcp4: true,
       "set-name": nic.name,
+      ...(facts.netplanOptional ? { optional: true } : {}),
       "dhcp4-overrides": { "route-metric": nic.metric },
       "dhcp-identifier": "mac",
       ...(i === 0 && facts.dns.length > 0 ? { nameservers: { addresses: [...facts.dns] } } : {}),

@@ -1,7 +1,9 @@
 /** The subnets this machine's interfaces and routes have. */
+import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { networkInterfaces } from "node:os";
-import { cidrOf, parseCidr, prefixOfNetmask } from "../addr/ipv4.ts";
+import { parseCidr } from "../addr/ipv4.ts";
+import { netstatRoutes, procRoutes } from "../config/route-table.ts";
 import type { TakenSubnet } from "../config/subnet-choice.ts";
 
 export function hostSubnets(): TakenSubnet[] {
@@ -14,30 +16,15 @@ export function hostSubnets(): TakenSubnet[] {
   return [...taken, ...routes()];
 }
 
-/** proc(5), /proc/net/route: interface, then destination, and in the eighth column the mask, in host order */
+/** Routes of this machine; where they cannot be had, its interfaces are all that is looked at. */
 function routes(): TakenSubnet[] {
-  let text: string;
+  if (process.platform === "darwin") {
+    const { stdout } = spawnSync("/usr/sbin/netstat", ["-rn", "-f", "inet"], { encoding: "utf8" });
+    return netstatRoutes(stdout ?? "");
+  }
   try {
-    text = readFileSync("/proc/net/route", "utf8");
+    return procRoutes(readFileSync("/proc/net/route", "utf8"));
   } catch {
-    // other systems have no such file; their interfaces are all that is looked at
     return [];
   }
-  return text
-    .split("\n")
-    .slice(1)
-    .flatMap((line) => {
-      const [name, destination, , , , , , mask] = line.split("\t");
-      if (name === undefined || destination === undefined || mask === undefined) return [];
-      const prefix = prefixOfNetmask(swapped(mask));
-      // the default route is everybody's
-      if (prefix === undefined || prefix === 0) return [];
-      return [{ subnet: cidrOf(swapped(destination), prefix), owner: `a route by ${name}` }];
-    });
-}
-
-/** eight hexadecimal digits of a little-endian machine */
-function swapped(digits: string): number {
-  const octets = (digits.match(/../g) ?? []).toReversed();
-  return Number.parseInt(octets.join(""), 16);
 }

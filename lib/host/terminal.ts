@@ -33,13 +33,21 @@ function writeAll(fd: number, text: string): void {
 export const isTerminal = (stream: "in" | "out" | "error"): boolean =>
   isatty({ in: 0, out: 1, error: 2 }[stream]);
 
-/** One line that a person types; undefined when there is no more. */
-export async function readAnswer(question: string): Promise<string | undefined> {
-  const lines = createInterface({ input: process.stdin, output: process.stderr });
+/** Puts a question and gives the line that a person types; undefined when there are no more. */
+export type ReadAnswer = (question: string) => Promise<string | undefined>;
+
+/** A conversation: what is typed before it is asked for answers the next question. */
+export async function converse<Result>(
+  talk: (read: ReadAnswer) => Promise<Result>,
+): Promise<Result> {
+  // the system's own line editing is enough
+  const lines = createInterface({ input: process.stdin, terminal: false });
+  const typed = lines[Symbol.asyncIterator]();
   try {
-    return await new Promise((resolve) => {
-      lines.once("close", () => resolve(undefined));
-      lines.question(question, resolve);
+    return await talk(async (question) => {
+      writeError(question);
+      const { value, done } = await typed.next();
+      return done === true ? undefined : value;
     });
   } finally {
     lines.close();

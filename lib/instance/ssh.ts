@@ -50,7 +50,11 @@ export interface SshTarget {
   user: string;
   port: number;
   forwardAgent: boolean;
+  forwardX11: boolean;
+  forwardX11Trusted: boolean;
 }
+
+const yes = (key: string, isOn: boolean): [string, string][] => (isOn ? [[key, "yes"]] : []);
 
 /** options as they stand in ssh_config(5) */
 export function sshOptions({
@@ -59,6 +63,8 @@ export function sshOptions({
   user,
   port,
   forwardAgent,
+  forwardX11,
+  forwardX11Trusted,
 }: SshTarget): [string, string][] {
   const control = instancePaths(home, name).sshControl;
   return [
@@ -75,7 +81,9 @@ export function sshOptions({
     ["ControlMaster", "auto"],
     ["ControlPath", `"${control}"`],
     ["ControlPersist", "yes"],
-    ...(forwardAgent ? [["ForwardAgent", "yes"] as [string, string]] : []),
+    ...yes("ForwardAgent", forwardAgent),
+    ...yes("ForwardX11", forwardX11),
+    ...yes("ForwardX11Trusted", forwardX11Trusted),
     ["Hostname", "127.0.0.1"],
     ["Port", String(port)],
   ];

@@ -64,18 +64,24 @@ test("create adds a network and keeps every comment of the file", () => {
 });
 
 test.each([
-  [["lab", "--gateway", "auto"], /there already/],
+  [["lab", "--gateway", "auto"], /network `lab` already exists/],
   [["a b", "--gateway", "auto"], /letters and digits/],
-  [["x"], /needs --gateway/],
+  [["x"], /mode user-v2 requires specifying gateway/],
   [["x", "--gateway", "192.168.104.77"], /192\.168\.104\.0\/24 overlaps with the network user-v2/],
   [["x", "--gateway", "10.213.8.1/24"], /overlaps with the network rack/],
   [["x", "--gateway", "127.0.0.5/24"], /overlaps|cannot be a gateway/],
   [["x", "--gateway", "10.0.0.1/31"], /a prefix from 8 to 29/],
-  [["x", "--gateway", "ten"], /not of the form ADDRESS\/PREFIX: ten/],
+  [["x", "--gateway", "ten"], /failed to parse CIDR `ten\/24`|failed to parse CIDR `ten`/],
   [["x", "--mode", "nat", "--gateway", "auto"], /one of user-v2, shared, host, bridged, not nat/],
-  [["x", "--mode", "bridged"], /needs --interface/],
-  [["x", "--mode", "bridged", "--interface", "e0", "--gateway", "auto"], /leave --gateway out/],
-  [["x", "--gateway", "auto", "--interface", "e0"], /only bridged networks/],
+  [["x", "--mode", "bridged"], /mode bridged requires specifying interface/],
+  [
+    ["x", "--mode", "bridged", "--interface", "e0", "--gateway", "auto"],
+    /mode bridged does not support specifying gateway/,
+  ],
+  [
+    ["x", "--gateway", "auto", "--interface", "e0"],
+    /mode user-v2 does not support specifying interface/,
+  ],
 ])("create %j is refused, and the file stays as it was", (words, why) => {
   const before = file();
   const { code, error } = network("create", ...words);
@@ -143,16 +149,85 @@ test("show tells what guests are told, who uses it, and that nothing runs", () =
   expect(network("show", "nope").error).toMatch(/Cannot show the network nope: it is not defined/);
 });
 
-test.each([
-  ["localhost", "qemu", "default", ""],
-  ["vms", "qemu", "user-v2", "--network lima:user-v2"],
-  ["host", "qemu", "shared", "--network lima:shared"],
-  ["host", "vz", "vzNAT", "--network vzNAT"],
-  ["lan", "vz", "bridged", "--network lima:bridged"],
-])("choose --from %s --vm-type %s is %s", (from, vmType, name, flag) => {
-  const { out, code } = network("choose", "--from", from, "--vm-type", vmType, "--json");
-  expect(code).toBe(0);
-  expect(JSON.parse(out)).toMatchObject({ network: name, flag });
+test("show tells each member's card, and the address it has had, also while nothing runs", () => {
+  mkdirSync(join(home, "one"), { recursive: true });
+  mkdirSync(join(home, "two"), { recursive: true });
+  mkdirSync(join(home, "_networks/user-v2"), { recursive: true });
+  const image = "images: [{location: /x}]\n";
+  writeFileSync(
+    join(home, "one/lima.yaml"),
+    `${image}networks: [{lima: shared}, {lima: user-v2}]\n`,
+  );
+  writeFileSync(
+    join(home, "two/lima.yaml"),
+    `${image}networks: [{lima: user-v2}, {lima: user-v2, macAddress: "52:55:55:00:00:02"}]\n`,
+  );
+  type View = {
+    members: { name: string; status: string; cards: { interface: string; mac: string }[] }[];
+  };
+  const view = () => JSON.parse(network("show", "--json", "user-v2").out) as View;
+  const [one, two] = view().members;
+  expect(one!.cards).toEqual([{ interface: "eth0", mac: expect.stringMatching(/^52:55:55:/) }]);
+  expect(two!.cards).toEqual([
+    { interface: "eth0", mac: expect.stringMatching(/^52:55:55:/) },
+    { interface: "lima1", mac: "52:55:55:00:00:02" },
+  ]);
+  const leases = { "192.168.104.7": one!.cards[0]!.mac };
+  writeFileSync(join(home, "_networks/user-v2/leases.json"), JSON.stringify(leases));
+  expect(view().members[0]!.cards[0]).toMatchObject({ address: "192.168.104.7" });
+  expect(view()).toMatchObject({ leases, daemon: "stopped" });
+  expect(network("show", "user-v2").out).toContain(
+    `members:  one (Stopped): eth0 ${one!.cards[0]!.mac} 192.168.104.7\n`,
+  );
+  // on a network of root's a card is never the first one
+  const shared = JSON.parse(network("show", "--json", "shared").out) as View;
+  expect(shared.members).toEqual([
+    {
+      name: "one",
+      status: "Stopped",
+      cards: [{ interface: "lima0", mac: expect.stringMatching(/^52:55:55:/) }],
+    },
+  ]);
+  for (const name of ["one", "two", "_networks/user-v2"])
+    rmSync(join(home, name), { recursive: true });
+});
+
+test("choose prints the flag, the YAML and what else is needed", () => {
+  expect(network("choose", "--from", "vms")).toEqual({
+    code: 0,
+    out: `network: user-v2 (machines on it reach each other as lima-NAME.internal, and nothing needs root)
+flag:    limanet start --network lima:user-v2 …
+yaml:
+  networks:
+  - lima: user-v2
+`,
+    error: "",
+  });
+  expect(network("choose", "--from=localhost").out).toMatch(
+    /^network: default .*\nflag: +none is needed\nyaml: +nothing is needed\n$/,
+  );
+  const { out } = network("choose", "--from", "host", "--vm-type", "vz", "--json");
+  expect(JSON.parse(out)).toMatchObject({ network: "vzNAT", flag: "--vm-type vz --network vzNAT" });
+});
+
+// a person at a terminal: script(1) makes one, and types what it reads
+test.skipIf(process.platform !== "linux").each([
+  ["1", "default"],
+  ["localhost", "default"],
+  ["2\\n1", "shared"],
+  ["2\\n2", "user-v2"],
+  ["address\\nlan", "bridged"],
+  ["9\\nwhat\\n\\n 2 \\n3", "bridged"],
+])("choose on a terminal, answered %s, is %s", (typed, name) => {
+  const command = `${process.execPath} ${MAIN} network choose`;
+  const run = Bun.spawnSync(
+    ["sh", "-c", `printf '${typed}\\n' | script -qec "$1" /dev/null`, "sh", command],
+    { env: { ...process.env, LIMANET_HOME: home } },
+  );
+  const said = run.stdout.toString();
+  expect(said).toContain("How is the machine to be reached?");
+  expect(said).toMatch(new RegExp(`\\bnetwork: ${name} \\(`));
+  expect(run.exitCode).toBe(0);
 });
 
 test("choose without a terminal and without --from says what to say", () => {

@@ -26,6 +26,7 @@ const FACTS: GuestFacts = {
   instanceId: "iid-1",
   user: { name: "root", uid: 0, home: "/root", shell: "/bin/sh" },
   sshKeys: [],
+  netplanOptional: false,
   nics: [
     { mac: "52:55:55:00:00:01", name: "eth0", metric: 200 },
     { mac: "52:55:55:00:00:02", name: "lima1", metric: 100 },

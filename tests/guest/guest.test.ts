@@ -13,6 +13,7 @@ const FACTS: GuestFacts = {
   instanceId: "iid-1",
   user: { name: "me", uid: 501, home: "/home/me.linux", shell: "/bin/bash" },
   sshKeys: ["ssh-ed25519 AAAA lima", "ssh-rsa BBBB me"],
+  netplanOptional: false,
   nics: [
     { mac: "52:55:55:00:00:01", name: "eth0", metric: 200 },
     { mac: "52:55:55:00:00:02", name: "lima1", metric: 100 },
@@ -124,6 +125,16 @@ describe("cidataFiles()", () => {
         },
       },
     });
+  });
+
+  test("network-config makes the cards optional when the template asks for it", () => {
+    type Cards = { ethernets: Record<string, { optional?: boolean }> };
+    const optional = (netplanOptional: boolean) => {
+      const config = parse(text({ netplanOptional }, "network-config")) as Cards;
+      return Object.values(config.ethernets).map((card) => card.optional);
+    };
+    expect(optional(true)).toEqual([true, true]);
+    expect(optional(false)).toEqual([undefined, undefined]);
   });
 
   test("lima.env can be read by a shell, whatever stands in it", () => {

@@ -1,31 +1,36 @@
-import { afterEach, beforeEach, expect, test } from "bun:test";
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { sshPublicKey } from "../../lib/instance/ssh.ts";
+/** How an instance is reached by ssh (specification, section 19). */
+import { expect, test } from "bun:test";
+import { sshConfigText } from "../../lib/instance/ssh.ts";
 
-let home: string;
-beforeEach(() => {
-  home = mkdtempSync(join(tmpdir(), "limanet-ssh-"));
-});
-afterEach(() => rmSync(home, { recursive: true, force: true }));
+const TARGET = {
+  home: "/h",
+  name: "my_vm",
+  user: "me",
+  port: 60022,
+  forwardAgent: false,
+  forwardX11: false,
+  forwardX11Trusted: false,
+};
+const lines = (more: object) => sshConfigText({ ...TARGET, ...more }).split("\n");
 
-test("sshPublicKey() makes one key pair, whoever asks at the same time", async () => {
-  const keys = await Promise.all([1, 2, 3].map(() => sshPublicKey(home)));
-  expect(new Set(keys).size).toBe(1);
-  expect(keys[0]).toMatch(/^ssh-ed25519 \S+ lima$/);
-  expect(await sshPublicKey(home)).toBe(keys[0]!);
-  expect(readdirSync(join(home, "_config")).toSorted()).toEqual(["user", "user.pub"]);
-  expect(statSync(join(home, "_config/user")).mode & 0o777).toBe(0o600);
+test("the host is the instance's host name, with Lima's options", () => {
+  expect(lines({})).toEqual(
+    expect.arrayContaining([
+      "Host lima-my-vm",
+      '  IdentityFile "/h/_config/user"',
+      "  User me",
+      '  ControlPath "/h/my_vm/ssh.sock"',
+      "  Hostname 127.0.0.1",
+      "  Port 60022",
+    ]),
+  );
+  expect(lines({}).join()).not.toMatch(/Forward/);
 });
 
 test.each([
-  ["a key without its public half", ["user.tmp"]],
-  ["both halves of a key that nobody uses", ["user.tmp", "user.tmp.pub"]],
-  ["the public half alone", ["user.pub", "user.tmp"]],
-])("sshPublicKey() begins anew where somebody was killed who had made %s", async (_name, left) => {
-  mkdirSync(join(home, "_config"));
-  for (const name of left) writeFileSync(join(home, "_config", name), "half");
-  expect(await sshPublicKey(home)).toMatch(/^ssh-ed25519 /);
-  expect(readdirSync(join(home, "_config")).toSorted()).toEqual(["user", "user.pub"]);
+  ["forwardAgent", "  ForwardAgent yes"],
+  ["forwardX11", "  ForwardX11 yes"],
+  ["forwardX11Trusted", "  ForwardX11Trusted yes"],
+])("ssh.%s is %s", (key, line) => {
+  expect(lines({ [key]: true }).filter((text) => text.includes("Forward"))).toEqual([line]);
 });
