@@ -2,7 +2,7 @@
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { accessSync, constants, readFileSync } from "node:fs";
-import { homedir, hostname, userInfo } from "node:os";
+import { homedir, hostname } from "node:os";
 import type { Architecture } from "../config/images.ts";
 import { platformUuid } from "../config/mac-address.ts";
 import { realPath } from "./files.ts";
@@ -49,26 +49,35 @@ export interface HostUser {
   uid: number;
 }
 
+/** Who runs us. The environment's USER may be absent (cron, systemd) or another's (su), so it is not asked. */
 export function hostUser(): HostUser {
-  const { username, uid } = userInfo();
-  return { name: username, uid };
+  const uid = process.getuid!();
+  return { name: userName(uid), uid };
 }
 
-/** name of a user (passwd(5)); the number where it has none */
-export function userName(uid: number): string {
-  const line = linesOf("/etc/passwd")
-    .map((text) => text.split(":"))
-    .find((fields) => fields[2] === String(uid));
-  return line?.[0] ?? String(uid);
-}
+/** name of a user (passwd(5), or wherever else the system keeps users); the number where it has none */
+export const userName = (uid: number): string =>
+  nameIn("/etc/passwd", uid) ?? nameById("-un", String(uid)) ?? String(uid);
 
-/** name of the user's primary group (group(5)); the user's own name where it has none */
+/** name of our group (group(5), or wherever else the system keeps groups); the number where it has none */
 export function hostGroup(): string {
-  const { username, gid } = userInfo();
-  const line = linesOf("/etc/group")
-    .map((text) => text.split(":"))
-    .find((fields) => fields[2] === String(gid));
-  return line?.[0] ?? username;
+  const gid = process.getgid!();
+  return nameIn("/etc/group", gid) ?? nameById("-gn") ?? String(gid);
+}
+
+/** the name in front of a number in a file like passwd(5) and group(5) */
+function nameIn(path: string, id: number): string | undefined {
+  const entries = linesOf(path).map((line) => line.split(":"));
+  return entries.find((fields) => fields[2] === String(id))?.[0];
+}
+
+/** what id(1) says, which knows users from the network and macOS's */
+function nameById(...words: string[]): string | undefined {
+  const env = { PATH: process.env["PATH"] ?? "/usr/bin:/bin" };
+  const { status, stdout } = spawnSync("id", words, { encoding: "utf8", env });
+  const name = stdout?.trim() ?? "";
+  // for a number without name some say the number and fail, and some do not fail
+  return status !== 0 || name === "" ? undefined : name;
 }
 
 function linesOf(path: string): string[] {
