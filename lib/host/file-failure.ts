@@ -4,8 +4,11 @@ const REASONS: Record<string, string> = {
   ENOSPC: "the disk is full (free some space and do it again)",
   EDQUOT: "this user's disk quota is used up (free some space and do it again)",
   EROFS: "the file system is read-only (choose another LIMANET_HOME, or mount it writable)",
-  EACCES: "permission denied (it belongs to another user, or the folder is not writable)",
-  EPERM: "permission denied (it belongs to another user, or the folder is not writable)",
+  EACCES: "permission denied (it belongs to another user, or its mode forbids it)",
+  EPERM: "permission denied (it belongs to another user, or its mode forbids it)",
+  EISDIR: "it is a folder, and a file is needed",
+  ELOOP: "symbolic links lead in a circle",
+  ENAMETOOLONG: "the name is too long",
 };
 
 /** Runs `work`; what it throws becomes "Cannot VERB PATH: why", with the `code` it had. */

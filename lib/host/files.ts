@@ -20,12 +20,15 @@ import { orFileFailure } from "./file-failure.ts";
 
 /** undefined when there is no such file */
 export function readTextIfThere(path: string): string | undefined {
-  try {
-    return readFileSync(path, "utf8");
-  } catch (error) {
-    if ((error as { code?: string }).code === "ENOENT") return undefined;
-    throw error;
-  }
+  return orFileFailure("read", path, () => {
+    try {
+      return readFileSync(path, "utf8");
+    } catch (error) {
+      const { code = "" } = error as { code?: string };
+      if (code === "ENOENT" || code === "ENOTDIR") return undefined;
+      throw error;
+    }
+  });
 }
 
 /** Writes a file so that a reader, or a crash, sees the old content or the new one and nothing between. */

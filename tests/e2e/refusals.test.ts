@@ -1,7 +1,14 @@
 /** What cannot be done, and what is said about it: one sentence with what, why and what to do; nothing is left behind. */
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "bun:test";
 import { createHash } from "node:crypto";
-import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  writeFileSync,
+} from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { Home } from "../support/machines.ts";
@@ -273,6 +280,27 @@ test("validate tells all that is wrong with a file at once, and OK for a right o
   expect(stderr.match(/wrong\.yaml:\d+:\d+: /g)!.length).toBeGreaterThanOrEqual(3);
   const right = home.template("right", `images: ${IMAGE()}`);
   expect(await home.must("validate", right)).toBe(`${right}: OK\n`);
+});
+
+test.each([
+  ["a folder", (path: string) => mkdirSync(path), "it is a folder"],
+  [
+    "what is not ours to read",
+    (path: string) => writeFileSync(path, "", { mode: 0 }),
+    "permission",
+  ],
+  ["an executable", (path: string) => copyFileSync("/bin/true", path), "this is not text"],
+  ["nothing", () => {}, "there is no such file"],
+])("%s is no lima.yaml: one sentence says so", async (_what, make, why) => {
+  const path = home.path(`${name}.yaml`);
+  make(path);
+  for (const command of ["validate", "create"]) {
+    const { code, stderr } = await home.limanet(command, path);
+    expect(code).toBe(1);
+    expect(stderr).toContain(why);
+    expect(stderr.length).toBeLessThan(400);
+  }
+  expect(existsSync(join(home.limanetHome, name))).toBe(false);
 });
 
 test("edit keeps what is right and refuses what is wrong, leaving lima.yaml as it was", async () => {

@@ -7,12 +7,19 @@ import {
   readFileSync,
   rmSync,
   statSync,
+  symlinkSync,
   writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { orFileFailure } from "../../lib/host/file-failure.ts";
-import { isSocket, makeFolder, remove, writeFileAtomically } from "../../lib/host/files.ts";
+import {
+  isSocket,
+  makeFolder,
+  readTextIfThere,
+  remove,
+  writeFileAtomically,
+} from "../../lib/host/files.ts";
 
 let folder: string;
 beforeEach(() => {
@@ -33,6 +40,22 @@ test("writeFileAtomically() says what it could not write, and leaves nothing of 
   mkdirSync(join(folder, "a"));
   expect(() => writeFileAtomically(join(folder, "a"), "new")).toThrow(`Cannot write ${folder}/a: `);
   expect(readdirSync(folder)).toEqual(["a"]);
+});
+
+test("readTextIfThere() gives a file's text, and undefined where nothing is", () => {
+  writeFileSync(join(folder, "a"), "text");
+  expect(readTextIfThere(join(folder, "a"))).toBe("text");
+  expect(readTextIfThere(join(folder, "none"))).toBeUndefined();
+  expect(readTextIfThere(join(folder, "a/below"))).toBeUndefined();
+});
+
+test.each([
+  ["a folder", "", "it is a folder, and a file is needed"],
+  ["a circle of links", "/circle", "symbolic links lead in a circle"],
+  ["a name of 300 letters", `/${"n".repeat(300)}`, "the name is too long"],
+])("readTextIfThere() says why it cannot read %s", (_what, name, why) => {
+  symlinkSync("circle", join(folder, "circle"));
+  expect(() => readTextIfThere(folder + name)).toThrow(`Cannot read ${folder}${name}: ${why}`);
 });
 
 const FULL = "the disk is full (free some space and do it again)";
