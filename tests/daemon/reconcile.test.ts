@@ -389,6 +389,22 @@ test(
 );
 
 test(
+  "addresses that Lima has given are kept by our daemon, and told to Lima again at its end",
+  async () => {
+    const theirs = { "192.168.104.77": "52:55:55:00:00:0a", "192.168.104.2": GATEWAY_MAC };
+    mkdirSync(paths.dir, { recursive: true });
+    writeFileSync(paths.leases, `${JSON.stringify(theirs)}\n`);
+    for (let round = 0; round < 2; round++) {
+      await startNetwork(home, "user-v2", NETWORKS, warn);
+      await stopNetwork(home, "user-v2");
+      expect(JSON.parse(readFileSync(paths.leases, "utf8"))).toEqual(theirs);
+    }
+    expect(warnings).toEqual([]);
+  },
+  LIMIT,
+);
+
+test(
   "removeNetwork() ends the daemon and forgets its leases",
   async () => {
     await startNetwork(home, "user-v2", NETWORKS);
