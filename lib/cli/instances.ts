@@ -309,7 +309,8 @@ async function end(home: string, instance: Instance, force: boolean): Promise<vo
   if (hostAgent !== 0) {
     signalProcess(hostAgent, force ? "SIGKILL" : "SIGTERM");
     const limit = monotonicMs() + STOP_LIMIT_MS;
-    while (lockHolder(paths.hostAgentPid) !== 0) {
+    // another one that holds it was started meanwhile, and ours has ended
+    while (lockHolder(paths.hostAgentPid) === hostAgent) {
       if (monotonicMs() > limit) signalProcess(hostAgent, "SIGKILL");
       await sleep(STEP_MS);
     }
@@ -327,7 +328,13 @@ async function end(home: string, instance: Instance, force: boolean): Promise<vo
 export async function deleteInstances(names: string[], force: boolean, log: Log): Promise<number> {
   const home = limanetHome();
   for (const name of names) {
-    if (force && !exists(instancePaths(home, name).dir)) continue;
+    const left = instancePaths(home, name);
+    if (force && !exists(left.dir)) continue;
+    if (!exists(left.config) && isOurs(left)) {
+      // somebody was killed who made or deleted it
+      removeInstance(left);
+      continue;
+    }
     const instance = inspectInstance(home, name);
     if (!isOurs(instance.paths))
       throw new Error(`Cannot delete the instance ${name}: it belongs to Lima, not to limanet`);

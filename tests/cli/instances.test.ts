@@ -163,6 +163,15 @@ describe("stop and delete", () => {
     LIMIT,
   );
 
+  test("delete removes what is left of an instance that is half made, or half deleted", () => {
+    files({ "vm/lima-version": "limanet 0.1.0\n", "vm/disk": "" });
+    expect(limanet("delete", "vm").code).toBe(0);
+    expect(existsSync(at("vm"))).toBe(false);
+    files({ "vm/thesis.tex": "precious" });
+    expect(limanet("delete", "--force", "vm").code).toBe(1);
+    expect(existsSync(at("vm/thesis.tex"))).toBe(true);
+  });
+
   test("delete removes the whole folder", () => {
     files({ ...ours, ...left });
     expect(limanet("delete", "vm").code).toBe(0);
