@@ -1,11 +1,12 @@
 /** A stock Debian with cloud-init, as its users have it: nothing of limanet's is in the image. */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { existsSync } from "node:fs";
+import { chmodSync, existsSync } from "node:fs";
 import { join } from "node:path";
 import { Home } from "../support/machines.ts";
 
 const ROOT = new URL("../..", import.meta.url).pathname;
 const IMAGES = ".cache/debian";
+const SOCKET_PORT = 31_000 + (process.pid % 1000);
 /** without hardware acceleration Debian takes about a minute to boot */
 const LIMIT = 400_000;
 
@@ -50,6 +51,10 @@ networks:
   - lima: second
     interface: lima1
     metric: 333
+portForwards:
+  - { guestSocket: "{{.Home}}/guest.sock", hostSocket: guest.sock }
+  - { guestSocket: "{{.Home}}/guest.sock", hostPort: ${SOCKET_PORT} }
+  - { guestSocket: "/tmp/{{.User}}-host.sock", hostSocket: "{{.Dir}}/../host.sock", reverse: true }
 provision:
   - mode: system
     script: |
@@ -74,6 +79,49 @@ provision:
     },
     LIMIT,
   );
+
+  test("a socket of the guest is a socket and a port of the host, and a socket of the host one of the guest", async () => {
+    const serve =
+      "import socketserver; socketserver.UnixStreamServer('guest.sock', type('H', (socketserver.StreamRequestHandler,), {'handle': lambda self: self.wfile.write(b'guest heard ' + self.rfile.read())})).serve_forever()";
+    await shell(
+      "sh",
+      "-c",
+      `cd; python3 -c "${serve}" >/dev/null 2>&1 & until test -S ~/guest.sock; do sleep 0.1; done`,
+    );
+    const talk = async (to: { unix: string } | { hostname: string; port: number }) => {
+      let heard = "";
+      const { promise, resolve } = Promise.withResolvers<string>();
+      const socket = await Bun.connect({
+        ...(to as { unix: string }),
+        allowHalfOpen: true,
+        socket: {
+          data: (_socket, octets) => void (heard += octets.toString()),
+          end: () => resolve(heard),
+        },
+      });
+      socket.write("hello");
+      socket.shutdown();
+      return promise;
+    };
+    const path = join(home.limanetHome, "debian/sock/guest.sock");
+    expect(await talk({ unix: path })).toBe("guest heard hello");
+    expect(await talk({ hostname: "127.0.0.1", port: SOCKET_PORT })).toBe("guest heard hello");
+    expect(await talk({ hostname: "::1", port: SOCKET_PORT })).toBe("guest heard hello");
+    const hostSocket = join(home.limanetHome, "host.sock");
+    const server = Bun.listen({
+      unix: hostSocket,
+      socket: {
+        data(socket, octets) {
+          socket.end(`host heard ${octets.toString()}`);
+        },
+      },
+    });
+    chmodSync(hostSocket, 0o777);
+    const ask =
+      "import socket, getpass; s = socket.socket(socket.AF_UNIX); s.connect('/tmp/' + getpass.getuser() + '-host.sock'); s.sendall(b'hello'); print(s.recv(99).decode())";
+    expect(await shell("python3", "-c", ask)).toBe("host heard hello\n");
+    server.stop(true);
+  });
 
   test("the user, its rights and the host's name are as configured", async () => {
     expect(await shell("sudo", "-n", "id", "-un")).toBe("root\n");
