@@ -132,7 +132,7 @@ class Planner {
     }
     for (let port = first; port <= last; port++) {
       // specification 17.3, which comes before all rules
-      if (port === 22 || port === this.#facts.sshPort) continue;
+      if (this.#isSsh(port)) continue;
       for (const protocol of ["tcp", "udp"] as const) {
         if (rule.proto !== "any" && rule.proto !== protocol) continue;
         // a socket of the host carries streams
@@ -152,6 +152,10 @@ class Planner {
     }
   }
 
+  #isSsh(port: number): boolean {
+    return port === 22 || port === this.#facts.sshPort;
+  }
+
   #dynamic(own: readonly PortForward[]): void {
     const rules = effectiveRules(own, this.#facts.sshPort);
     const silenced = silencedProtocols(this.#facts.rules);
@@ -164,7 +168,11 @@ class Planner {
       else if (decision.kind === "infrastructure")
         this.#refuse(protocol, guest, ofInfrastructure(decision.service), silenced.has(protocol));
       else {
-        const why = decision.kind === "ignored" ? "a rule says so" : "no rule is for this address";
+        const why = this.#isSsh(port)
+          ? "it is for ssh, which limanet itself uses"
+          : decision.kind === "ignored"
+            ? "a rule says so"
+            : "no rule is for this address";
         this.#refuse(protocol, guest, why, silenced.has(protocol));
       }
     }

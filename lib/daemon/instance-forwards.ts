@@ -134,11 +134,14 @@ export class InstanceForwards {
     return errors;
   }
 
-  /** Plain instances have static forwards only; of TCP ports the guest's listeners tell which way leads there. */
+  /**
+   * Plain instances have static forwards only; of TCP ports the guest's listeners tell which way leads there, and what
+   * goes by ssh is to be there again after ssh's connection was broken.
+   */
   #dependsOnGuest(): boolean {
     if (!this.#options.config.plain) return true;
     return this.#rules.some(
-      (rule) => rule.static && rule.guestSocket === undefined && rule.proto !== "udp",
+      (rule) => rule.static && (rule.guestSocket !== undefined || rule.proto !== "udp"),
     );
   }
 

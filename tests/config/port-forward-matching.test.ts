@@ -119,6 +119,15 @@ describe("with rules", () => {
     ["ignore: true, guestIP: 0.0.0.0", "tcp 0.0.0.0:80", "ignored"],
     ["ignore: true, guestIP: 0.0.0.0", "tcp 127.0.0.1:80", "127.0.0.1:80"],
     ["ignore: true, guestIP: 0.0.0.0, guestIPMustBeZero: false", "tcp 127.0.0.1:80", "ignored"],
+    // all of it
+    ...["0.0.0.0", "[::]", "127.0.0.1", "[::1]", "192.168.5.15"].map(
+      (ip) =>
+        [
+          "guestIP: 0.0.0.0, guestIPMustBeZero: false, ignore: true",
+          `tcp ${ip}:80`,
+          "ignored",
+        ] as const,
+    ),
     ["ignore: true, proto: udp", "tcp 127.0.0.1:80", "127.0.0.1:80"],
     ["ignore: true; guestPort: 80, hostPort: 8080", "tcp 127.0.0.1:80", "ignored"],
     ["guestPort: 80, hostPort: 8080; ignore: true", "tcp 127.0.0.1:80", "127.0.0.1:8080"],

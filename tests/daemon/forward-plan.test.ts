@@ -212,6 +212,16 @@ describe("what is told besides", () => {
     expect(planForwards(facts(rules, "tcp 0.0.0.0:80")).waiting).toEqual([]);
   });
 
+  test("why a listener is not forwarded", () => {
+    const listeners = "tcp 0.0.0.0:22, tcp 127.0.0.1:60022, tcp 127.0.0.1:80, tcp 192.168.5.15:81";
+    expect(refused(facts("guestPort: 80, ignore: true", listeners))).toEqual([
+      "tcp 0.0.0.0:22: it is for ssh, which limanet itself uses",
+      "tcp 192.168.5.15:81: no rule is for this address",
+      "tcp 127.0.0.1:80: a rule says so",
+      "tcp 127.0.0.1:60022: it is for ssh, which limanet itself uses",
+    ]);
+  });
+
   test("a second port of the guest for one place on the host is refused", () => {
     const of = facts("guestPort: 80, hostPort: 81, proto: tcp", "tcp 0.0.0.0:80, tcp 0.0.0.0:81");
     expect(forwards(of)).toEqual(["tcp 127.0.0.1:81 <- 0.0.0.0:80 by network to 192.168.5.15:80"]);

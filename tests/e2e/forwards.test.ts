@@ -260,7 +260,7 @@ describe("an instance on the default network", () => {
       host: "",
       bound: [],
       state: "not-forwarding",
-      error: "a rule says so",
+      error: "it is for ssh, which limanet itself uses",
     });
   });
 
