@@ -1,6 +1,7 @@
 /** A stock Debian with cloud-init, as its users have it: nothing of limanet's is in the image. */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { chmodSync, existsSync } from "node:fs";
+import { connect } from "node:net";
 import { join } from "node:path";
 import { Home } from "../support/machines.ts";
 
@@ -88,25 +89,19 @@ provision:
       "-c",
       `cd; python3 -c "${serve}" >/dev/null 2>&1 & until test -S ~/guest.sock; do sleep 0.1; done`,
     );
-    const talk = async (to: { unix: string } | { hostname: string; port: number }) => {
-      let heard = "";
-      const { promise, resolve } = Promise.withResolvers<string>();
-      const socket = await Bun.connect({
-        ...(to as { unix: string }),
-        allowHalfOpen: true,
-        socket: {
-          data: (_socket, octets) => void (heard += octets.toString()),
-          end: () => resolve(heard),
-        },
+    const talk = (to: { path: string } | { host: string; port: number }) =>
+      new Promise<string>((resolve, reject) => {
+        const socket = connect({ ...to, allowHalfOpen: true });
+        let heard = "";
+        socket.on("data", (octets) => (heard += octets.toString()));
+        socket.on("end", () => resolve(heard));
+        socket.on("error", reject);
+        socket.end("hello");
       });
-      socket.write("hello");
-      socket.shutdown();
-      return promise;
-    };
     const path = join(home.limanetHome, "debian/sock/guest.sock");
-    expect(await talk({ unix: path })).toBe("guest heard hello");
-    expect(await talk({ hostname: "127.0.0.1", port: SOCKET_PORT })).toBe("guest heard hello");
-    expect(await talk({ hostname: "::1", port: SOCKET_PORT })).toBe("guest heard hello");
+    expect(await talk({ path })).toBe("guest heard hello");
+    expect(await talk({ host: "127.0.0.1", port: SOCKET_PORT })).toBe("guest heard hello");
+    expect(await talk({ host: "::1", port: SOCKET_PORT })).toBe("guest heard hello");
     const hostSocket = join(home.limanetHome, "host.sock");
     const server = Bun.listen({
       unix: hostSocket,
