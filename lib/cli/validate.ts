@@ -1,11 +1,11 @@
-import { resolve } from "node:path";
+import { basename, dirname, resolve } from "node:path";
 import { formatDiagnostic, placedIn, type Diagnostic } from "../config/document.ts";
+import { instanceNameProblem } from "../config/names.ts";
 import { instancePaths } from "../config/paths.ts";
 import { readTextIfThere, realPath } from "../host/files.ts";
 import { limanetHome } from "../host/machine.ts";
 import { warn, writeError, writeOut } from "../host/terminal.ts";
 import { checkSettings } from "../instance/settings.ts";
-import { instanceNames } from "../instance/store.ts";
 import { loadTemplate } from "../instance/template.ts";
 
 /** Checks lima.yaml files and templates, and tells all that is wrong with each. */
@@ -42,7 +42,9 @@ async function check(
   warnOf: (sentence: string) => void,
 ): Promise<{ isRight: boolean; diagnostics: Diagnostic[] }> {
   const path = realPath(resolve(file));
-  const isInstance = instanceNames(home).some((name) => instancePaths(home, name).config === path);
+  const name = basename(dirname(path));
+  const isInstance =
+    instancePaths(home, name).config === path && instanceNameProblem(name) === undefined;
   const own = readTextIfThere(file);
   if (isInstance && own !== undefined) {
     const { config, diagnostics } = checkSettings(home, own, file, warnOf);
