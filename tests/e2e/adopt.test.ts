@@ -40,8 +40,8 @@ afterAll(() => home.close(), LIMIT);
 const file = (name: string) => join(home.limanetHome, NAME, name);
 /** specification, section 12 */
 const mac = (id: string) => {
-  const file = ["/etc/machine-id", "/var/lib/dbus/machine-id"].find(existsSync);
-  const machine = file === undefined ? hostname() : readFileSync(file, "utf8").trim();
+  const idFile = ["/etc/machine-id", "/var/lib/dbus/machine-id"].find(existsSync);
+  const machine = idFile === undefined ? hostname() : readFileSync(idFile, "utf8").trim();
   const digest = createHash("sha256")
     .update(machine + id)
     .digest("hex");
