@@ -22,7 +22,7 @@ import type { NetworkAbilities } from "./forward-plan.ts";
 import { JoinedNetwork, type JoinedNetworkOptions } from "./joined-network.ts";
 import { startNetworkService } from "./network-service.ts";
 import { userV2Network } from "./reconcile.ts";
-import { GATEWAY_MAC, userV2Plan } from "./usernet.ts";
+import { GATEWAY_MAC, gatewayNames, userV2Plan } from "./usernet.ts";
 
 /** the default network (specification, section 1) */
 const DEFAULT_SUBNET = "192.168.5.0/24";
@@ -118,10 +118,10 @@ export async function carryDefaultNetwork(
 }
 
 function staticHosts(config: InstanceConfig, name: string): Record<string, string> {
-  // these two win over entries of the same name (specification 10.1)
+  // these win over entries of the same name (specification 10.1)
   return {
     ...config.hostResolver.hosts,
-    "host.lima.internal": DEFAULT_GATEWAY,
+    ...gatewayNames(DEFAULT_GATEWAY),
     [hostnameOf(name)]: DEFAULT_GUEST,
     [`${hostnameOf(name)}.internal`]: DEFAULT_GUEST,
   };
@@ -231,7 +231,7 @@ export async function joinUserV2(
       const hosts = {
         ...config.hostResolver.hosts,
         [`${hostnameOf(name)}.internal`]: address,
-        "host.lima.internal": gateway,
+        ...gatewayNames(gateway),
       };
       for (const zone of zonesOfHosts(hosts)) await joined.addZone(zone);
       return address;

@@ -26,6 +26,11 @@ export interface UsernetOptions {
 
 /** Lima's address plan (specification 8.3): the second address is router, DNS server and the way to the host. */
 export const GATEWAY_MAC = "5a:94:ef:e4:0c:dd";
+/** what guests of every network call the host, and the way to it (gvproxy has both names under another domain) */
+export const gatewayNames = (address: string): Record<string, string> => ({
+  "host.lima.internal": address,
+  "gateway.lima.internal": address,
+});
 const LEASE_SECONDS = 3600;
 const MIN_MTU = 576;
 const MAX_MTU = 65520;
@@ -109,7 +114,7 @@ export async function runUsernet(options: UsernetOptions, log: Log): Promise<num
       endpoint: options.endpoint,
       dnsTcpPath: `${base.replace(/\.sock$/, "")}_dns.sock`,
       leaseFile: options.leaseFile,
-      hosts: { "host.lima.internal": plan.gateway },
+      hosts: gatewayNames(plan.gateway),
       ipv6: false,
       capture: options.capture,
       log,

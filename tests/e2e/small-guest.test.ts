@@ -76,10 +76,11 @@ provision:
     expect(await shell("cat", "/etc/resolv.conf")).toContain("nameserver 192.168.5.3");
   });
 
-  test("names of hostResolver.hosts, of the guest itself and of the host resolve", async () => {
+  test("names of hostResolver.hosts, of the guest itself, of host and gateway resolve", async () => {
     expect(await shell("nslookup", "printer.test")).toContain("203.0.113.5");
     expect(await shell("nslookup", "lima-one.internal")).toContain("192.168.5.15");
     expect(await shell("nslookup", "host.lima.internal")).toContain("192.168.5.2");
+    expect(await shell("nslookup", "gateway.lima.internal")).toContain("192.168.5.2");
   });
 
   test("a shell command's arguments, output and exit code come through unchanged", async () => {

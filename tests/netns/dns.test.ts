@@ -49,6 +49,7 @@ describe.skipIf(!canMakeNamespaces)("DNS", () => {
 
   test.each([
     ["the host", "host.lima.internal", "A", GATEWAY],
+    ["the gateway", "gateway.lima.internal", "A", GATEWAY],
     ["another machine", "lima-other.internal", "A", "192.168.104.44"],
     ["a name of the host's hosts file", "only-in-hosts.example.test", "A", "203.0.113.7"],
     ["a name of the host's name server", "a.example.test", "A", "203.0.113.21"],
