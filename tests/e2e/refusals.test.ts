@@ -140,6 +140,7 @@ test.skipIf(process.getuid?.() !== 0)(
       asRoot("umount", small);
     }
   },
+  60_000,
 );
 
 test.each([

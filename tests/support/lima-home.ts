@@ -30,8 +30,7 @@ networks:
   bridged:
     mode: bridged
     interface: en0
-  # mine
-  lab:
+  lab: # mine
     mode: host
     gateway: 10.77.0.1
 `;
