@@ -17,7 +17,6 @@ import {
   startProcess,
   type StartedProcess,
 } from "../host/process.ts";
-import { terminationSignal } from "../host/signals.ts";
 import { isTerminal, warn, writeError, writeOut } from "../host/terminal.ts";
 import { requestUnixHttp } from "../host/unix-http.ts";
 import { diskOf, makeDisk } from "../instance/disk.ts";
@@ -68,9 +67,11 @@ const STAGES: Record<string, string> = {
   ready: "a provision script is still running",
 };
 
+/** `ended` resolves when somebody wants it to end. */
 export async function start(
   nameOrTemplate: string,
   options: StartOptions,
+  ended: Promise<unknown>,
   log: Log,
 ): Promise<number> {
   const home = limanetHome();
@@ -85,7 +86,7 @@ export async function start(
     writeError(`[${seconds} s] ${stage}${detail === "" ? "" : `: ${detail}`}\n`);
   };
   const interrupted = new AbortController();
-  void terminationSignal().then(() => interrupted.abort());
+  void ended.then(() => interrupted.abort());
   const isTemplate = isTemplateLocator(nameOrTemplate);
   const known = isTemplate ? (options.name ?? nameOfTemplate(nameOrTemplate)) : nameOrTemplate;
   const isNew = isTemplate && !exists(instancePaths(home, known).config);
@@ -102,6 +103,9 @@ export async function start(
   let image: Image;
   try {
     image = await localImage(instance, config, interrupted.signal);
+    // a signal that has come is heard in the event loop's next turn
+    await sleep(0);
+    interrupted.signal.throwIfAborted();
   } catch (error) {
     // the template may be mended and started again: what has never run must not stand in its way
     if (isNew) removeInstance(paths);

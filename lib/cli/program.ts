@@ -9,6 +9,7 @@ import {
   Option,
   type OptionValues,
 } from "@commander-js/extra-typings";
+import { terminationSignal } from "../host/signals.ts";
 import { writeError, writeOut } from "../host/terminal.ts";
 import { unixMs } from "../host/clock.ts";
 import { lineLog, type Level } from "../trace/log.ts";
@@ -121,9 +122,12 @@ function commands(done: (code: number) => void): Command {
     .option("--adopt", "take over an instance that Lima has made")
     .option("--timeout <seconds>", "how long to wait until the instance is usable", count, 600)
     .option("--json", "stages as JSON lines on standard output")
-    .action(async (instance, options) =>
-      done(await (await import("./instances.ts")).start(instance ?? "default", options, log())),
-    );
+    .action(async (instance, options) => {
+      // heard from the first moment on, before the rest is loaded
+      const ended = terminationSignal();
+      const { start } = await import("./instances.ts");
+      done(await start(instance ?? "default", options, ended, log()));
+    });
   program
     .command("stop")
     .argument("[instance...]")
@@ -297,9 +301,13 @@ function commands(done: (code: number) => void): Command {
     .command("hostagent", { hidden: true })
     .argument("<instance>")
     .description("run one instance (a daemon)")
-    .requiredOption("--pidfile <file>")
-    .requiredOption("--socket <socket>")
-    .addOption(new Option("--slirp <stack>").choices(["own", "qemu"]).default("own"))
+    .requiredOption("--pidfile <file>", "where to write the process id")
+    .requiredOption("--socket <socket>", "unix socket on which it tells what it does")
+    .addOption(
+      new Option("--slirp <stack>", "who carries the default network")
+        .choices(["own", "qemu"])
+        .default("own"),
+    )
     .addOption(new Option("--handed-lock").hideHelp())
     .action(async (instance, { pidfile, socket, slirp, handedLock }) => {
       const { runHostAgent } = await import("../daemon/hostagent.ts");

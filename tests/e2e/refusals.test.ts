@@ -64,9 +64,10 @@ test("a network that does not exist is told with those that do", async () => {
   expect(existsSync(join(home.limanetHome, name))).toBe(false);
 });
 
-test("a missing image is named", async () => {
+test("a missing image is named, and the instance is not kept", async () => {
   const said = await refused("images: [{ arch: x86_64, location: /no/such/disk.qcow2 }]\n");
   expect(said).toContain("Cannot use the image /no/such/disk.qcow2: there is no such file");
+  expect(existsSync(join(home.limanetHome, name))).toBe(false);
 });
 
 test("a wrong digest is told with both digests", async () => {
@@ -75,6 +76,7 @@ test("a wrong digest is told with both digests", async () => {
     `images: [{ arch: x86_64, location: ${home.path("vmlinuz")}, digest: "${digest}" }]\n`,
   );
   expect(said).toContain(`not ${"0".repeat(64)}`);
+  expect(existsSync(join(home.limanetHome, name))).toBe(false);
 });
 
 test("no image for this machine's architecture is told", async () => {
@@ -199,6 +201,26 @@ test("a name that makes socket paths too long is refused before anything is made
   expect(stderr).toMatch(/socket paths .*\(choose a shorter name/);
 });
 
+test("Ctrl-C before anything has begun is told, and leaves no instance", async () => {
+  const child = home.spawn([
+    ...[home.path("limanet"), "start", "--timeout", "30"],
+    home.template(name, `images: ${IMAGE()}`),
+  ]);
+  // the signals that a process handles, as a mask (proc(5)); SIGINT is the second
+  const handles = () => {
+    const status = readFileSync(`/proc/${child.pid}/status`, "utf8");
+    return (Number.parseInt(/^SigCgt:.*(.)$/m.exec(status)![1]!, 16) & 2) !== 0;
+  };
+  while (!handles()) await Bun.sleep(1);
+  child.kill("SIGINT");
+  expect(await child.exited).toBe(1);
+  expect(await new Response(child.stderr).text()).toBe(
+    `limanet: the start of ${name} was interrupted; nothing is left running\n`,
+  );
+  expect(existsSync(join(home.limanetHome, name))).toBe(false);
+  expect(await home.processes()).toEqual([]);
+}, 60_000);
+
 describe("images by URL", () => {
   let requests = 0;
   const begun = Promise.withResolvers<void>();
@@ -234,7 +256,7 @@ describe("images by URL", () => {
   test("a download with the wrong digest is refused, and fetched anew the next time", async () => {
     expect(await start("disk", "1".repeat(64))).toContain(`its sha256 is ${digest}`);
     const before = requests;
-    await home.limanet("delete", name);
+    expect(existsSync(join(home.limanetHome, name))).toBe(false);
     expect(await start("disk", "1".repeat(64))).toContain(`its sha256 is ${digest}`);
     expect(requests).toBe(before + 1);
   });
