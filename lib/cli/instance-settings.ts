@@ -102,21 +102,28 @@ function checkSocketPath(paths: InstancePaths): void {
  * Lima's files stay as they are, beside a mark of ours.
  */
 export async function claimInstance(
-  { name, paths, status }: Instance,
+  instance: Instance,
   mayAdopt: boolean,
   verb: "start" | "edit",
 ): Promise<void> {
-  const ours = isOurs(paths);
-  if (!ours && !mayAdopt) {
+  const { name, paths } = instance;
+  if (!isOurs(paths) && !mayAdopt) {
     throw new Error(
       `Cannot ${verb} the instance ${name}: it belongs to Lima, not to limanet (--adopt takes it over; limanet create makes one of your own)`,
     );
   }
-  // one that was taken over may be started by Lima again, whose host agent holds no lock of ours
-  const isLimas = !ours || (isAdopted(paths) && status !== "Running");
-  if (isLimas && (status === "Running" || (await isServed(paths.hostAgentSocket))))
+  await refuseWhileLimaRuns(instance, verb);
+  if (!isOurs(paths)) markAsAdopted(paths, VERSION);
+}
+
+/** Also one that was taken over may be started by Lima again, whose host agent holds no lock of ours. */
+export async function refuseWhileLimaRuns(
+  { name, paths, status }: Instance,
+  verb: string,
+): Promise<void> {
+  const isOurRun = isOurs(paths) && (status === "Running" || !isAdopted(paths));
+  if (!isOurRun && (status === "Running" || (await isServed(paths.hostAgentSocket))))
     throw new Error(`Cannot ${verb} the instance ${name}: Lima runs it (limactl stop ${name})`);
-  if (!ours) markAsAdopted(paths, VERSION);
 }
 
 /** Changes lima.yaml as the options say; nothing is written unless all of it is right. */

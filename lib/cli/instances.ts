@@ -37,6 +37,7 @@ import {
   changeSettings,
   claimInstance,
   makeInstance,
+  refuseWhileLimaRuns,
   type CreateOptions,
 } from "./instance-settings.ts";
 import { table } from "./table.ts";
@@ -293,6 +294,7 @@ export async function stop(names: string[], force: boolean, log: Log): Promise<n
         throw new Error(
           `Cannot stop the instance ${name}: it belongs to Lima (limactl stop ${name})`,
         );
+      await refuseWhileLimaRuns(instance, "stop");
       if (instance.status !== "Running" && !force) writeError(`limanet: ${name} does not run\n`);
       await end(home, instance, force);
     }
@@ -342,6 +344,7 @@ export async function deleteInstances(names: string[], force: boolean, log: Log)
     const instance = inspectInstance(home, name);
     if (!isOurs(instance.paths))
       throw new Error(`Cannot delete the instance ${name}: it belongs to Lima, not to limanet`);
+    await refuseWhileLimaRuns(instance, "delete");
     if (instance.status === "Running" && !force) {
       throw new Error(
         `Cannot delete the instance ${name}: it runs (limanet stop ${name}, or limanet delete --force)`,

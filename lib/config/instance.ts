@@ -313,11 +313,13 @@ export function parseSize(text: string): number | undefined {
 const isDefault = (node: Node): boolean =>
   isScalar(node) && (node.value === "" || node.value === "default");
 
+/** A mapping of words; what looks like a number, a truth value or nothing is the word that it is written as. */
 function strings(reader: YamlReader, node: Node, path: string): Record<string, string> {
   const values: Record<string, string> = {};
   reader.entries(node, path, (key, value, at) => {
-    const text = reader.string(value, at);
-    if (text !== undefined) values[key] = text;
+    const isWord = isScalar(value) && (value.value === null || typeof value.value === "boolean");
+    const text = isWord ? (value.source ?? "") : reader.string(value, at);
+    if (text !== undefined) values[key] = isWord && value.value === null ? "" : text;
   });
   return values;
 }

@@ -280,11 +280,20 @@ describe("an instance that Lima has made", () => {
     expect(existsSync(home.path("vm/limanet-version"))).toBe(false);
   });
 
-  test("one that was taken over is not started while Lima's host agent serves it again", async () => {
+  test("one that was taken over is left alone while Lima's host agent serves it again", async () => {
     expect(home.run(["edit", "vm", "--adopt", "--cpus=2"]).code).toBe(0);
     server = createServer().listen(home.path("vm/ha.sock"));
     await new Promise((resolve) => server!.once("listening", resolve));
-    const { error } = home.run(["edit", "vm", "--cpus=3"]);
-    expect(error).toMatch(/Lima runs it/);
+    for (const words of [
+      ["edit", "vm", "--cpus=3"],
+      ["start", "vm"],
+      ["stop", "vm"],
+      ["delete", "-f", "vm"],
+    ]) {
+      const { code, error } = home.run(words);
+      expect(error).toMatch(/Cannot [a-z]+ the instance vm: Lima runs it \(limactl stop vm\)/);
+      expect(code).toBe(1);
+    }
+    expect(existsSync(home.path("vm/lima.yaml"))).toBe(true);
   });
 });

@@ -1,6 +1,6 @@
 /** What limanet makes of a folder that Lima has filled: a golden answer for each command that only looks. */
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { readdirSync } from "node:fs";
+import { readdirSync, rmSync, symlinkSync } from "node:fs";
 import { LimaHome, NETWORKS } from "../support/lima-home.ts";
 
 let home: LimaHome;
@@ -101,6 +101,16 @@ test("network show", () => {
   const { out } = home.run(["network", "show", "user-v2"]);
   expect(out).toStartWith("user-v2\n  mode:     user-v2\n  subnet:   192.168.104.0/24\n");
   expect(out).toContain("  daemon:   stopped\n");
+});
+
+test("cards have the same addresses by whatever link the folder is reached", () => {
+  const show = (folder: string) =>
+    home.run(["network", "show", "--json", "user-v2"], { LIMANET_HOME: folder }).out;
+  const link = `${home.folder}-link`;
+  symlinkSync(home.folder, link);
+  expect(show(link)).toBe(show(home.folder));
+  expect(show(link)).toMatch(/"cards":\[\{"interface":"eth0","mac":"52:55:55:/);
+  rmSync(link);
 });
 
 test("looking changes nothing", () => {

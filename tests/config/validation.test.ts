@@ -116,6 +116,12 @@ test("all that is wrong with the networks is told at once, an undefined one incl
   ]);
 });
 
+test("env and param are words, whatever they look like", () => {
+  const { config } = parse("env: {A: 1, B: true, C: , D: ~, E: 0x10, F: no}\nparam: {G: false}\n");
+  expect(config!.env).toEqual({ A: "1", B: "true", C: "", D: "", E: "0x10", F: "no" });
+  expect(config!.param).toEqual({ G: "false" });
+});
+
 test("without networks.yaml and files at hand, what stands in them is not checked", () => {
   const surroundings = { platform: "linux", architecture: "x86_64" } as const;
   const text = "networks: [{lima: nowhere}, {socket: /plain}]\n";
