@@ -35,6 +35,7 @@ import {
   startCommand,
   stopCommand,
 } from "../privilege/commands.ts";
+import { unwritableByDaemon } from "../privilege/path-check.ts";
 import { DaemonStart, START_TIMES, type Look, type StartTimes } from "../privilege/daemon-start.ts";
 import type { Log } from "../trace/log.ts";
 import { isInstalled, runAsRoot, validateForRoot, verifySudo } from "./sudo-access.ts";
@@ -180,13 +181,13 @@ async function prepareFolder(networks: NetworksConfig, log: Log): Promise<void> 
   await runAsRoot(networks, makeFolderCommand(networks), log);
   const facts = platform();
   if (!facts.daemonWritesByGroup) return;
-  const { varRun } = networks.paths;
-  const folder = hostFiles.lstat(varRun);
-  const { daemonGid } = hostAccounts(facts.rootGroup);
-  if (folder === undefined || (folder.mode & 0o020) === 0 || folder.gid !== daemonGid)
-    throw new Error(
-      `Cannot start shared, host or bridged networks: ${varRun} doesn't seem to be writable by the daemon (sudo chgrp daemon ${varRun} && sudo chmod g+w ${varRun})`,
-    );
+  const problem = unwritableByDaemon(
+    networks.paths.varRun,
+    hostFiles,
+    hostAccounts(facts.rootGroup),
+  );
+  if (problem !== undefined)
+    throw new Error(`Cannot start shared, host or bridged networks: ${problem}`);
 }
 
 /** Ends a daemon that came to nothing; what is left of it, as the end of a sentence. */

@@ -140,3 +140,15 @@ function checkStep(
     };
   return undefined;
 }
+
+/** Why the daemons' group could not write to their folder once it is made (specification, section 7); undefined: it could. */
+export function unwritableByDaemon(
+  varRun: string,
+  tree: FileTree,
+  { daemonGid }: Accounts,
+): string | undefined {
+  const folder = tree.lstat(varRun);
+  if (folder !== undefined && (folder.mode & GROUP_WRITES) !== 0 && folder.gid === daemonGid)
+    return undefined;
+  return `${varRun} doesn't seem to be writable by the daemon (sudo chgrp daemon ${varRun} && sudo chmod g+w ${varRun})`;
+}

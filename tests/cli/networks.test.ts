@@ -1,6 +1,16 @@
 /** `limanet network …` as a person runs it, in a home folder of its own. */
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  realpathSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
@@ -39,6 +49,22 @@ test("list --json gives a line each, keys in Lima's order, and warns of names th
   expect(error).toBe("warning: No network matching nope found.\n");
   expect(code).toBe(0);
 });
+
+test.skipIf(existsSync("/opt/socket_vmnet/bin/socket_vmnet"))(
+  "the file that is made for a new home names the program that is found, links resolved",
+  () => {
+    const place = realpathSync(mkdtempSync(join(tmpdir(), "limanet-programs-")));
+    mkdirSync(join(place, "cellar"));
+    writeFileSync(join(place, "cellar/socket_vmnet"), "#!/bin/sh\n", { mode: 0o755 });
+    symlinkSync("cellar/socket_vmnet", join(place, "socket_vmnet"));
+    const env = { ...process.env, LIMANET_HOME: join(place, "home"), PATH: `/nowhere:${place}` };
+    Bun.spawnSync([process.execPath, MAIN, "network", "list"], { env });
+    expect(readFileSync(join(place, "home/_config/networks.yaml"), "utf8")).toContain(
+      `\n  socketVMNet: "${place}/cellar/socket_vmnet"\n`,
+    );
+    rmSync(place, { recursive: true });
+  },
+);
 
 test("create adds a network and keeps every comment of the file", () => {
   const before = file();

@@ -3,6 +3,7 @@ import { expect, test } from "bun:test";
 import fc from "fast-check";
 import {
   checkPath,
+  unwritableByDaemon,
   type Accounts,
   type FileFacts,
   type FileTree,
@@ -148,6 +149,20 @@ test("without an account daemon no other group than root's may hold varRun", () 
   const tree = treeOf({ ...GOOD, "/opt": folder(0o775, 0, DAEMON) });
   const accounts = { ...ACCOUNTS, daemonGid: undefined };
   expect(checkPath(PATH, "varRun", tree, accounts)?.rule).toBe("group");
+});
+
+test.each<[FileFacts | undefined, boolean]>([
+  [folder(0o775, 0, DAEMON), true],
+  [folder(0o755, 0, DAEMON), false],
+  [folder(0o775, 0, WHEEL), false],
+  [undefined, false],
+])("unwritableByDaemon() of %j", (facts, isWritable) => {
+  const problem = unwritableByDaemon("/run/lima", { lstat: () => facts }, ACCOUNTS);
+  if (isWritable) expect(problem).toBeUndefined();
+  else
+    expect(problem).toBe(
+      "/run/lima doesn't seem to be writable by the daemon (sudo chgrp daemon /run/lima && sudo chmod g+w /run/lima)",
+    );
 });
 
 /** the specification's list, in its order, as a naive model: one predicate a rule */
