@@ -9,16 +9,12 @@ import {
   type NetworkSurroundings,
 } from "./instance-networks.ts";
 import { mergeLayers } from "./merge.ts";
+import { readProvision, type Provision } from "./provision.ts";
 import { readPortForwards, type PortForward } from "./port-forward.ts";
 
 /** drivers of Lima's; only qemu is built yet */
 export const VM_TYPES = ["qemu", "vz", "wsl2", "krunkit"] as const;
 export type VmType = (typeof VM_TYPES)[number];
-
-export interface Provision {
-  mode: "system" | "user";
-  script: string;
-}
 
 export interface InstanceConfig {
   vmType: VmType;
@@ -66,9 +62,6 @@ export interface Surroundings extends NetworkSurroundings {
   platform: "darwin" | "linux";
   architecture: Architecture;
 }
-
-/** modes of provision that need parts of Lima's guest which limanet does not have */
-const LIMA_PROVISION_MODES = ["boot", "dependency", "ansible", "data", "yq"] as const;
 
 /** Reads lima.yaml; the configuration is undefined when there are errors. */
 export function parseInstance(
@@ -210,35 +203,9 @@ export function parseInstance(
     param: (node, path) => {
       config.param = strings(reader, node, path);
     },
-    provision: (node, path) =>
-      reader.list(node, path, (item, at) => {
-        const provision: Provision = { mode: "system", script: "" };
-        let mode: string = provision.mode;
-        reader.map(item, at, {
-          mode: (value, where) => {
-            const modes = ["system", "user", ...LIMA_PROVISION_MODES] as const;
-            mode = reader.oneOf(value, where, modes) ?? mode;
-            if (mode === "user") provision.mode = mode;
-            else if (mode !== "system")
-              reader.warn(value, where, `limanet runs none of mode ${mode}: it is left out`);
-          },
-          script: (value, where) => {
-            provision.script = reader.string(value, where) ?? "";
-          },
-          // of the modes that are left out
-          file: skip,
-          playbook: skip,
-          path: skip,
-          content: skip,
-          owner: skip,
-          permissions: skip,
-          overwrite: skip,
-          expression: skip,
-          format: skip,
-          skipDefaultDependencyResolution: skip,
-        });
-        if (mode === provision.mode) config.provision.push(provision);
-      }),
+    provision: (node, path) => {
+      config.provision = readProvision(reader, node, path);
+    },
     plain: (node, path) => {
       config.plain = reader.boolean(node, path) ?? false;
     },

@@ -78,6 +78,7 @@ async function load(
     throw cannot(error);
   }
   makePathsAbsolute(document, place);
+  await embedScripts(home, document, place);
   for (const base of [...commonBases, ...bases.map((name) => relativeTo(place, name))]) {
     const other = locate(home, base);
     const chain = [...above, place];
@@ -99,14 +100,14 @@ async function load(
   return { document, text, sources };
 }
 
-async function read(place: string, locator: string): Promise<string> {
+async function read(place: string, locator: string, what = "template"): Promise<string> {
   // images and templates share one cache of downloads
   const path = isUrl(place)
     ? await (await import("./image-cache.ts")).localFile({ location: place })
     : place;
   const text = readTextIfThere(path);
   if (text === undefined)
-    throw new Error(`Cannot read the template ${locator}: there is no such file`);
+    throw new Error(`Cannot read the ${what} ${locator}: there is no such file`);
   return text;
 }
 
@@ -154,6 +155,27 @@ function relativeTo(place: string, location: string): string {
   if (/^[a-z][a-z0-9+.-]*:/i.test(location) || isAbsolute(location)) return location;
   return isUrl(place) ? new URL(location, place).href : resolve(dirname(place), location);
 }
+
+/** Scripts that have a file of their own come into the template, as the instance may outlive the file. */
+async function embedScripts(home: string, document: Document, place: string): Promise<void> {
+  for (const key of ["provision", "probes"]) {
+    const list = isMap(document.contents) ? document.get(key) : undefined;
+    for (const entry of isSeq(list) ? list.items : []) {
+      if (!isMap(entry) || entry.has("script")) continue;
+      const file = entry.get("file");
+      const location = isMap(file) ? file.get("url") : file;
+      const mode = entry.get("mode") ?? "system";
+      // what other modes have files for is Lima's
+      if (typeof location !== "string" || !SCRIPT_MODES.some((word) => word === mode)) continue;
+      const path = locate(home, relativeTo(place, location));
+      entry.set("script", await read(path, path, "script"));
+      entry.delete("file");
+    }
+  }
+}
+
+/** modes of `provision` and of `probes` whose files are scripts */
+const SCRIPT_MODES = ["system", "user", "boot", "dependency", "readiness"];
 
 /** The template may be used from another folder later on. */
 function makePathsAbsolute(document: Document, place: string): void {

@@ -94,6 +94,22 @@ describe("create", () => {
     await server.stop(true);
   });
 
+  test("takes in scripts that have a file of their own", () => {
+    home.write("t/vm.yaml", `base: b/base.yaml\n${IMAGE}provision:\n- {mode: user, file: me.sh}\n`);
+    home.write("t/me.sh", "#!/bin/sh\nid\n");
+    home.write(
+      "t/b/base.yaml",
+      "provision: [{mode: system, file: {url: deep.sh}}, {mode: data, file: x}]\n",
+    );
+    home.write("t/b/deep.sh", "#!/bin/sh\ntrue\n");
+    expect(create("t/vm.yaml").code).toBe(0);
+    expect(settings()["provision"]).toEqual([
+      { mode: "system", script: "#!/bin/sh\ntrue\n" },
+      { mode: "data", file: "x" },
+      { mode: "user", script: "#!/bin/sh\nid\n" },
+    ]);
+  });
+
   test("one base by two ways is taken once", () => {
     home.write("vm.yaml", `base: [a.yaml, b.yaml]\n${IMAGE}`);
     home.write("a.yaml", "base: c.yaml\n");
@@ -121,6 +137,10 @@ describe("create", () => {
       /Lima 1\.0 has removed it \(use limanet start --network lima:shared\)/,
     ],
     [{ "vm.yaml": "base: template:experimental/net-user-v2\n" }, /--network lima:user-v2/],
+    [
+      { "vm.yaml": "provision: [{file: gone.sh}]\n" },
+      /Cannot read the script HOME\/gone\.sh: there is no such file/,
+    ],
     [{}, /Cannot read the template vm\.yaml: there is no such file/],
   ] as [Record<string, string>, RegExp][])(
     "of %j is refused, and nothing is made",

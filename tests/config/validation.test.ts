@@ -131,6 +131,10 @@ test("without networks.yaml and files at hand, what stands in them is not checke
 test.each([
   ["network: [{lima: a}]", /^lima\.yaml:2:10: warning: network: has been removed .* use networks$/],
   ["useHostResolver: false", /warning: useHostResolver: has been removed .*hostResolver\.enabled$/],
+  [
+    "provision: [{file: x.sh}]",
+    /warning: provision\[0\]\.file: is read only when an instance is made/,
+  ],
   ["provision: [{mode: dependency, script: x}]", /warning: provision\[0\]\.mode: .*is left out$/],
 ])("%s is warned about, and it goes on", (text, pattern) => {
   expect(told(`${text}\n`)).toEqual([expect.stringMatching(pattern)]);
