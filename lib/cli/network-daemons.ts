@@ -1,6 +1,7 @@
 /** What `limanet network delete` and `show` do, which look at instances and daemons; each gives the exit code. */
 import { formatIpv4, parseCidr } from "../addr/ipv4.ts";
 import { derivedMac } from "../config/mac-address.ts";
+import { networkCards } from "../config/network-cards.ts";
 import { subnetText, type NetworksConfig } from "../config/networks.ts";
 import { removeNetworks } from "../config/networks-edit.ts";
 import { identifierProblem } from "../config/names.ts";
@@ -125,20 +126,16 @@ export async function showNetwork(
   return 0;
 }
 
-/** An instance's cards on a network, as its host agent makes them (specification, sections 8.12 and 12). */
+/** An instance's cards on a network. */
 function cardsOn(networks: NetworksConfig, name: string, { config, paths }: Instance): CardView[] {
-  const all = config?.networks ?? [];
-  const first = all.findIndex(({ lima }) => {
-    const network = lima === undefined ? undefined : networks.networks[lima];
+  const isUserV2 = (other: string) => {
+    const network = networks.networks[other];
     return network !== undefined && !isManaged(network);
-  });
+  };
   const mac = (id: string) => derivedMac(sha256, machineId(), id);
-  return all.flatMap((network, i) => {
-    if (network.lima !== name) return [];
-    if (i === first) return [{ interface: "eth0", mac: mac(paths.dir) }];
-    const address = network.macAddress ?? mac(`${paths.config}#${i}`);
-    return [{ interface: network.interface, mac: address }];
-  });
+  return networkCards(config?.networks ?? [], isUserV2, paths, mac)
+    .filter(({ network }) => network?.lima === name)
+    .map((card) => ({ interface: card.name, mac: card.mac }));
 }
 
 /** Lima's file of leases, address → MAC; a damaged one tells nothing. */

@@ -3,9 +3,10 @@
  * its default network, forwards its ports, and tells by JSON lines on standard output how far it has come.
  */
 import { derivedMac } from "../config/mac-address.ts";
+import { networkCards } from "../config/network-cards.ts";
 import { instancePaths, type InstancePaths } from "../config/paths.ts";
 import type { QemuNic } from "../driver/qemu.ts";
-import { cidataFiles, type GuestNic } from "../guest/cidata.ts";
+import { cidataFiles } from "../guest/cidata.ts";
 import { buildIso } from "../guest/iso9660.ts";
 import { monotonicMs, unixMs } from "../host/clock.ts";
 import { writeFileAtomically } from "../host/files.ts";
@@ -38,7 +39,6 @@ export interface HostAgentOptions {
   handedLock: boolean;
 }
 
-const FIRST_NIC_METRIC = 200;
 /** where a QEMU before 8.0 waits for the network of a card */
 const cardSocket = ({ dir }: InstancePaths, index: number) => `${dir}/net${index}.sock`;
 
@@ -100,12 +100,11 @@ async function runInstance(
 
   const sshPort = config.ssh.localPort || (lastingSshPort(paths, name) ?? freePort());
   const mac = (id: string) => derivedMac(sha256, machineId(), id);
-  const firstMac = mac(paths.dir);
   const isManagedName = (network: string) => isManaged(usableNetwork(networks, network));
-  // the first card of a machine on a network of root's is on the default network
-  const primary = config.networks.findIndex(
-    ({ lima }) => lima !== undefined && !isManagedName(lima),
-  );
+  const isUserV2 = (network: string) => !isManagedName(network);
+  const cards = networkCards(config.networks, isUserV2, paths, mac);
+  const [card, ...otherCards] = cards;
+  const firstNetwork = card.network?.lima;
   const joining = (network: string): JoinedNetworkOptions => ({
     home,
     network,
@@ -113,50 +112,46 @@ async function runInstance(
     onState: (which, state) => emit({ network: { name: which, state } }),
   });
   const first =
-    primary >= 0
-      ? await joinUserV2(
-          joining(config.networks[primary]!.lima!),
-          name,
-          config,
-          firstMac,
-          cardSocket(paths, 0),
-        )
+    firstNetwork !== undefined
+      ? await joinUserV2(joining(firstNetwork), name, config, card.mac, cardSocket(paths, 0))
       : options.slirp === "qemu"
         ? await useQemuSlirp(config, name, sshPort)
-        : await carryDefaultNetwork(paths, config, name, firstMac, log);
+        : await carryDefaultNetwork(paths, config, name, card.mac, log);
   cleanUps.push(() => first.close());
   stage(
     "network",
-    primary >= 0
-      ? config.networks[primary]!.lima!
-      : `default, carried by ${options.slirp === "qemu" ? "QEMU" : "limanet"}`,
+    firstNetwork ?? `default, carried by ${options.slirp === "qemu" ? "QEMU" : "limanet"}`,
   );
 
   const others: JoinedNetwork[] = [];
-  const nics: QemuNic[] = [{ mac: firstMac, mtu: first.mtu, backend: first.nic }];
-  const guestNics: GuestNic[] = [{ mac: firstMac, name: "eth0", metric: FIRST_NIC_METRIC }];
-  config.networks.forEach((network, i) => {
-    if (i === primary) return;
-    if (network.vzNAT === true)
-      throw new Error(`Cannot attach networks[${i}]: vzNAT needs vmType vz on macOS`);
-    const address = network.macAddress ?? mac(`${paths.config}#${i}`);
+  const nics: QemuNic[] = [{ mac: card.mac, mtu: first.mtu, backend: first.nic }];
+  for (const { mac: address, network, name: interfaceName } of otherCards) {
+    const { lima, socket } = network!;
     let nic: QemuNic;
-    if (network.lima === undefined)
-      nic = { mac: address, backend: { kind: "stream", path: network.socket! } };
-    else if (isManagedName(network.lima))
-      nic = { mac: address, backend: { kind: "stream", path: socketOf(networks, network.lima) } };
+    if (socket !== undefined) nic = { mac: address, backend: { kind: "stream", path: socket } };
+    else if (lima === undefined)
+      throw new Error(`Cannot attach ${interfaceName}: vzNAT needs vmType vz on macOS`);
+    else if (isManagedName(lima))
+      nic = { mac: address, backend: { kind: "stream", path: socketOf(networks, lima) } };
     else {
-      const joined = new JoinedNetwork(joining(network.lima));
+      const joined = new JoinedNetwork(joining(lima));
       others.push(joined);
       cleanUps.push(() => joined.close());
-      const { mtu } = usableNetwork(networks, network.lima);
+      const { mtu } = usableNetwork(networks, lima);
       nic = { mac: address, mtu, backend: joined.backend(cardSocket(paths, nics.length)) };
     }
     nics.push(nic);
-    guestNics.push({ mac: address, name: network.interface, metric: network.metric });
-  });
+  }
 
-  const facts = await guestFacts(home, name, config, first, primary >= 0, guestNics, log);
+  const facts = await guestFacts(
+    home,
+    name,
+    config,
+    first,
+    firstNetwork !== undefined,
+    [card, ...otherCards],
+    log,
+  );
   writeFileAtomically(paths.cidata, buildIso("cidata", cidataFiles(facts), unixMs()), 0o600);
   const { user } = facts;
   writeFileAtomically(
