@@ -1,5 +1,15 @@
 /** What the options of `create`, `start` and `edit` change in lima.yaml (specification, section 3.9). */
-import { isMap, isSeq, parseDocument, YAMLSeq, type Document, type Node, type Scalar } from "yaml";
+import {
+  isAlias,
+  isMap,
+  isScalar,
+  isSeq,
+  parseDocument,
+  type Document,
+  type Node,
+  type Scalar,
+  type YAMLSeq,
+} from "yaml";
 import { applySetExpression } from "./set-expression.ts";
 
 /** Options that change lima.yaml. */
@@ -127,11 +137,21 @@ function assignment(text: string): [key: string, value: string] {
 }
 
 function setBelow(document: Document, key: string, below: string, value: unknown): void {
-  if (!isMap(document.get(key))) document.set(key, document.createNode({}));
+  if (!isMap(ownNode(document, key, {}))) throw new Error(`Cannot change ${key}: it is no mapping`);
   document.setIn([key, below], value);
 }
 
 function appendAll(document: Document, key: string, values: readonly unknown[]): void {
-  if (!isSeq(document.get(key))) document.set(key, new YAMLSeq());
+  if (!isSeq(ownNode(document, key, []))) throw new Error(`Cannot add to ${key}: it is no list`);
   for (const value of values) document.addIn([key], document.createNode(value));
+}
+
+/** What stands at a key, made when there is nothing; a copy in the place of an alias, whose original stays as it is. */
+function ownNode(document: Document, key: string, otherwise: object): unknown {
+  const node = document.get(key, true) as Node | undefined;
+  const copy = isAlias(node) ? (node.resolve(document as never)?.clone() as Node) : undefined;
+  if (copy !== undefined && !isAlias(copy)) delete copy.anchor;
+  const isNothing = node === undefined || (isScalar(node) && node.value === null);
+  if (isNothing || copy !== undefined) document.set(key, copy ?? document.createNode(otherwise));
+  return document.get(key, true);
 }

@@ -79,6 +79,21 @@ test.each(rows)("%j with %j", (text, options, value) =>
   expect(edited(text, options)).toEqual(value),
 );
 
+test("an alias is changed in its own place only", () => {
+  const text = "x: &l [{lima: a}]\nnetworks: *l\n";
+  expect(edited(text, { network: ["lima:b"] })).toEqual({
+    x: [{ lima: "a" }],
+    networks: [{ lima: "a" }, { lima: "b" }],
+  });
+});
+
+test.each([
+  ["networks: {lima: a}\n", { network: ["lima:b"] }, "Cannot add to networks: it is no list"],
+  ["ssh: 22\n", { sshPort: 5 }, "Cannot change ssh: it is no mapping"],
+] as [string, SettingsOptions, string][])("%j is not overwritten by %j", (text, options, why) => {
+  expect(() => editSettings(text, options)).toThrow(why);
+});
+
 test.each([
   [{ network: ["shared"] }, "network name must be `vzNAT` or `lima:*`, got `shared`"],
   [{ network: ["lima:"] }, "network name must be `vzNAT` or `lima:*`, got `lima:`"],
