@@ -51,7 +51,8 @@ export class InstanceForwards {
   /** about rules that cannot be used */
   readonly #problems: string[] = [];
   readonly #over = new AbortController();
-  #tasks: Promise<void>[] = [];
+  /** run until it is over */
+  readonly #tasks: Promise<void>[] = [];
 
   constructor(options: InstanceForwardsOptions) {
     this.#options = options;
@@ -165,6 +166,7 @@ export class InstanceForwards {
 
   async close(): Promise<void> {
     this.#over.abort();
+    await Promise.all(this.#tasks);
     await this.#forwarder.close();
   }
 }

@@ -6,7 +6,7 @@ import { connect } from "node:net";
 import { join } from "node:path";
 import type { ForwardRow } from "../../lib/daemon/forward-states.ts";
 import { NETTOOL } from "../support/lab.ts";
-import { Home } from "../support/machines.ts";
+import { guestYaml, Home } from "../support/machines.ts";
 
 const LIMIT = 90_000;
 /** ports of the host that this run has for itself */
@@ -19,15 +19,6 @@ const [WEB, RANGE, NEW, UDP, TAKEN, LOCAL] = [
   BASE + 6,
   BASE + 7,
 ];
-
-const guestYaml = (home: Home, more: string) => `
-images:
-  - arch: x86_64
-    kernel: { location: ${home.path("vmlinuz")}, cmdline: console=ttyS0 quiet }
-    initrd: { location: ${home.path("initrd")} }
-cpus: 1
-memory: 256MiB
-${more}`;
 
 let home: Home;
 beforeAll(() => {

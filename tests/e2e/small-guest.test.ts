@@ -2,19 +2,10 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { Home } from "../support/machines.ts";
+import { guestYaml, Home } from "../support/machines.ts";
 
 const IMAGES = ".cache/guest";
 const LIMIT = 90_000;
-
-const guestYaml = (home: Home, more = "") => `
-images:
-  - arch: x86_64
-    kernel: { location: ${home.path("vmlinuz")}, cmdline: console=ttyS0 quiet }
-    initrd: { location: ${home.path("initrd")} }
-cpus: 1
-memory: 256MiB
-${more}`;
 
 let home: Home;
 beforeAll(() => {

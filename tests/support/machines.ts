@@ -165,3 +165,13 @@ export class Home {
     rmSync(this.folder, { recursive: true, force: true });
   }
 }
+
+/** lima.yaml of the small guest, whose files the home has. */
+export const guestYaml = (home: Home, more = ""): string => `
+images:
+  - arch: x86_64
+    kernel: { location: ${home.path("vmlinuz")}, cmdline: console=ttyS0 quiet }
+    initrd: { location: ${home.path("initrd")} }
+cpus: 1
+memory: 256MiB
+${more}`;
