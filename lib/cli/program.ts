@@ -179,6 +179,18 @@ function commands(done: (code: number) => void): Command {
     .action(async (instance, { format }) =>
       done(await (await import("./instances.ts")).showSsh(instance, format)),
     );
+  program
+    .command("tunnel")
+    .argument("<instance>")
+    .description("serve a SOCKS proxy by which this host reaches the instance's network by name")
+    .addOption(
+      new Option("--type <type>", "what kind of tunnel").choices(["socks"]).default("socks"),
+    )
+    .option("--socks-port <port>", "port of 127.0.0.1 (0: always the same one)", count, 0)
+    .option("--json", "as one JSON object")
+    .action(async (instance, options) =>
+      done(await (await import("./tunnel.ts")).tunnel(instance, options)),
+    );
   settings(
     program
       .command("edit")

@@ -9,6 +9,7 @@ import { sleep } from "../host/clock.ts";
 import type { DnsZones, Zone } from "../service/dns/zones.ts";
 import type { Engine } from "./engine.ts";
 import type { NetworkPlan, Transport } from "./engine-protocol.ts";
+import type { SocksPorts } from "./socks-ports.ts";
 
 const DEFAULT_WAIT_SECONDS = 10;
 const WAIT_STEP_MS = 250;
@@ -17,6 +18,7 @@ export interface ControlContext {
   engine: Engine;
   zones: DnsZones;
   plan: NetworkPlan;
+  socks: SocksPorts;
 }
 
 /** The handler for `serveUnixHttp`. */
@@ -105,6 +107,12 @@ const ROUTES: Record<string, Route> = {
       takeOver: (fd) => void engine.request({ type: "tunnel", fd, ip, port }),
     };
   },
+  // ours: the SOCKS proxy of `limanet tunnel`
+  "/limanet/socks": post(async ({ socks }, { port }) => {
+    if (typeof port !== "number" || !Number.isInteger(port) || port < 0 || port > 65535)
+      return { status: 400, text: "port: a number from 0 to 65535 is needed\n" };
+    return { status: 200, json: { local: `127.0.0.1:${await socks.open(port)}` } };
+  }),
   "/connect": async ({ engine }) => ({
     status: 200,
     takeOver: (fd, early) => void engine.request({ type: "attach-vpnkit", fd, early }),

@@ -9,6 +9,7 @@ import type {
   EngineReplies,
   EngineRequest,
   EngineStart,
+  NameAnswer,
 } from "./engine-protocol.ts";
 import type { EngineMessage, NumberedRequest } from "./engine-thread.ts";
 
@@ -49,7 +50,7 @@ export function startEngine(options: EngineOptions): Promise<Engine> {
     (message) => onMessage(message as EngineMessage | EngineEvent),
     (why) => fail({ code: "ECRASHED", message: `The network engine stopped: ${why}` }),
   );
-  const post = (message: EngineStart | NumberedRequest | DnsAnswer) => {
+  const post = (message: EngineStart | NumberedRequest | DnsAnswer | NameAnswer) => {
     if (closed) return;
     Atomics.add(sent, 0, 1);
     worker.postMessage(message);
@@ -82,6 +83,15 @@ export function startEngine(options: EngineOptions): Promise<Engine> {
               ...(answer === undefined ? {} : { message: answer }),
             }),
           () => post({ type: "dns-answer", query }),
+        );
+        return;
+      }
+      case "name-query": {
+        const { query } = message;
+        options.resolveName(message.name).then(
+          (address) =>
+            post({ type: "name-answer", query, ...(address === undefined ? {} : { address }) }),
+          () => post({ type: "name-answer", query }),
         );
         return;
       }

@@ -62,6 +62,8 @@ export type EngineRequest =
   | { type: "stats" }
   /** a connected stream socket becomes a TCP connection to a guest; it belongs to the engine from now on */
   | { type: "tunnel"; fd: number; ip: string; port: number }
+  /** serve the SOCKS proxy on this port of 127.0.0.1; 0: any that is free */
+  | { type: "socks"; port: number }
   /** can a TCP connection to the guest be made? */
   | { type: "probe"; ip: string; port: number; timeoutMs: number }
   | { type: "capture"; path: string | null }
@@ -80,6 +82,7 @@ export interface EngineReplies {
   cam: Record<string, number>;
   stats: Record<string, number>;
   tunnel: null;
+  socks: { port: number };
   probe: "connected" | "refused" | "timeout";
   capture: null;
   shutdown: null;
@@ -88,6 +91,8 @@ export interface EngineReplies {
 export type EngineEvent =
   /** a guest's DNS query over UDP; answer with a DnsAnswer of the same `query` */
   | { type: "dns-query"; query: number; message: Uint8Array; client: string }
+  /** a SOCKS client wants to reach a name; answer with a NameAnswer of the same `query` */
+  | { type: "name-query"; query: number; name: string }
   /** the lease table changed; write it to disk */
   | { type: "leases-changed"; leases: Lease[] }
   | { type: "port-attached"; port: number; kind: AttachKind }
@@ -99,6 +104,13 @@ export interface DnsAnswer {
   query: number;
   /** undefined: no answer (the client will retry) */
   message?: Uint8Array;
+}
+
+export interface NameAnswer {
+  type: "name-answer";
+  query: number;
+  /** undefined: there is no such name */
+  address?: string;
 }
 
 export interface EngineStart {

@@ -12,6 +12,7 @@ import type {
   EngineReplies,
   EngineRequest,
   EngineStart,
+  NameAnswer,
 } from "./engine-protocol.ts";
 import { NetworkEngine } from "./network-engine.ts";
 
@@ -31,9 +32,10 @@ let running = true;
 
 onMessage((message) => {
   received++;
-  const input = message as EngineStart | DnsAnswer | NumberedRequest;
+  const input = message as EngineStart | DnsAnswer | NameAnswer | NumberedRequest;
   if (input.type === "start") start(input);
   else if (input.type === "dns-answer") engine?.answerDns(input.query, input.message);
+  else if (input.type === "name-answer") engine?.answerName(input.query, input.address);
   else serve(input);
 });
 
@@ -106,6 +108,9 @@ function serve(request: NumberedRequest): void {
       case "tunnel":
         engine.tunnel(request.fd, request.ip, request.port);
         reply(null);
+        return;
+      case "socks":
+        reply({ port: engine.socks(request.port) });
         return;
       case "probe":
         engine.probe(request.ip, request.port, request.timeoutMs, reply);

@@ -14,6 +14,9 @@ export interface Engine {
   close(): Promise<void>;
 }
 
+/** what needs no answer */
+export type EngineNotice = Exclude<EngineEvent, { type: "dns-query" | "name-query" }>;
+
 export interface EngineOptions {
   plan: NetworkPlan;
   /** leases of an earlier run */
@@ -22,7 +25,9 @@ export interface EngineOptions {
   dnsTcpPath: string;
   /** answers a DNS query that came over UDP; undefined: stay silent */
   resolve(message: Uint8Array, client: string): Promise<Uint8Array | undefined>;
-  onEvent(event: Exclude<EngineEvent, { type: "dns-query" }>): void;
+  /** the address of a name that a SOCKS client wants to reach; undefined: there is none */
+  resolveName(name: string): Promise<string | undefined>;
+  onEvent(event: EngineNotice): void;
   /** the engine has died after it had started, or could not start; every request fails from now on */
   onFailure(why: Error): void;
   /** pcap file; undefined: none */

@@ -100,6 +100,7 @@ export class NetworkEngine implements PortOwner {
       dnsTcpPath: start.dnsTcpPath,
       dhcp: this.#dhcpService(),
       dns: this.#dnsService(),
+      askName: (query, name) => this.#tell({ type: "name-query", query, name }),
       flush: () => this.#flush(),
       onEchoRefused: () =>
         this.#log(
@@ -375,6 +376,21 @@ export class NetworkEngine implements PortOwner {
     return bound;
   }
 
+  /** Serves the SOCKS proxy on a port of 127.0.0.1 (0: any that is free); the port. Throws HostError. */
+  socks(port: number): number {
+    const bound = this.#listeners.listenTcp("127.0.0.1", port, {
+      onAccept: (now, fd) => this.#network.socks.onAccept(now, fd),
+    });
+    this.#attachments.push(bound.handle);
+    return bound.port;
+  }
+
+  answerName(query: number, address: string | undefined): void {
+    this.#now = monotonicMs();
+    const found = address === undefined ? undefined : parseIpv4(address);
+    this.#network.socks.onName(this.#now, query, found);
+  }
+
   unexpose(local: string, protocol: Transport): void {
     const key = `${protocol} ${local}`;
     const open = this.#forwards.get(key);
@@ -457,6 +473,7 @@ export class NetworkEngine implements PortOwner {
       ports: this.#ports.size,
       tcpFlows: this.#network.tcp.size,
       datagramFlows: this.#network.datagrams.size,
+      socksConnections: this.#network.socks.size,
     };
     for (const port of this.#ports.values()) {
       stats["BytesSent"]! += port.octetsOut;
@@ -481,6 +498,7 @@ export class NetworkEngine implements PortOwner {
 
   close(): void {
     for (const open of this.#forwards.values()) open.close();
+    this.#network.socks.closeAll();
     this.#network.tcp.closeAll();
     this.#network.datagrams.closeAll();
     this.#flush();

@@ -12,8 +12,9 @@ import { DnsZones, zonesOfHosts } from "../service/dns/zones.ts";
 import type { Log } from "../trace/log.ts";
 import { controlApi } from "./control-api.ts";
 import { startEngine } from "./engine-client.ts";
-import type { Engine } from "./engine.ts";
-import type { AttachKind, EngineEvent, Lease, NetworkPlan } from "./engine-protocol.ts";
+import { SocksPorts } from "./socks-ports.ts";
+import type { Engine, EngineNotice } from "./engine.ts";
+import type { AttachKind, Lease, NetworkPlan } from "./engine-protocol.ts";
 
 export interface NetworkServiceOptions {
   plan: NetworkPlan;
@@ -72,6 +73,7 @@ export async function startNetworkService(options: NetworkServiceOptions): Promi
       leases: storedLeases(options.leaseFile, log),
       dnsTcpPath: options.dnsTcpPath,
       resolve: (message) => responder.answer(message, "udp"),
+      resolveName: (name) => addressOf(name, zones, resolver),
       onEvent: (event) => onEvent(event, options),
       onFailure: fail,
       ...(options.capture === undefined ? {} : { capture: options.capture }),
@@ -81,7 +83,10 @@ export async function startNetworkService(options: NetworkServiceOptions): Promi
     for (const { kind, path } of options.listen)
       await engine.request({ type: "listen", kind, path });
     if (options.endpoint !== undefined)
-      api = await serveUnixHttp(options.endpoint, controlApi({ engine, zones, plan }));
+      api = await serveUnixHttp(
+        options.endpoint,
+        controlApi({ engine, zones, plan, socks: new SocksPorts(engine, options.endpoint) }),
+      );
     return { engine, responder, zones, failed, close };
   } catch (error) {
     await close();
@@ -89,10 +94,20 @@ export async function startNetworkService(options: NetworkServiceOptions): Promi
   }
 }
 
-function onEvent(
-  event: Exclude<EngineEvent, { type: "dns-query" }>,
-  { leaseFile, log }: NetworkServiceOptions,
-): void {
+/** What a guest's own lookup would give: names of the network, else the host's resolver. */
+async function addressOf(
+  name: string,
+  zones: DnsZones,
+  resolver: ThreadedSystemResolver,
+): Promise<string | undefined> {
+  const answer = zones.lookup(name);
+  if (answer.kind === "address") return answer.ip;
+  if (answer.kind === "no-such-name") return undefined;
+  const found = await resolver.lookup(name, 4);
+  return found.kind === "addresses" ? found.addresses[0] : undefined;
+}
+
+function onEvent(event: EngineNotice, { leaseFile, log }: NetworkServiceOptions): void {
   switch (event.type) {
     case "leases-changed":
       if (leaseFile === undefined) return;

@@ -2,11 +2,21 @@
  * One user-mode network put together: switch, gateway, flows, DHCP and DNS, over the sockets it is given. Pure: time
  * comes in with every call, the host through interfaces.
  */
-import { parseCidr, parseIpv4, LOOPBACK } from "../addr/ipv4.ts";
+import {
+  cidrContains,
+  isLinkLocal,
+  isLoopback,
+  isMulticast,
+  isReserved,
+  LOOPBACK,
+  parseCidr,
+  parseIpv4,
+} from "../addr/ipv4.ts";
 import { parseMac } from "../addr/mac.ts";
 import type { HostDatagrams, HostStreams, Random32 } from "../flow/host-sockets.ts";
 import { DatagramFlows, type UdpService, type UdpTarget } from "../flow/datagram-flows.ts";
-import { TcpFlows } from "../flow/tcp-flows.ts";
+import { SocksProxy, type SocksRoute } from "../flow/socks-proxy.ts";
+import { TcpFlows, type TcpTranslate } from "../flow/tcp-flows.ts";
 import type { BridgePort } from "../link/bridge-port.ts";
 import { Switch } from "../link/switch.ts";
 import { Gateway, LOWER_HEADERS } from "../stack/gateway.ts";
@@ -43,6 +53,8 @@ export interface NetworkOptions {
   dhcp: UdpService;
   /** serves UDP port 53 of the DNS address */
   dns: UdpService;
+  /** asks the main thread for the address of a name that a SOCKS client wants to reach */
+  askName(query: number, name: string): void;
   /** writes out all that the ports have listed */
   flush(): void;
   onEchoRefused(): void;
@@ -54,6 +66,7 @@ export class Network {
   readonly gateway: Gateway;
   readonly tcp: TcpFlows;
   readonly datagrams: DatagramFlows;
+  readonly socks: SocksProxy;
 
   constructor(options: NetworkOptions) {
     const { plan, memory, sum, random } = options;
@@ -81,17 +94,12 @@ export class Network {
       small: new BlockPool(memory, SMALL_RING, SMALL_RINGS),
       large: new BlockPool(memory, LARGE_RING, LARGE_RINGS),
     };
-    this.tcp = new TcpFlows(
-      this.gateway,
-      options.streams,
-      pools,
-      (to, port) => {
-        if (to === dns && port === DNS_PORT) return { kind: "unix", path: options.dnsTcpPath };
-        if (aliases.has(to)) return { kind: "ipv4", address: LOOPBACK, port };
-        return this.gateway.isOwn(to) ? undefined : { kind: "ipv4", address: to, port };
-      },
-      random,
-    );
+    const translateTcp: TcpTranslate = (to, port) => {
+      if (to === dns && port === DNS_PORT) return { kind: "unix", path: options.dnsTcpPath };
+      if (aliases.has(to)) return { kind: "ipv4", address: LOOPBACK, port };
+      return this.gateway.isOwn(to) ? undefined : { kind: "ipv4", address: to, port };
+    };
+    this.tcp = new TcpFlows(this.gateway, options.streams, pools, translateTcp, random);
     const translate = (to: number, port: number): UdpTarget => {
       if (port === DHCP_SERVER_PORT && (this.gateway.isOwn(to) || to === 0xffffffff)) {
         return { kind: "service", handler: options.dhcp };
@@ -104,6 +112,25 @@ export class Network {
     this.datagrams = new DatagramFlows(this.gateway, options.datagrams, translate, random, () =>
       options.onEchoRefused(),
     );
+    this.socks = new SocksProxy({
+      octets,
+      pool: pools.small,
+      host: options.streams,
+      counters: this.counters,
+      // as a guest's connection would be led, and nowhere else
+      route: (to, port): SocksRoute => {
+        if (cidrContains(subnet, to) && !this.gateway.isOwn(to))
+          return to === subnet.network || to === subnet.broadcast
+            ? { kind: "none" }
+            : { kind: "guest" };
+        const isNowhere = isLoopback(to) || isLinkLocal(to) || isMulticast(to) || isReserved(to);
+        const target = isNowhere ? undefined : translateTcp(to, port);
+        return target === undefined ? { kind: "none" } : { kind: "host", target };
+      },
+      connectToGuest: (now, handle, to, port, onOutcome) =>
+        this.tcp.connectToGuest(now, handle, to, port, onOutcome),
+      askName: (query, name) => options.askName(query, name),
+    });
     this.link.connectGateway(this.gateway);
     this.gateway.connect({
       tcp: this.tcp,
@@ -146,22 +173,28 @@ export class Network {
   }
 
   nextDeadline(): number {
-    return Math.min(this.tcp.nextDeadline(), this.datagrams.nextDeadline());
+    return Math.min(
+      this.tcp.nextDeadline(),
+      this.datagrams.nextDeadline(),
+      this.socks.nextDeadline(),
+    );
   }
 
   onDeadline(now: number): void {
     this.tcp.onDeadline(now);
     this.datagrams.onDeadline(now);
+    this.socks.onDeadline(now);
   }
 
   /** something is left to do in the next turn */
   get hasUnfinished(): boolean {
-    return this.tcp.hasUnfinished || this.datagrams.hasUnfinished;
+    return this.tcp.hasUnfinished || this.datagrams.hasUnfinished || this.socks.hasUnfinished;
   }
 
   /** Takes up what the last turn left. */
   resume(now: number): void {
     this.tcp.resume();
     this.datagrams.resume(now);
+    this.socks.resume();
   }
 }

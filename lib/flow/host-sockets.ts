@@ -31,6 +31,8 @@ export interface HostStreams {
   connect(target: HostTarget, owner: HostStreamOwner): number | HostFailure;
   /** Gives an accepted connection its owner, who is told of readiness at once. */
   adopt(handle: number, owner: HostStreamOwner): void;
+  /** Takes a connection from its owner without closing it; it can be adopted again. */
+  release(handle: number): void;
   /** Writes the pieces; how many octets were taken (0 when the socket is full), or why not. */
   write(handle: number, from: Gather): number | HostFailure;
   /** Reads into the pieces; how many octets came, 0 at the end of the stream, or "again". */

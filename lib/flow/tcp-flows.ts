@@ -187,14 +187,15 @@ export class TcpFlows implements DatagramHandler, SegmentSink {
 
   /**
    * Opens a connection to a guest for an accepted host connection (a port forward, a tunnel), or only to see whether
-   * it can be made (`handle` -1: it is closed at once). `onOutcome` is told once.
+   * it can be made (`handle` -1: it is closed at once). `onOutcome` is told once, before anything of the guest is
+   * written to the socket; when it answers "keep" to a connection that could not be made, the socket is left to it.
    */
   connectToGuest(
     now: number,
     handle: number,
     address: number,
     port: number,
-    onOutcome?: (outcome: GuestConnectOutcome) => void,
+    onOutcome?: (outcome: GuestConnectOutcome) => unknown,
   ): boolean {
     this.#now = now;
     const source = this.#gateway.plan.address;
@@ -211,8 +212,7 @@ export class TcpFlows implements DatagramHandler, SegmentSink {
         this.countNoRing();
         this.remove(flow);
       }
-      if (handle >= 0) this.#host.reset(handle);
-      onOutcome?.("timeout");
+      if (onOutcome?.("timeout") !== "keep" && handle >= 0) this.#host.reset(handle);
       return false;
     }
     flow.onOutcome = onOutcome;
@@ -466,7 +466,7 @@ class TcpFlow implements TcpUser, HostStreamOwner {
   dirty = false;
   waiting = false;
   gather: Gather | undefined;
-  onOutcome: ((outcome: GuestConnectOutcome) => void) | undefined;
+  onOutcome: ((outcome: GuestConnectOutcome) => unknown) | undefined;
   readonly #flows: TcpFlows;
   readonly #host: HostStreams;
   #established = false;
@@ -502,7 +502,7 @@ class TcpFlow implements TcpUser, HostStreamOwner {
 
   onEstablished(): void {
     this.#established = true;
-    if (this.onOutcome !== undefined) this.#tell("connected");
+    this.#tell("connected");
     if (this.handle < 0) {
       // a probe: the answer is all that was wanted
       this.connection.abort();
@@ -525,8 +525,8 @@ class TcpFlow implements TcpUser, HostStreamOwner {
   }
 
   onAbort(reason: "reset" | "timeout"): void {
-    if (this.onOutcome !== undefined) this.#tell(reason === "timeout" ? "timeout" : "refused");
-    if (this.handle >= 0) this.#host.reset(this.handle);
+    const kept = this.#tell(reason === "timeout" ? "timeout" : "refused") === "keep";
+    if (this.handle >= 0 && !kept) this.#host.reset(this.handle);
     this.handle = -1;
     this.#flows.remove(this);
   }
@@ -537,10 +537,10 @@ class TcpFlow implements TcpUser, HostStreamOwner {
     this.#flows.remove(this);
   }
 
-  #tell(outcome: GuestConnectOutcome): void {
+  #tell(outcome: GuestConnectOutcome): unknown {
     const { onOutcome } = this;
     this.onOutcome = undefined;
-    onOutcome?.(outcome);
+    return onOutcome?.(outcome);
   }
 
   // HostStreamOwner

@@ -78,6 +78,10 @@ export class StreamSockets implements HostStreams {
     this.#loop.add(handle, EVENTS, new Socket(handle, owner, false, this.#now));
   }
 
+  release(handle: number): void {
+    this.#loop.remove(handle);
+  }
+
   write(handle: number, from: Gather): number | HostFailure {
     const sent = this.#io.send(handle, from);
     if (sent >= 0) return sent;

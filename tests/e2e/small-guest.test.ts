@@ -88,11 +88,7 @@ provision:
   });
 
   test("a forwarded port leads into the guest", async () => {
-    await shell(
-      "sh",
-      "-c",
-      "mkdir -p /tmp/www; echo from-the-guest >/tmp/www/index.html; busybox httpd -p 8000 -h /tmp/www",
-    );
+    await shell("sh", "-c", serving("from-the-guest"));
     expect(await (await fetch(`http://127.0.0.1:${http}/`)).text()).toBe("from-the-guest\n");
   });
 
@@ -111,6 +107,18 @@ provision:
     },
   );
 
+  test("tunnel serves a proxy at the same port again and again, and says how to use it", async () => {
+    const proxy = await tunnelOf("one");
+    expect(await through(proxy, "http://lima-one.internal:8000/")).toBe("from-the-guest\n");
+    const said = await home.must("tunnel", "one");
+    expect(said).toContain(`socks5h://${proxy}`);
+    expect(said).toContain("<http://lima-one.internal>");
+    expect((await home.limanet("tunnel", "--socks-port", "80", "one")).code).toBe(2);
+    const taken = await home.limanet("tunnel", "--socks-port", String(http), "one");
+    expect(taken.code).toBe(1);
+    expect(taken.stderr).toMatch(/^limanet: Cannot open a tunnel into one: .*in use/);
+  });
+
   test("starting it once more, deleting it or editing it while it runs is refused", async () => {
     for (const words of [
       ["start", "one"],
@@ -126,10 +134,12 @@ provision:
   test(
     "it stops, starts again with its configuration, and stops leaving nothing running",
     async () => {
+      const proxyBefore = await tunnelOf("one");
       await home.must("stop", "one");
       expect((await home.list())[0]!.status).toBe("Stopped");
       expect(await home.processes()).toEqual([]);
       await home.must("start", "one");
+      expect(await tunnelOf("one")).toBe(proxyBefore);
       expect(await shell("nslookup", "printer.test")).toContain("203.0.113.5");
       await home.must("stop", "one");
       expect(await home.processes()).toEqual([]);
@@ -213,6 +223,14 @@ provision:
   );
 });
 
+/** a command of the guest that serves a text on port 8000 */
+const serving = (said: string) =>
+  `mkdir -p /tmp/www; echo ${said} >/tmp/www/index.html; busybox httpd -p 8000 -h /tmp/www`;
+const tunnelOf = async (name: string, ...more: string[]) =>
+  (JSON.parse(await home.must("tunnel", "--json", ...more, name)) as { proxy: string }).proxy;
+const through = async (proxy: string, url: string) =>
+  (await home.run(["curl", "-sS", "-m", "20", "--socks5-hostname", proxy, url])).stdout;
+
 test(
   "two instances on user-v2 reach each other by name, and the network ends with the last of them",
   async () => {
@@ -228,6 +246,9 @@ test(
     expect(await home.must("shell", "right", "nslookup", "lima-left.internal")).toMatch(
       /192\.168\.104\.\d+/,
     );
+    await home.must("shell", "right", "sh", "-c", serving("from-right"));
+    const proxy = await tunnelOf("left");
+    expect(await through(proxy, "http://lima-right.internal:8000/")).toBe("from-right\n");
     await home.must("stop", "left");
     expect((await home.processes()).some((line) => line.includes("usernet"))).toBe(true);
     await home.must("stop", "right");
@@ -247,10 +268,10 @@ test(
     expect(await home.must("shell", "slirp", "ip", "-4", "addr", "show", "eth0")).toContain(
       "192.168.5.15",
     );
-    const serve =
-      "mkdir -p /tmp/www; echo by-slirp >/tmp/www/index.html; busybox httpd -p 8000 -h /tmp/www";
-    await home.must("shell", "slirp", "sh", "-c", serve);
+    await home.must("shell", "slirp", "sh", "-c", serving("by-slirp"));
     expect(await (await fetch(`http://127.0.0.1:${port}/`)).text()).toBe("by-slirp\n");
+    const proxy = await tunnelOf("slirp");
+    expect(await through(proxy, "http://127.0.0.1:8000/")).toBe("by-slirp\n");
     await home.must("delete", "--force", "slirp");
     expect(await home.processes()).toEqual([]);
   },

@@ -75,6 +75,10 @@ export class InjectedStreams implements HostStreams {
     owner.onHostReadable(0);
   }
 
+  release(handle: number): void {
+    this.#open(handle).owner = undefined;
+  }
+
   write(handle: number, from: Gather): number | HostFailure {
     const socket = this.#open(handle);
     if (socket.writeFailure !== undefined) return socket.writeFailure;

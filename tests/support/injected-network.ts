@@ -119,6 +119,7 @@ export class InjectedNetwork {
   readonly datagrams: InjectedDatagrams;
   readonly guests: InjectedGuest[] = [];
   /** DNS queries over UDP as the main thread would get them */
+  readonly names: { query: number; name: string }[] = [];
   readonly queries: { message: Uint8Array; from: number; port: number }[] = [];
   echoRefusals = 0;
   random = () => 1000;
@@ -164,6 +165,7 @@ export class InjectedNetwork {
           }),
       },
       flush: () => this.#flush(),
+      askName: (query, name) => this.names.push({ query, name }),
       onEchoRefused: () => this.echoRefusals++,
     });
     const { plan: made } = this.network.gateway;
