@@ -15,7 +15,7 @@ function host() {
   const said: string[] = [];
   const through = {
     gateway: GATEWAY,
-    resolve: async (name: string) => NAMES[name] ?? [],
+    resolve: async (name: string) => (Object.hasOwn(NAMES, name) ? NAMES[name]! : []),
     warn: (sentence: string) => void said.push(sentence),
   };
   return { through, said };

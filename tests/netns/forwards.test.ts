@@ -102,8 +102,8 @@ except ConnectionResetError:
 
   test("a forward to a guest's closed port is closed, not left hanging", async () => {
     expect(await expose("127.0.0.1:18002", 9, "tcp")).toMatchObject({ status: 200 });
-    // 52: no answer; 56: reset
-    expect([52, 56]).toContain((await curl("http://127.0.0.1:18002/")).code);
+    // 52: no answer; 56: reset; 7: the reset came before curl had looked at its connection
+    expect([7, 52, 56]).toContain((await curl("http://127.0.0.1:18002/")).code);
   });
 
   test("what cannot be forwarded is told in a sentence", async () => {
