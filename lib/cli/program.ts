@@ -289,7 +289,10 @@ function commands(done: (code: number) => void): Command {
     .option("--capture <file>", "write all frames to a pcap file")
     .addOption(new Option("--handed-lock").hideHelp())
     .action(async (options) => {
-      const { runUsernet } = await import("../daemon/usernet.ts");
+      const [{ runUsernet }, { DEFAULT_DNS_POLICY }] = await Promise.all([
+        import("../daemon/usernet.ts"),
+        import("../daemon/host-responder.ts"),
+      ]);
       done(
         await runUsernet(
           {
@@ -304,6 +307,7 @@ function commands(done: (code: number) => void): Command {
             leaseFile: options.leaseFile,
             capture: options.capture,
             handedLock: options.handedLock === true,
+            dns: { ...DEFAULT_DNS_POLICY },
           },
           log(),
         ),

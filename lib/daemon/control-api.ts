@@ -6,9 +6,11 @@ import { parseEndpoint } from "../addr/endpoint.ts";
 import { parseIpv4 } from "../addr/ipv4.ts";
 import type { HttpHandler, HttpRequest, HttpResponse } from "../host/unix-http.ts";
 import { sleep } from "../host/clock.ts";
-import type { DnsZones, Zone } from "../service/dns/zones.ts";
+import { typeOf } from "../service/dns/message.ts";
+import { zonesOfHosts, type Zone } from "../service/dns/zones.ts";
 import type { Engine } from "./engine.ts";
 import type { NetworkPlan, Transport } from "./engine-protocol.ts";
+import type { HostResponder } from "./host-responder.ts";
 import type { SocksPorts } from "./socks-ports.ts";
 
 const DEFAULT_WAIT_SECONDS = 10;
@@ -16,7 +18,7 @@ const WAIT_STEP_MS = 250;
 
 export interface ControlContext {
   engine: Engine;
-  zones: DnsZones;
+  dns: HostResponder;
   plan: NetworkPlan;
   socks: SocksPorts;
 }
@@ -85,13 +87,35 @@ const ROUTES: Record<string, Route> = {
   }),
   "/services/dhcp/leases": leases,
   "/leases": leases,
-  "/services/dns/all": async ({ zones }) => ({ status: 200, json: zones.all() }),
-  "/services/dns/add": post(async ({ zones }, body) => {
+  "/services/dns/all": async ({ dns }) => ({
+    status: 200,
+    json: [...dns.zones.all(), ...zonesOfHosts(dns.hosts.all())],
+  }),
+  "/services/dns/add": post(async ({ dns }, body) => {
     const zone = zoneOf(body);
     if (typeof zone === "string") return { status: 400, text: `${zone}\n` };
-    zones.add(zone);
+    dns.zones.add(zone);
     return { status: 200, text: "" };
   }),
+  // ours: one owner's static hosts, in place of those it had; unlike a zone they may stand for names elsewhere
+  "/limanet/dns/hosts": post(async ({ dns }, body) => {
+    const { owner, hosts } = body;
+    if (typeof owner !== "string" || owner === "" || !isTextMap(hosts))
+      return { status: 400, text: "owner and hosts, an object of texts, are needed\n" };
+    dns.hosts.set(owner, hosts);
+    return { status: 200, text: "" };
+  }),
+  // ours: which source answers a name, and why
+  "/limanet/dns/explain": async ({ dns }, { query }) => {
+    const type = typeOf(query.get("type") ?? "A");
+    if (type === undefined)
+      return { status: 400, text: `type: no DNS type: ${query.get("type")}\n` };
+    try {
+      return { status: 200, json: await dns.responder.explain(query.get("name") ?? "", type) };
+    } catch (error) {
+      return { status: 400, text: `name: ${(error as Error).message}\n` };
+    }
+  },
   "/stats": async ({ engine }) => ({ status: 200, json: await engine.request({ type: "stats" }) }),
   "/cam": async ({ engine }) => ({ status: 200, json: await engine.request({ type: "cam" }) }),
   "/tunnel": async ({ engine }, { query }) => {
@@ -166,6 +190,11 @@ function post(
     return handle(context, body as Record<string, unknown>);
   };
 }
+
+const isTextMap = (value: unknown): value is Record<string, string> =>
+  typeof value === "object" &&
+  value !== null &&
+  Object.values(value).every((text) => typeof text === "string");
 
 function transportOf(value: unknown): Transport | undefined {
   const protocol = value === undefined || value === "" ? "tcp" : value;

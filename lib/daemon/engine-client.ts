@@ -74,16 +74,15 @@ export function startEngine(options: EngineOptions): Promise<Engine> {
         waiting.delete(message.id);
         return;
       case "dns-query": {
-        const { query } = message;
-        options.resolve(message.message, message.client).then(
-          (answer) =>
-            post({
-              type: "dns-answer",
-              query,
-              ...(answer === undefined ? {} : { message: answer }),
-            }),
-          () => post({ type: "dns-answer", query }),
-        );
+        const answer = (reply: Uint8Array | undefined) =>
+          post({
+            type: "dns-answer",
+            query: message.query,
+            ...(reply === undefined ? {} : { message: reply }),
+          });
+        const reply = options.resolve(message.message, message.client);
+        if (reply instanceof Promise) void reply.then(answer);
+        else answer(reply);
         return;
       }
       case "name-query": {

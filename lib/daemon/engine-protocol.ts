@@ -89,7 +89,7 @@ export interface EngineReplies {
 }
 
 export type EngineEvent =
-  /** a guest's DNS query over UDP; answer with a DnsAnswer of the same `query` */
+  /** a guest's DNS query over UDP, `client` is ADDRESS PORT; answer with a DnsAnswer of the same `query` */
   | { type: "dns-query"; query: number; message: Uint8Array; client: string }
   /** a SOCKS client wants to reach a name; answer with a NameAnswer of the same `query` */
   | { type: "name-query"; query: number; name: string }

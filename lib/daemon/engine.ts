@@ -24,7 +24,10 @@ export interface EngineOptions {
   /** unix socket path of the DNS responder's stream listener */
   dnsTcpPath: string;
   /** answers a DNS query that came over UDP; undefined: stay silent */
-  resolve(message: Uint8Array, client: string): Promise<Uint8Array | undefined>;
+  resolve(
+    message: Uint8Array,
+    client: string,
+  ): Uint8Array | undefined | Promise<Uint8Array | undefined>;
   /** the address of a name that a SOCKS client wants to reach; undefined: there is none */
   resolveName(name: string): Promise<string | undefined>;
   onEvent(event: EngineNotice): void;

@@ -3,29 +3,30 @@
  * network, or a user-v2 network that a daemon of its own carries.
  */
 import { parseEndpoint } from "../addr/endpoint.ts";
+import { parseCidr } from "../addr/ipv4.ts";
 import { hostnameOf } from "../config/names.ts";
 import type { InstanceConfig } from "../config/instance.ts";
 import type { InstancePaths } from "../config/paths.ts";
 import type { QemuNic } from "../driver/qemu.ts";
 import { monotonicMs, sleep } from "../host/clock.ts";
 import { serveDnsTcp, serveDnsUdp } from "../host/dns-server.ts";
-import { ThreadedSystemResolver } from "../host/dns-system-resolver.ts";
-import { hostSearchDomains, NameServerUpstream } from "../host/dns-upstream.ts";
+import { hostSearchDomains } from "../host/host-naming.ts";
 import { hostEnvironment } from "../host/machine.ts";
 import type { QmpClient } from "../host/qmp-client.ts";
 import { loadNetworks } from "../instance/settings.ts";
-import { DnsResponder } from "../service/dns/responder.ts";
-import { DnsZones, zonesOfHosts } from "../service/dns/zones.ts";
+import { hostsBeyondZones, zonesOfHosts } from "../service/dns/zones.ts";
 import type { Log } from "../trace/log.ts";
 import type { Forward, NetworkPlan, Transport } from "./engine-protocol.ts";
 import type { NetworkAbilities } from "./forward-plan.ts";
 import { JoinedNetwork, type JoinedNetworkOptions } from "./joined-network.ts";
+import { DEFAULT_DNS_POLICY, startHostResponder, type DnsPolicy } from "./host-responder.ts";
 import { startNetworkService } from "./network-service.ts";
 import { userV2Network } from "./reconcile.ts";
 import { GATEWAY_MAC, gatewayNames, userV2Plan } from "./usernet.ts";
 
 /** the default network (specification, section 1) */
 const DEFAULT_SUBNET = "192.168.5.0/24";
+const DEFAULT_CIDR = parseCidr(DEFAULT_SUBNET)!;
 const DEFAULT_GATEWAY = "192.168.5.2";
 const DEFAULT_DNS = "192.168.5.3";
 const DEFAULT_GUEST = "192.168.5.15";
@@ -86,7 +87,7 @@ export async function carryDefaultNetwork(
     dnsTcpPath: paths.dnsSocket,
     leaseFile: undefined,
     hosts: staticHosts(config, name),
-    ipv6: config.hostResolver.ipv6,
+    dns: dnsPolicy(config),
     capture: undefined,
     log,
   });
@@ -117,6 +118,10 @@ export async function carryDefaultNetwork(
   };
 }
 
+function dnsPolicy({ hostResolver }: InstanceConfig): DnsPolicy {
+  return { ...DEFAULT_DNS_POLICY, ipv6: hostResolver.ipv6 };
+}
+
 function staticHosts(config: InstanceConfig, name: string): Record<string, string> {
   // these win over entries of the same name (specification 10.1)
   return {
@@ -136,23 +141,15 @@ export async function useQemuSlirp(
   const closers: (() => void)[] = [];
   const dnsPorts = { udp: 0, tcp: 0 };
   if (config.hostResolver.enabled) {
-    const zones = new DnsZones();
-    for (const zone of zonesOfHosts(staticHosts(config, name))) zones.add(zone);
-    const resolver = new ThreadedSystemResolver();
-    const responder = new DnsResponder({
-      zones,
-      resolver,
-      upstream: new NameServerUpstream(),
-      ipv6: config.hostResolver.ipv6,
-    });
-    const udp = await serveDnsUdp(responder, "127.0.0.1", 0);
-    const tcp = serveDnsTcp(responder, "127.0.0.1", 0);
+    const dns = startHostResponder(staticHosts(config, name), dnsPolicy(config), DEFAULT_CIDR);
+    const udp = await serveDnsUdp(dns.responder, "127.0.0.1", 0);
+    const tcp = serveDnsTcp(dns.responder, "127.0.0.1", 0);
     dnsPorts.udp = udp.port;
     dnsPorts.tcp = tcp.port;
     closers.push(
       () => udp.close(),
       () => tcp.close(),
-      () => resolver.close(),
+      () => dns.close(),
     );
   }
   return {
@@ -234,6 +231,8 @@ export async function joinUserV2(
         ...gatewayNames(gateway),
       };
       for (const zone of zonesOfHosts(hosts)) await joined.addZone(zone);
+      const more = hostsBeyondZones(hosts);
+      if (Object.keys(more).length > 0) await joined.addHosts({ owner: name, hosts: more });
       return address;
     },
     expose: (forward) => joined.expose(forward),

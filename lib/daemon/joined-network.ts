@@ -9,6 +9,7 @@ import { sleep } from "../host/clock.ts";
 import { lockHolder } from "../host/lock.ts";
 import { connectionEnd, isServed, requestUnixHttp } from "../host/unix-http.ts";
 import { loadNetworks } from "../instance/settings.ts";
+import type { HostTable } from "../service/dns/static-hosts.ts";
 import type { Zone } from "../service/dns/zones.ts";
 import type { Log } from "../trace/log.ts";
 import type { Forward } from "./engine-protocol.ts";
@@ -19,6 +20,7 @@ const FIRST_RETRY_MS = 500;
 const LAST_RETRY_MS = 30_000;
 const ATTACH = "/extension/attach";
 const ADD_ZONE = "/services/dns/add";
+const SET_HOSTS = "/limanet/dns/hosts";
 const EXPOSE = "/services/forwarder/expose";
 const UNEXPOSE = "/services/forwarder/unexpose";
 
@@ -29,6 +31,12 @@ export interface JoinedNetworkOptions {
   network: string;
   log: Log;
   onState: (network: string, state: NetworkState) => void;
+}
+
+/** static hosts that belong to one instance */
+export interface OwnedHosts {
+  owner: string;
+  hosts: HostTable;
 }
 
 /** what the daemon says when it does not want to */
@@ -44,6 +52,7 @@ export class JoinedNetwork {
   readonly #endpoint: string;
   readonly #attached: string[] = [];
   readonly #zones: Zone[] = [];
+  readonly #hosts: OwnedHosts[] = [];
   readonly #forwards = new Map<string, Forward>();
   readonly #closing = new AbortController();
   readonly #kept: Promise<void>;
@@ -77,6 +86,19 @@ export class JoinedNetwork {
   async addZone(zone: Zone): Promise<void> {
     this.#zones.push(zone);
     await this.#make(ADD_ZONE, zone);
+  }
+
+  /** Names that no zone can say; a daemon of Lima's own does not know them. */
+  async addHosts(hosts: OwnedHosts): Promise<void> {
+    this.#hosts.push(hosts);
+    try {
+      await this.#make(SET_HOSTS, hosts);
+    } catch (error) {
+      const names = Object.keys(hosts.hosts).join(", ");
+      this.#options.log.warn(
+        `the network's daemon does not know ${names}: ${(error as Error).message}`,
+      );
+    }
   }
 
   /** Throws what the daemon says when it cannot. */
@@ -168,6 +190,7 @@ export class JoinedNetwork {
     const things: [string, object][] = [
       ...this.#attached.map((path): [string, object] => [ATTACH, { path }]),
       ...this.#zones.map((zone): [string, object] => [ADD_ZONE, zone]),
+      ...this.#hosts.map((hosts): [string, object] => [SET_HOSTS, hosts]),
       ...[...this.#forwards.values()].map((forward): [string, object] => [EXPOSE, forward]),
     ];
     for (const [route, thing] of things) {

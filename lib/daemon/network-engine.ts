@@ -317,7 +317,12 @@ export class NetworkEngine implements PortOwner {
         const query = this.#nextQuery++;
         this.#queries.set(query, { guest: packet.src, guestPort: srcPort });
         const message = this.#memory.octets.slice(start, end);
-        this.#tell({ type: "dns-query", query, message, client: formatIpv4(packet.src) });
+        this.#tell({
+          type: "dns-query",
+          query,
+          message,
+          client: `${formatIpv4(packet.src)} ${srcPort}`,
+        });
       },
     };
   }

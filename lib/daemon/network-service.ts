@@ -2,19 +2,17 @@
  * A user-mode network as a service on the main thread: engine, DNS responder, control API, stored leases. The usernet
  * daemon runs one for a user-v2 network, the host agent one for an instance's default network.
  */
+import { parseCidr } from "../addr/ipv4.ts";
 import { serveDnsUnix, type DnsServer } from "../host/dns-server.ts";
-import { ThreadedSystemResolver } from "../host/dns-system-resolver.ts";
-import { NameServerUpstream } from "../host/dns-upstream.ts";
 import { readTextIfThere, writeFileAtomically } from "../host/files.ts";
 import { serveUnixHttp, type HttpServer } from "../host/unix-http.ts";
-import { DnsResponder } from "../service/dns/responder.ts";
-import { DnsZones, zonesOfHosts } from "../service/dns/zones.ts";
 import type { Log } from "../trace/log.ts";
 import { controlApi } from "./control-api.ts";
 import { startEngine } from "./engine-client.ts";
 import { SocksPorts } from "./socks-ports.ts";
 import type { Engine, EngineNotice } from "./engine.ts";
 import type { AttachKind, Lease, NetworkPlan } from "./engine-protocol.ts";
+import { startHostResponder, type DnsPolicy, type HostResponder } from "./host-responder.ts";
 
 export interface NetworkServiceOptions {
   plan: NetworkPlan;
@@ -28,15 +26,14 @@ export interface NetworkServiceOptions {
   leaseFile: string | undefined;
   /** names the network knows: name → address or other name */
   hosts: Readonly<Record<string, string>>;
-  ipv6: boolean;
+  dns: DnsPolicy;
   capture: string | undefined;
   log: Log;
 }
 
 export interface NetworkService {
   engine: Engine;
-  responder: DnsResponder;
-  zones: DnsZones;
+  dns: HostResponder;
   /** rejects when the engine has died; never resolves */
   failed: Promise<never>;
   close(): Promise<void>;
@@ -45,16 +42,9 @@ export interface NetworkService {
 /** Starts everything; on failure nothing is left behind. */
 export async function startNetworkService(options: NetworkServiceOptions): Promise<NetworkService> {
   const { plan, log } = options;
-  const zones = new DnsZones();
-  for (const zone of zonesOfHosts(options.hosts)) zones.add(zone);
-  const resolver = new ThreadedSystemResolver();
-  const responder = new DnsResponder({
-    zones,
-    resolver,
-    upstream: new NameServerUpstream(),
-    ipv6: options.ipv6,
-  });
-  let dns: DnsServer | undefined;
+  const dns = startHostResponder(options.hosts, options.dns, parseCidr(plan.subnet));
+  const { responder } = dns;
+  let dnsServer: DnsServer | undefined;
   let api: HttpServer | undefined;
   let engine: Engine | undefined;
   const { promise: failed, reject: fail } = Promise.withResolvers<never>();
@@ -63,8 +53,8 @@ export async function startNetworkService(options: NetworkServiceOptions): Promi
   const close = async () => {
     api?.close();
     await engine?.close();
-    dns?.close();
-    resolver.close();
+    dnsServer?.close();
+    dns.close();
   };
   try {
     // the engine starts in its own thread while the DNS socket is made
@@ -72,39 +62,26 @@ export async function startNetworkService(options: NetworkServiceOptions): Promi
       plan,
       leases: storedLeases(options.leaseFile, log),
       dnsTcpPath: options.dnsTcpPath,
-      resolve: (message) => responder.answer(message, "udp"),
-      resolveName: (name) => addressOf(name, zones, resolver),
+      resolve: (message, client) => responder.answer(message, "udp", client),
+      resolveName: (name) => responder.address(name),
       onEvent: (event) => onEvent(event, options),
       onFailure: fail,
       ...(options.capture === undefined ? {} : { capture: options.capture }),
     });
-    dns = serveDnsUnix(responder, options.dnsTcpPath);
+    dnsServer = serveDnsUnix(responder, options.dnsTcpPath);
     engine = await starting;
     for (const { kind, path } of options.listen)
       await engine.request({ type: "listen", kind, path });
     if (options.endpoint !== undefined)
       api = await serveUnixHttp(
         options.endpoint,
-        controlApi({ engine, zones, plan, socks: new SocksPorts(engine, options.endpoint) }),
+        controlApi({ engine, dns, plan, socks: new SocksPorts(engine, options.endpoint) }),
       );
-    return { engine, responder, zones, failed, close };
+    return { engine, dns, failed, close };
   } catch (error) {
     await close();
     throw error;
   }
-}
-
-/** What a guest's own lookup would give: names of the network, else the host's resolver. */
-async function addressOf(
-  name: string,
-  zones: DnsZones,
-  resolver: ThreadedSystemResolver,
-): Promise<string | undefined> {
-  const answer = zones.lookup(name);
-  if (answer.kind === "address") return answer.ip;
-  if (answer.kind === "no-such-name") return undefined;
-  const found = await resolver.lookup(name, 4);
-  return found.kind === "addresses" ? found.addresses[0] : undefined;
 }
 
 function onEvent(event: EngineNotice, { leaseFile, log }: NetworkServiceOptions): void {

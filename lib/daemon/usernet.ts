@@ -1,11 +1,12 @@
 /** `limanet usernet`: one user-v2 network (specification 8.1 to 8.8). */
 import { cidrContains, formatIpv4, parseCidr, parseIpv4 } from "../addr/ipv4.ts";
 import { parseMac } from "../addr/mac.ts";
-import { hostSearchDomains } from "../host/dns-upstream.ts";
+import { hostSearchDomains } from "../host/host-naming.ts";
 import { releaseHandedLock, tryLockPidFile } from "../host/lock.ts";
 import { terminationSignal } from "../host/signals.ts";
 import type { Log } from "../trace/log.ts";
 import type { AttachKind, Lease, NetworkPlan } from "./engine-protocol.ts";
+import type { DnsPolicy } from "./host-responder.ts";
 import { startNetworkService } from "./network-service.ts";
 
 export interface UsernetOptions {
@@ -22,6 +23,7 @@ export interface UsernetOptions {
   capture: string | undefined;
   /** whoever started us keeps others away until we have our pid file */
   handedLock: boolean;
+  dns: DnsPolicy;
 }
 
 /** Lima's address plan (specification 8.3): the second address is router, DNS server and the way to the host. */
@@ -115,7 +117,7 @@ export async function runUsernet(options: UsernetOptions, log: Log): Promise<num
       dnsTcpPath: `${base.replace(/\.sock$/, "")}_dns.sock`,
       leaseFile: options.leaseFile,
       hosts: gatewayNames(plan.gateway),
-      ipv6: false,
+      dns: options.dns,
       capture: options.capture,
       log,
     });

@@ -2,6 +2,7 @@
 import { chmodSync, rmSync } from "node:fs";
 import type { Socket, SocketHandler } from "bun";
 import type { DnsResponder } from "../service/dns/responder.ts";
+import { framed, joined } from "./dns-upstream-sockets.ts";
 
 export interface DnsServer {
   /** bound port; 0 for a unix socket */
@@ -11,13 +12,23 @@ export interface DnsServer {
 
 /** RFC 7766 6.2.3 leaves the idle time to the server */
 const IDLE_SECONDS = 10;
-/** queries of one connection under way */
+/** queries of one connection under way; more are read when one of them is done */
 const PIPELINE = 32;
+const MIN_QUERY = 12;
 const MAX_QUERY = 4096;
+const MAX_CONNECTIONS = 2048;
+/** replies a client may leave unread before no more of its queries are taken */
+const MAX_UNREAD = 256 * 1024;
 
 interface Stream {
+  client: string;
   input: Uint8Array;
+  /** what the socket has not taken yet */
+  output: Uint8Array;
   underWay: number;
+  /** the client sends no more, or is not heard any more */
+  isEnding: boolean;
+  isClosed: boolean;
 }
 
 /** Answers on UDP; port 0 picks a free one. */
@@ -26,23 +37,55 @@ export async function serveDnsUdp(
   hostname: string,
   port: number,
 ): Promise<DnsServer> {
+  const outbox = new Outbox();
   const socket = await Bun.udpSocket({
     hostname,
     port,
     socket: {
-      data(from, octets, peerPort, peer) {
-        void responder.answer(new Uint8Array(octets), "udp").then((reply) => {
-          if (reply !== undefined) from.send(reply, peerPort, peer);
-        });
+      data(_socket, octets, peerPort, peer) {
+        // the buffer is Bun's only during this call
+        const reply = responder.answer(new Uint8Array(octets), "udp", `${peer} ${peerPort}`);
+        if (reply instanceof Promise)
+          void reply.then((late) => outbox.put(socket, late, peerPort, peer));
+        else outbox.put(socket, reply, peerPort, peer);
       },
     },
   });
   return { port: socket.port, close: () => socket.close() };
 }
 
+/** Replies of one turn of the event loop, sent with one system call. */
+class Outbox {
+  #replies: (Uint8Array | string | number)[] = [];
+
+  put(
+    socket: Bun.udp.Socket<"buffer">,
+    reply: Uint8Array | undefined,
+    port: number,
+    peer: string,
+  ): void {
+    if (reply === undefined) return;
+    if (this.#replies.length === 0) setImmediate(() => this.#send(socket));
+    this.#replies.push(reply, port, peer);
+  }
+
+  #send(socket: Bun.udp.Socket<"buffer">): void {
+    const replies = this.#replies;
+    this.#replies = [];
+    if (socket.closed) return;
+    // what a full buffer does not take is lost, as datagrams are
+    socket.sendMany(replies as (Uint8Array | string)[]);
+  }
+}
+
 /** Answers on TCP; port 0 picks a free one. */
 export function serveDnsTcp(responder: DnsResponder, hostname: string, port: number): DnsServer {
-  const listener = Bun.listen<Stream>({ hostname, port, socket: streamHandler(responder) });
+  const listener = Bun.listen<Stream>({
+    hostname,
+    port,
+    allowHalfOpen: true,
+    socket: streamHandler(responder),
+  });
   return { port: listener.port, close: () => listener.stop(true) };
 }
 
@@ -51,7 +94,11 @@ export function serveDnsUnix(responder: DnsResponder, path: string): DnsServer {
   rmSync(path, { force: true });
   const before = process.umask(0o177);
   try {
-    const listener = Bun.listen<Stream>({ unix: path, socket: streamHandler(responder) });
+    const listener = Bun.listen<Stream>({
+      unix: path,
+      allowHalfOpen: true,
+      socket: streamHandler(responder),
+    });
     chmodSync(path, 0o600);
     return {
       port: 0,
@@ -67,44 +114,96 @@ export function serveDnsUnix(responder: DnsResponder, path: string): DnsServer {
 
 /** Two octets of length, then the message; several may be under way and are answered as they are ready (RFC 7766 6.2.1.1). */
 function streamHandler(responder: DnsResponder): SocketHandler<Stream> {
+  let connections = 0;
+  let made = 0;
   return {
     open(socket) {
-      socket.data = { input: new Uint8Array(0), underWay: 0 };
-      socket.timeout(IDLE_SECONDS);
+      connections++;
+      socket.data = {
+        client: `stream ${made++}`,
+        input: new Uint8Array(0),
+        output: new Uint8Array(0),
+        underWay: 0,
+        isEnding: false,
+        isClosed: false,
+      };
+      if (connections > MAX_CONNECTIONS) socket.terminate();
+      else socket.timeout(IDLE_SECONDS);
     },
     data(socket, octets) {
-      const { data } = socket;
-      const input = new Uint8Array(data.input.length + octets.length);
-      input.set(data.input);
-      input.set(octets, data.input.length);
-      data.input = input;
+      if (socket.data.isEnding) return;
+      socket.data.input = joined(socket.data.input, octets);
       socket.timeout(IDLE_SECONDS);
       take(socket, responder);
+    },
+    drain(socket) {
+      send(socket);
+      take(socket, responder);
+    },
+    end(socket) {
+      socket.data.isEnding = true;
+      endWhenDone(socket);
+    },
+    close(socket) {
+      connections--;
+      socket.data.isClosed = true;
     },
     timeout: (socket) => void socket.end(),
     error: (socket) => void socket.end(),
   };
 }
 
+/** Takes the queries that have come, as long as the client takes their replies. */
 function take(socket: Socket<Stream>, responder: DnsResponder): void {
   const { data } = socket;
-  while (data.input.length >= 2) {
-    const length = (data.input[0]! << 8) | data.input[1]!;
-    if (length < 12 || length > MAX_QUERY || data.underWay >= PIPELINE) {
-      socket.end();
+  while (!data.isClosed && data.input.length >= 2) {
+    if (data.underWay >= PIPELINE || data.output.length > MAX_UNREAD) {
+      socket.pause();
       return;
     }
-    if (data.input.length < 2 + length) return;
+    const length = (data.input[0]! << 8) | data.input[1]!;
+    if (length < MIN_QUERY || length > MAX_QUERY) {
+      data.isEnding = true;
+      data.input = data.input.slice(0, 0);
+      break;
+    }
+    if (data.input.length < 2 + length) break;
     const query = data.input.slice(2, 2 + length);
     data.input = data.input.slice(2 + length);
+    const reply = responder.answer(query, "tcp", data.client);
+    if (!(reply instanceof Promise)) {
+      put(socket, reply);
+      continue;
+    }
     data.underWay++;
-    void responder.answer(query, "tcp").then((reply) => {
+    void reply.then((late) => {
       data.underWay--;
-      if (reply === undefined) return;
-      const framed = new Uint8Array(2 + reply.length);
-      framed.set([reply.length >>> 8, reply.length & 255]);
-      framed.set(reply, 2);
-      socket.write(framed);
+      put(socket, late);
+      take(socket, responder);
     });
   }
+  if (data.isClosed) return;
+  socket.resume();
+  endWhenDone(socket);
+}
+
+function put(socket: Socket<Stream>, reply: Uint8Array | undefined): void {
+  const { data } = socket;
+  if (reply === undefined || data.isClosed) return;
+  data.output = joined(data.output, framed(reply));
+  send(socket);
+}
+
+function send(socket: Socket<Stream>): void {
+  const { data } = socket;
+  if (data.output.length === 0 || data.isClosed) return;
+  const taken = socket.write(data.output);
+  if (taken > 0) data.output = data.output.slice(taken);
+}
+
+/** A client that sends no more still gets its replies. */
+function endWhenDone(socket: Socket<Stream>): void {
+  const { data } = socket;
+  if (data.isEnding && !data.isClosed && data.underWay === 0 && data.output.length === 0)
+    socket.end();
 }

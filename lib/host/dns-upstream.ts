@@ -1,152 +1,177 @@
-/** Relays queries to the host's name servers (resolv.conf(5)), which are looked up anew whenever the file changes. */
-import { readFileSync } from "node:fs";
-import { isIP } from "node:net";
-import type { Transport, Upstream } from "../service/dns/responder.ts";
+/**
+ * Sends queries on to name servers. A server that does not answer costs little: the next is asked after a moment, and
+ * who answered last is asked first. Ids and source ports are random, and an answer counts only from the server asked,
+ * at the port asked from, with the id and the question asked (RFC 5452).
+ */
+import { isTruncated, rcodeOf } from "../service/dns/message.ts";
+import { RCODE } from "../service/dns/reply.ts";
+import type { Upstream } from "../service/dns/responder.ts";
+import type { NameServer, Route } from "../service/dns/routes.ts";
+import { UpstreamSockets, askTcp } from "./dns-upstream-sockets.ts";
 
-/** only where the host names no server at all (specification 10.2 and 21) */
-const PUBLIC_FALLBACK = ["8.8.8.8", "1.1.1.1"];
-const TIMEOUT_MS = 2000;
-const TRUNCATED = 0x02;
+/** resolv.conf(5): more are not looked at */
+const MAX_SERVERS = 3;
+/** then the next server is asked as well */
+const HEDGE_MS = 250;
+/** a datagram may be lost */
+const AGAIN_MS = 1000;
+/** UDP may not get through at all */
+const TCP_MS = 2000;
+const LIMIT_MS = 4000;
+/** who answered is asked first for so long; then the host's order counts again */
+const PREFER_MS = 30_000;
+
+interface Step {
+  server: NameServer;
+  transport: "udp" | "tcp";
+  /** since the beginning */
+  atMs: number;
+}
 
 export class NameServerUpstream implements Upstream {
-  readonly #path: string;
-  readonly #port: number;
+  readonly #sockets = new UpstreamSockets();
+  /** the server that answered although others come before it, by the group of servers */
+  readonly #preferred = new Map<string, { server: NameServer; until: number }>();
 
-  constructor(path = "/etc/resolv.conf", port = 53) {
-    this.#path = path;
-    this.#port = port;
+  relay(query: Uint8Array, { servers }: Route): Promise<Uint8Array | undefined> {
+    const asked = this.#inOrder(servers.slice(0, MAX_SERVERS));
+    if (asked.length === 0) return Promise.resolve(undefined);
+    return new Promise((resolve) => {
+      const race = new Race(asked, query, this.#sockets, (reply, server) => {
+        if (server !== undefined && server !== servers[0]) this.#prefer(servers, server);
+        resolve(reply);
+      });
+      race.go();
+    });
   }
 
-  async relay(query: Uint8Array, transport: Transport): Promise<Uint8Array | undefined> {
-    for (const server of resolvConf(this.#path).nameservers) {
-      const reply =
-        transport === "udp"
-          ? await askUdp(server, this.#port, query)
-          : await askTcp(server, this.#port, query);
-      if (reply !== undefined) return reply;
+  #inOrder(servers: readonly NameServer[]): readonly NameServer[] {
+    if (servers.length < 2) return servers;
+    const preferred = this.#preferred.get(groupKey(servers));
+    if (preferred === undefined || preferred.until < performance.now()) return servers;
+    const { address, port } = preferred.server;
+    const is = (server: NameServer) => server.address === address && server.port === port;
+    return [...servers.filter(is), ...servers.filter((server) => !is(server))];
+  }
+
+  #prefer(servers: readonly NameServer[], server: NameServer): void {
+    const key = groupKey(servers.slice(0, MAX_SERVERS));
+    const known = this.#preferred.get(key);
+    // not for ever: the host's first choice gets its chance again
+    if (known !== undefined && known.server === server && known.until > performance.now()) return;
+    if (this.#preferred.size > 64) this.#preferred.clear();
+    this.#preferred.set(key, { server, until: performance.now() + PREFER_MS });
+  }
+
+  close(): void {
+    this.#sockets.close();
+  }
+}
+
+const groupKey = (servers: readonly NameServer[]): string =>
+  servers.map(({ address, port }) => `${address} ${port}`).join(" ");
+
+/** One query on its way to several servers. */
+class Race {
+  readonly #query: Uint8Array;
+  readonly #sockets: UpstreamSockets;
+  readonly #done: (reply: Uint8Array | undefined, server?: NameServer) => void;
+  readonly #steps: Step[];
+  readonly #began = performance.now();
+  /** servers from which nothing better will come */
+  readonly #finished = new Set<NameServer>();
+  readonly #cancels: (() => void)[] = [];
+  readonly #servers: number;
+  #fallback: Uint8Array | undefined;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #isOver = false;
+
+  constructor(
+    servers: readonly NameServer[],
+    query: Uint8Array,
+    sockets: UpstreamSockets,
+    done: (reply: Uint8Array | undefined, server?: NameServer) => void,
+  ) {
+    this.#servers = servers.length;
+    this.#query = query;
+    this.#sockets = sockets;
+    this.#done = done;
+    this.#steps = (
+      [
+        ["udp", 0],
+        ["udp", AGAIN_MS],
+        ["tcp", TCP_MS],
+      ] as const
+    ).flatMap(([transport, since]) =>
+      servers.map((server, index) => ({ server, transport, atMs: since + index * HEDGE_MS })),
+    );
+  }
+
+  /** Carries out the steps that are due, or the next one at once when nobody can answer any more. */
+  go(atOnce = false): void {
+    clearTimeout(this.#timer);
+    let isDue = atOnce;
+    while (!this.#isOver) {
+      const step = this.#steps[0];
+      const elapsed = performance.now() - this.#began;
+      const wait = (step?.atMs ?? LIMIT_MS) - elapsed;
+      if (!isDue && wait > 0) {
+        this.#timer = setTimeout(() => this.go(), wait);
+        return;
+      }
+      if (step === undefined) {
+        this.#end(this.#fallback);
+        return;
+      }
+      this.#steps.shift();
+      if (this.#finished.has(step.server)) continue;
+      isDue = false;
+      this.#take(step);
     }
-    return undefined;
+  }
+
+  #take({ server, transport }: Step): void {
+    const heard = (reply: Uint8Array | undefined) => this.#heard(server, reply);
+    this.#cancels.push(
+      transport === "udp"
+        ? this.#sockets.ask(server, this.#query, heard)
+        : askTcp(server, this.#query, heard),
+    );
+  }
+
+  #heard(server: NameServer, reply: Uint8Array | undefined): void {
+    if (this.#isOver) return;
+    if (reply === undefined) {
+      this.#giveUp(server);
+    } else if (isTruncated(reply)) {
+      // the whole is to be had by TCP; what is cut is better than nothing
+      this.#finished.add(server);
+      this.#cancels.push(askTcp(server, this.#query, (whole) => this.#end(whole ?? reply, server)));
+    } else if (isRefusal(reply)) {
+      this.#fallback ??= reply;
+      this.#giveUp(server);
+    } else {
+      this.#end(reply, server);
+    }
+  }
+
+  #giveUp(server: NameServer): void {
+    this.#finished.add(server);
+    if (this.#finished.size >= this.#servers) this.#end(this.#fallback);
+    else this.go(true);
+  }
+
+  #end(reply: Uint8Array | undefined, server?: NameServer): void {
+    if (this.#isOver) return;
+    this.#isOver = true;
+    clearTimeout(this.#timer);
+    for (const cancel of this.#cancels) cancel();
+    this.#done(reply, server);
   }
 }
 
-/** The host's search list, for DHCP option 119. */
-export function hostSearchDomains(): string[] {
-  return resolvConf("/etc/resolv.conf").search;
-}
-
-interface ResolvConf {
-  nameservers: string[];
-  search: string[];
-}
-
-function resolvConf(path: string): ResolvConf {
-  const found: ResolvConf = { nameservers: [], search: [] };
-  let text = "";
-  try {
-    text = readFileSync(path, "utf8");
-  } catch {
-    // told by the empty result: the fallback below
-  }
-  for (const line of text.split("\n")) {
-    const [word, ...values] = line.trim().split(/\s+/);
-    if (word === "nameserver" && values[0] !== undefined && isIP(values[0]) !== 0)
-      found.nameservers.push(values[0]);
-    // resolv.conf(5): the last search line counts
-    if (word === "search" || word === "domain")
-      found.search = values.filter((domain) => domain !== ".");
-  }
-  if (found.nameservers.length === 0) found.nameservers = PUBLIC_FALLBACK;
-  return found;
-}
-
-/** RFC 5452: the reply must come from the server asked, to the port asked from, with the id and question asked. */
-async function askUdp(
-  server: string,
-  port: number,
-  query: Uint8Array,
-): Promise<Uint8Array | undefined> {
-  const id = crypto.getRandomValues(new Uint8Array(2));
-  const outgoing = query.slice();
-  outgoing.set(id);
-  const { promise, resolve } = Promise.withResolvers<Uint8Array | undefined>();
-  const socket = await Bun.udpSocket({
-    connect: { hostname: server, port },
-    socket: {
-      data(_socket, octets) {
-        if (matches(octets, outgoing)) resolve(new Uint8Array(octets));
-      },
-      error: () => resolve(undefined),
-    },
-  }).catch(() => undefined);
-  if (socket === undefined) return undefined;
-  const timer = setTimeout(() => resolve(undefined), TIMEOUT_MS);
-  socket.send(outgoing);
-  const reply = await promise;
-  clearTimeout(timer);
-  socket.close();
-  if (reply === undefined) return undefined;
-  if (reply[2]! & TRUNCATED) return (await askTcp(server, port, query)) ?? withIdOf(reply, query);
-  return withIdOf(reply, query);
-}
-
-function matches(reply: Uint8Array, query: Uint8Array): boolean {
-  if (reply.length < 12 || reply[0] !== query[0] || reply[1] !== query[1] || !(reply[2]! & 0x80))
-    return false;
-  if (reply[4] === 0 && reply[5] === 0) return true;
-  const end = questionEnd(query);
-  if (end === undefined || reply.length < end) return false;
-  for (let at = 12; at < end; at++) if (lower(reply[at]!) !== lower(query[at]!)) return false;
-  return true;
-}
-
-const lower = (octet: number): number => (octet >= 65 && octet <= 90 ? octet + 32 : octet);
-
-/** offset behind the first question of a query without compression */
-function questionEnd(message: Uint8Array): number | undefined {
-  let at = 12;
-  while (at < message.length && message[at] !== 0) at += message[at]! + 1;
-  return at + 5 <= message.length ? at + 5 : undefined;
-}
-
-function withIdOf(reply: Uint8Array, query: Uint8Array): Uint8Array {
-  reply.set(query.subarray(0, 2));
-  return reply;
-}
-
-async function askTcp(
-  server: string,
-  port: number,
-  query: Uint8Array,
-): Promise<Uint8Array | undefined> {
-  const { promise, resolve } = Promise.withResolvers<Uint8Array | undefined>();
-  let input = new Uint8Array(0);
-  const socket = await Bun.connect({
-    hostname: server,
-    port,
-    socket: {
-      open(opened) {
-        const framed = new Uint8Array(2 + query.length);
-        framed.set([query.length >>> 8, query.length & 255]);
-        framed.set(query, 2);
-        opened.write(framed);
-      },
-      data(_socket, octets) {
-        const joined = new Uint8Array(input.length + octets.length);
-        joined.set(input);
-        joined.set(octets, input.length);
-        input = joined;
-        if (input.length < 2) return;
-        const length = (input[0]! << 8) | input[1]!;
-        if (input.length >= 2 + length) resolve(input.slice(2, 2 + length));
-      },
-      close: () => resolve(undefined),
-      error: () => resolve(undefined),
-    },
-  }).catch(() => undefined);
-  if (socket === undefined) return undefined;
-  const timer = setTimeout(() => resolve(undefined), TIMEOUT_MS);
-  const reply = await promise;
-  clearTimeout(timer);
-  socket.end();
-  return reply !== undefined && matches(reply, query) ? reply : undefined;
+/** Another server may know better. */
+function isRefusal(reply: Uint8Array): boolean {
+  const rcode = rcodeOf(reply);
+  return rcode === RCODE.SERVFAIL || rcode === RCODE.REFUSED || rcode === RCODE.NOTIMP;
 }

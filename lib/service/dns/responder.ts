@@ -1,230 +1,383 @@
 /**
- * Answers a guest's DNS queries (RFC 1035, 2308, 6891): names of the network from its zones, addresses from the
- * operating system's own resolver (so /etc/hosts, VPN, split DNS and mDNS count), every other type relayed octet for
- * octet to the host's name servers. "There is no such name" and "could not find out" are told apart.
+ * Answers a guest's DNS queries (RFC 1035, 2308, 6891) from the source that `sources.ts` names. What is known already is
+ * answered at once; the rest is asked once, however many want to know it. "There is no such name" and "could not find
+ * out" are told apart.
  */
-import { Buffer } from "node:buffer";
+import { lifetimeOf, ReplyCache } from "./cache.ts";
+import { explanationOf, type Explanation } from "./explanation.ts";
 import {
-  decode,
-  encode,
-  RECURSION_AVAILABLE,
-  TRUNCATED_RESPONSE,
-  type Answer,
-  type Packet,
-} from "dns-packet";
-import { canonicalName, type DnsZones } from "./zones.ts";
+  canonicalName,
+  HEADER_LENGTH,
+  isPlainName,
+  isReply,
+  opcodeOf,
+  questionKey,
+  queryOctets,
+  readQuery,
+  shapeOf,
+  TYPE,
+  u16,
+  type Query,
+} from "./message.ts";
+import {
+  bodyOf,
+  bodyOfReply,
+  finish,
+  headerReply,
+  passOn,
+  RCODE,
+  ttlPlaces,
+  type Record as AnswerRecord,
+  type Transport,
+} from "./reply.ts";
+import { sourceOf, type NameSources, type Source } from "./sources.ts";
+import type { Route } from "./routes.ts";
 
-/** What the operating system's resolver says. */
+/** What the operating system's resolver says about addresses; `raw` is DNS's own reply where it agrees. */
 export type SystemAnswer =
-  | { kind: "addresses"; addresses: string[]; canonicalName: string | undefined }
+  | {
+      kind: "addresses";
+      addresses: string[];
+      canonicalName: string | undefined;
+      raw?: Uint8Array | undefined;
+    }
   | { kind: "no-such-name" }
   | { kind: "no-data" }
   | { kind: "failure" };
 
 export interface SystemResolver {
-  /** getaddrinfo(3) for one family */
-  lookup(name: string, family: 4 | 6): Promise<SystemAnswer>;
+  /** getaddrinfo(3) for one family; `withRaw`: and res_query(3), for the chain of aliases and the TTLs */
+  addresses(name: string, family: 4 | 6, withRaw: boolean): Promise<SystemAnswer>;
+  /** res_query(3): the reply as it came, or undefined when there was none */
+  query(name: string, type: number): Promise<Uint8Array | undefined>;
 }
 
 export interface Upstream {
-  /** Sends a query on as it is; the reply as it came, or undefined when no server answered. */
-  relay(query: Uint8Array, transport: Transport): Promise<Uint8Array | undefined>;
+  /** Sends a query on; the reply as it came but for its id, or undefined when no server answered. */
+  relay(query: Uint8Array, route: Route): Promise<Uint8Array | undefined>;
 }
 
-export type Transport = "udp" | "tcp";
-
-export interface ResponderOptions {
-  zones: DnsZones;
+export interface ResponderOptions extends NameSources {
   resolver: SystemResolver;
   upstream: Upstream;
-  /** answer AAAA; otherwise they are empty at once (hostResolver.ipv6) */
-  ipv6: boolean;
+  /** an outage is an empty answer, as Lima's host agent has it, rather than SERVFAIL (specification 10.6) */
+  emptyOnOutage: boolean;
+  /** milliseconds of a clock that never goes back */
+  now(): number;
 }
 
-/** the smallest reply every client takes (RFC 1035 4.2.1) */
-const CLASSIC_UDP_LIMIT = 512;
-/** spec: section 1 */
+/** How an answer came out; RCODE_OF says what a guest is told. */
+export type Outcome =
+  /** of our own making; `fixed`: until the tables change */
+  | { kind: "records"; records: AnswerRecord[]; lifetime: number | "fixed" }
+  | { kind: "no-such-name"; lifetime: number | "fixed" }
+  | { kind: "no-data"; lifetime: number | "fixed" }
+  /** a reply of DNS that came through the system's resolver */
+  | { kind: "body"; octets: Uint8Array }
+  /** a reply to be passed on octet for octet */
+  | { kind: "relayed"; octets: Uint8Array }
+  | { kind: "failure" };
+
+const RCODE_OF = {
+  records: RCODE.NOERROR,
+  "no-data": RCODE.NOERROR,
+  "no-such-name": RCODE.NXDOMAIN,
+  failure: RCODE.SERVFAIL,
+} as const;
+
+/** specification, section 1: what the system says without a TTL, and static names */
 const NATIVE_TTL = 5;
 /** a VM's address may change with its next start */
 const ZONE_TTL = 0;
-const MAX_IN_FLIGHT = 512;
-const HEADER_LENGTH = 12;
-
-const FORMERR = 1;
-const SERVFAIL = 2;
-const NXDOMAIN = 3;
-const NOTIMP = 4;
-const REFUSED = 5;
-/** RFC 6891 9: its upper bits stand in the OPT record */
-const BADVERS = 16;
-/** what is told to clients as our own limit: the largest that is never a fragment in practice (DNS flag day 2020) */
-const UDP_PAYLOAD_SIZE = 1232;
-
-interface Outcome {
-  rcode: number;
-  answers: Answer[];
-}
+const MAX_WAITING = 2048;
+/** a lifetime that ends with a change of the tables */
+const FIXED_SECONDS = 86_400;
 
 export class DnsResponder {
   readonly #options: ResponderOptions;
-  #inFlight = 0;
+  readonly #cache = new ReplyCache();
+  /** questions that are being asked */
+  #asked = new Map<string, Promise<Outcome>>();
+  /** replies to come, by client and id */
+  readonly #owed = new Map<string, Promise<unknown>>();
+  #waiting = 0;
+  #revision = "";
 
   constructor(options: ResponderOptions) {
     this.#options = options;
   }
 
-  /** The reply to a message, or undefined when it deserves none. Never throws for what a guest sends. */
-  async answer(message: Uint8Array, transport: Transport): Promise<Uint8Array | undefined> {
-    if (message.length < HEADER_LENGTH || message[2]! & 0x80) return undefined;
-    const opcode = (message[2]! >>> 3) & 15;
-    if (opcode !== 0) return header(message, NOTIMP);
-    const query = parse(message);
-    if (query === undefined || query.questions?.length !== 1) return header(message, FORMERR);
-    const edns = query.additionals?.filter((record) => record.type === "OPT") ?? [];
-    // RFC 6891 6.1.1 and 6.1.3
-    if (edns.length > 1) return header(message, FORMERR);
-    if ((edns[0]?.ednsVersion ?? 0) > 0)
-      return reply(query, { rcode: BADVERS, answers: [] }, transport);
-    if (this.#inFlight >= MAX_IN_FLIGHT) return header(message, REFUSED);
-    this.#inFlight++;
-    try {
-      const relayed = await this.#resolve(query, message, transport);
-      return relayed instanceof Uint8Array
-        ? limit(relayed, query, transport)
-        : reply(query, relayed, transport);
-    } catch {
-      return header(message, SERVFAIL);
-    } finally {
-      this.#inFlight--;
-    }
-  }
-
-  async #resolve(
-    query: Packet,
+  /**
+   * The reply to a message, or undefined when it deserves none; a promise only when somebody has to be asked. Never
+   * throws for what a guest sends. `client` tells apart who asks: replies to one client's queries of one id keep
+   * their order, for resolvers that reuse it (an empty AAAA must not be taken for the A that is still to come).
+   */
+  answer(
     message: Uint8Array,
     transport: Transport,
-  ): Promise<Outcome | Uint8Array> {
-    const { name, type, class: qclass } = query.questions![0]!;
-    const { zones, resolver, ipv6 } = this.#options;
-    const relay = async () =>
-      (await this.#options.upstream.relay(message, transport)) ?? { rcode: SERVFAIL, answers: [] };
-    // what we know is of the internet
-    if (qclass !== "IN") return relay();
-    if (type === "PTR") {
-      const ip = reverseAddress(name);
-      const names = ip === undefined ? [] : zones.namesOf(ip);
-      if (names.length > 0)
-        return ok(names.map((data) => ({ type: "PTR", name, ttl: ZONE_TTL, data })));
-    }
-    const own = zones.lookup(name);
-    if (own.kind === "no-such-name") return { rcode: NXDOMAIN, answers: [] };
-    if (own.kind === "address") {
-      return ok(type === "A" ? [{ type: "A", name, ttl: ZONE_TTL, data: own.ip }] : []);
-    }
-    if (type === "AAAA" && !ipv6) return ok([]);
-    if (type === "A" || type === "AAAA") {
-      const found = await resolver.lookup(name, type === "A" ? 4 : 6);
-      switch (found.kind) {
-        case "addresses":
-          return ok(addressAnswers(name, type, found.addresses, found.canonicalName));
-        case "no-such-name":
-          return { rcode: NXDOMAIN, answers: [] };
-        case "no-data":
-          return ok([]);
-        case "failure":
-          return { rcode: SERVFAIL, answers: [] };
+    client = "",
+  ): Uint8Array | undefined | Promise<Uint8Array | undefined> {
+    if (message.length < HEADER_LENGTH || isReply(message)) return undefined;
+    if (opcodeOf(message) !== 0) return headerReply(message, RCODE.NOTIMP);
+    const query = readQuery(message);
+    if (query === undefined) return headerReply(message, RCODE.FORMERR);
+    if ((query.edns?.version ?? 0) > 0)
+      return finish(bodyOf(query, RCODE.BADVERS), query, transport, undefined, RCODE.BADVERS);
+    this.#forgetWhatChanged();
+    const reply = this.#known(query, transport) ?? this.#find(query, transport);
+    if (this.#owed.size === 0 && !(reply instanceof Promise)) return reply;
+    return this.#inTurn(`${u16(message, 0)} ${client}`, reply);
+  }
+
+  /** What a cached reply says, made this client's. */
+  #known(query: Query, transport: Transport): Uint8Array | undefined {
+    if (query.edns?.clientSubnet === true) return undefined;
+    const now = this.#options.now();
+    const cached = this.#cache.get(questionKey(query), now);
+    if (cached === undefined) return undefined;
+    const seconds = Math.floor((now - cached.storedAtMs) / 1000);
+    return finish(cached.body, query, transport, { ttlsAt: cached.ttlsAt, seconds });
+  }
+
+  #find(query: Query, transport: Transport): Uint8Array | Promise<Uint8Array> {
+    const source = sourceOf(query, this.#options);
+    const atOnce = this.#knownOutcome(source, query);
+    if (atOnce !== undefined) return this.#told(atOnce, query, transport);
+    if (this.#waiting >= MAX_WAITING) return headerReply(query.octets, RCODE.REFUSED);
+    this.#waiting++;
+    return this.#askOnce(source, query)
+      .then((outcome) => this.#told(outcome, query, transport))
+      .finally(() => this.#waiting--);
+  }
+
+  /** Asks unless the same is being asked already. */
+  #askOnce(source: Source, query: Query): Promise<Outcome> {
+    const { edns } = query;
+    const key =
+      edns?.clientSubnet === true ? undefined : `${edns === undefined}${questionKey(query)}`;
+    const underWay = key === undefined ? undefined : this.#asked.get(key);
+    if (underWay !== undefined) return underWay;
+    const asked = this.#asked;
+    const revision = this.#revision;
+    const asking = this.#ask(source, query)
+      .catch((): Outcome => ({ kind: "failure" }))
+      .then((outcome) => {
+        if (key !== undefined) asked.delete(key);
+        // what was learnt before a change is not kept after it
+        if (revision === this.#revision && key !== undefined) this.#keep(outcome, query);
+        return outcome;
+      });
+    if (key !== undefined) asked.set(key, asking);
+    return asking;
+  }
+
+  /** The outcome for sources that need no asking; it is kept until the tables change. */
+  #knownOutcome(source: Source, query: Query): Outcome | undefined {
+    const outcome = immediateOutcome(source, query);
+    if (outcome !== undefined && query.edns?.clientSubnet !== true) this.#keep(outcome, query);
+    return outcome;
+  }
+
+  async #ask(source: Source, query: Query): Promise<Outcome> {
+    const { resolver, upstream } = this.#options;
+    switch (source.kind) {
+      case "system-addresses":
+        return addressOutcome(
+          await resolver.addresses(source.name, source.family, source.withRaw),
+          source,
+        );
+      case "system-query": {
+        const octets = await resolver.query(source.name, source.type);
+        return octets === undefined ? { kind: "failure" } : { kind: "body", octets };
       }
+      case "name-servers": {
+        const octets = await upstream.relay(query.octets, source.route);
+        return octets === undefined ? { kind: "failure" } : { kind: "relayed", octets };
+      }
+      case "static-alias":
+        return behindAlias(source.alias, await this.#ask(source.target!, query));
+      default:
+        return immediateOutcome(source, query)!;
     }
-    return relay();
+  }
+
+  #keep(outcome: Outcome, query: Query): void {
+    const key = questionKey(query);
+    const now = this.#options.now();
+    if (outcome.kind === "failure") return;
+    if (outcome.kind === "body" || outcome.kind === "relayed") {
+      const shape = shapeOf(outcome.octets);
+      const body = shape === undefined ? undefined : bodyOfReply(outcome.octets, shape);
+      if (shape === undefined || body === undefined) return;
+      this.#cache.put(key, body, ttlPlaces(shape.records), lifetimeOf(body, shape), now);
+      return;
+    }
+    const body = this.#body(outcome, query);
+    if (outcome.lifetime === "fixed") this.#cache.put(key, body, [], FIXED_SECONDS, now);
+    else this.#cache.put(key, body, ttlPlaces(shapeOf(body)?.records ?? []), outcome.lifetime, now);
+  }
+
+  #body(outcome: Exclude<Outcome, { kind: "body" | "relayed" }>, query: Query): Uint8Array {
+    const rcode =
+      outcome.kind === "failure" && this.#options.emptyOnOutage
+        ? RCODE.NOERROR
+        : RCODE_OF[outcome.kind];
+    return bodyOf(query, rcode, outcome.kind === "records" ? outcome.records : []);
+  }
+
+  #told(outcome: Outcome, query: Query, transport: Transport): Uint8Array {
+    if (outcome.kind === "relayed") return passOn(outcome.octets, query, transport);
+    if (outcome.kind === "body") {
+      const shape = shapeOf(outcome.octets);
+      const body = shape === undefined ? undefined : bodyOfReply(outcome.octets, shape);
+      return body === undefined
+        ? finish(this.#body({ kind: "failure" }, query), query, transport)
+        : finish(body, query, transport);
+    }
+    return finish(this.#body(outcome, query), query, transport);
+  }
+
+  /** A reply waits for the one its client awaits under the same id. */
+  #inTurn(slot: string, reply: Uint8Array | Promise<Uint8Array>): Uint8Array | Promise<Uint8Array> {
+    const before = this.#owed.get(slot);
+    if (before === undefined && !(reply instanceof Promise)) return reply;
+    const turn = before === undefined ? (reply as Promise<Uint8Array>) : before.then(() => reply);
+    this.#owed.set(slot, turn);
+    return turn.finally(() => {
+      if (this.#owed.get(slot) === turn) this.#owed.delete(slot);
+    });
+  }
+
+  /** A change of the host's or our own names makes everything learnt before doubtful. */
+  #forgetWhatChanged(): void {
+    const { naming, zones, hosts } = this.#options;
+    const revision = `${naming.revision()} ${zones.revision} ${hosts.revision}`;
+    if (revision === this.#revision) return;
+    this.#revision = revision;
+    this.#cache.clear();
+    this.#asked = new Map();
+  }
+
+  /** An IPv4 address of a name, as a guest's own lookup would give it; undefined: there is none. */
+  async address(name: string): Promise<string | undefined> {
+    if (!isPlainName(name)) return undefined;
+    const reply = await this.answer(queryOctets(0, name, TYPE.A), "tcp");
+    const records = reply === undefined ? undefined : shapeOf(reply)?.records;
+    const record = records?.find(({ section, type }) => section === "answer" && type === TYPE.A);
+    if (reply === undefined || record === undefined || record.end - record.dataAt !== 4)
+      return undefined;
+    return reply.subarray(record.dataAt, record.end).join(".");
+  }
+
+  /** Says which source answers a name and why, asks it, and tells what came. Throws for what is no name. */
+  async explain(name: string, type: number): Promise<Explanation> {
+    this.#forgetWhatChanged();
+    const query = readQuery(queryOctets(0, name, type))!;
+    const now = () => this.#options.now();
+    const cached = this.#cache.get(questionKey(query), now());
+    const source = sourceOf(query, this.#options);
+    const route = this.#options.naming.route(canonicalName(name));
+    const started = now();
+    const outcome =
+      immediateOutcome(source, query) ??
+      (await this.#ask(source, query).catch((): Outcome => ({ kind: "failure" })));
+    const took = now() - started;
+    return explanationOf({
+      query,
+      source,
+      route,
+      reply: this.#told(outcome, query, "tcp"),
+      took,
+      cachedFor: cached === undefined ? undefined : (cached.expiresAtMs - now()) / 1000,
+      isFixed: cached?.ttlsAt.length === 0,
+    });
   }
 }
 
-const ok = (answers: Answer[]): Outcome => ({ rcode: 0, answers });
-
-function addressAnswers(
-  name: string,
-  type: "A" | "AAAA",
-  addresses: string[],
-  canonical: string | undefined,
-): Answer[] {
-  const isAlias = canonical !== undefined && canonicalName(canonical) !== canonicalName(name);
-  const owner = isAlias ? canonical : name;
-  const chain: Answer[] = isAlias
-    ? [{ type: "CNAME", name, ttl: NATIVE_TTL, data: canonical }]
-    : [];
-  return [
-    ...chain,
-    ...addresses.map((data): Answer => ({ type, name: owner, ttl: NATIVE_TTL, data })),
-  ];
-}
-
-function parse(message: Uint8Array): Packet | undefined {
-  try {
-    return decode(Buffer.from(message.buffer, message.byteOffset, message.byteLength));
-  } catch {
-    return undefined;
-  }
-}
-
-/** An empty reply of the given RCODE, which needs no more of the query than its header. */
-function header(message: Uint8Array, rcode: number): Uint8Array {
-  const out = new Uint8Array(HEADER_LENGTH);
-  out[0] = message[0]!;
-  out[1] = message[1]!;
-  out[2] = 0x80 | (message[2]! & 0x79);
-  out[3] = 0x80 | rcode;
-  return out;
-}
-
-function reply(query: Packet, { rcode, answers }: Outcome, transport: Transport): Uint8Array {
-  const packet: Packet = {
-    type: "response",
-    id: query.id ?? 0,
-    flags: ((query.flags ?? 0) & 0x0110) | RECURSION_AVAILABLE | (rcode & 15),
-    questions: query.questions ?? [],
-    answers,
-    additionals: ednsReply(query, rcode),
-  };
-  return limit(encode(packet), query, transport);
-}
-
-const ednsOf = (query: Packet) => query.additionals?.find((record) => record.type === "OPT");
-
-/** RFC 6891 6.1.1: an OPT in the query asks for one in the reply, whatever else is left out of it. */
-function ednsReply(query: Packet, rcode: number): Answer[] {
-  if (ednsOf(query) === undefined) return [];
-  return [
-    {
-      type: "OPT",
-      name: ".",
-      udpPayloadSize: UDP_PAYLOAD_SIZE,
-      extendedRcode: rcode >>> 4,
-      ednsVersion: 0,
-      flags: 0,
-      flag_do: false,
-      options: [],
-    },
-  ];
-}
-
-/** Cuts a reply that is too long for the client's UDP to its question, with TC set, so that it asks again by TCP. */
-function limit(octets: Uint8Array, query: Packet, transport: Transport): Uint8Array {
-  const room = Math.max(CLASSIC_UDP_LIMIT, ednsOf(query)?.udpPayloadSize ?? 0);
-  if (transport === "tcp" || octets.length <= room) return octets;
-  const packet = parse(octets);
-  return encode({
-    type: "response",
-    id: query.id ?? 0,
-    flags: ((packet?.flags ?? 0) & 0x01bf) | RECURSION_AVAILABLE | TRUNCATED_RESPONSE,
-    questions: query.questions ?? [],
-    additionals: ednsReply(query, 0),
+/** What needs nobody to be asked. */
+function immediateOutcome(source: Source, { type }: Query): Outcome | undefined {
+  const addresses = (list: readonly string[], ttl: number): Outcome => ({
+    kind: "records",
+    records: list.map((data) => ({ type: data.includes(":") ? "AAAA" : "A", ttl, data })),
+    lifetime: "fixed",
   });
+  switch (source.kind) {
+    case "static":
+      return source.address === undefined
+        ? { kind: "no-data", lifetime: "fixed" }
+        : addresses([source.address], NATIVE_TTL);
+    case "zone":
+      return source.address === undefined
+        ? { kind: "no-data", lifetime: "fixed" }
+        : addresses([source.address], ZONE_TTL);
+    case "hosts-file":
+      return addresses(source.addresses, NATIVE_TTL);
+    case "own-address":
+      return {
+        kind: "records",
+        records: source.names.map((data) => ({ type: "PTR", ttl: ZONE_TTL, data })),
+        lifetime: "fixed",
+      };
+    case "no-such-own-name":
+      return { kind: "no-such-name", lifetime: "fixed" };
+    case "ipv6-off":
+      return { kind: "no-data", lifetime: "fixed" };
+    case "static-circle":
+      return { kind: "failure" };
+    case "static-alias": {
+      if (source.target === undefined)
+        return behindAlias(source.alias, { kind: "no-data", lifetime: "fixed" });
+      const target = immediateOutcome(source.target, { type } as Query);
+      return target === undefined ? undefined : behindAlias(source.alias, target);
+    }
+    default:
+      return undefined;
+  }
 }
 
-/** "1.104.168.192.in-addr.arpa" → "192.168.104.1" */
-function reverseAddress(name: string): string | undefined {
-  const match = /^(\d{1,3})\.(\d{1,3})\.(\d{1,3})\.(\d{1,3})\.in-addr\.arpa$/.exec(
-    canonicalName(name),
-  );
-  return match === null ? undefined : match.slice(1).toReversed().join(".");
+/** The answer about a static name's target, with the name that leads to it in front. */
+function behindAlias(alias: string, outcome: Outcome): Outcome {
+  if (outcome.kind === "failure" || outcome.kind === "body" || outcome.kind === "relayed")
+    return { kind: "failure" };
+  if (!isPlainName(alias)) return { kind: "failure" };
+  const behind = outcome.kind === "records" ? outcome.records : [];
+  return {
+    kind: "records",
+    records: [
+      { type: "CNAME", ttl: NATIVE_TTL, data: alias },
+      ...behind.map((record) => ({ owner: alias, ...record })),
+    ],
+    lifetime: outcome.lifetime,
+  };
+}
+
+function addressOutcome(
+  found: SystemAnswer,
+  { name, family }: { name: string; family: 4 | 6 },
+): Outcome {
+  if (found.kind === "failure") return found;
+  if (found.kind !== "addresses") return { kind: found.kind, lifetime: NATIVE_TTL };
+  if (found.raw !== undefined) return { kind: "body", octets: found.raw };
+  const canonical = found.canonicalName;
+  const isAlias =
+    canonical !== undefined &&
+    isPlainName(canonical) &&
+    canonicalName(canonical) !== canonicalName(name);
+  const type = family === 4 ? "A" : "AAAA";
+  return {
+    kind: "records",
+    records: [
+      ...(isAlias ? [{ type: "CNAME", ttl: NATIVE_TTL, data: canonical } as const] : []),
+      ...found.addresses.map(
+        (data) =>
+          ({
+            ...(isAlias ? { owner: canonical } : {}),
+            type,
+            ttl: NATIVE_TTL,
+            data,
+          }) as const,
+      ),
+    ],
+    lifetime: NATIVE_TTL,
+  };
 }

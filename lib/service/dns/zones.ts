@@ -1,9 +1,10 @@
 /**
  * Names that a network knows itself: the zones of the control API (specification 8.8, 8.11) and what they answer. Unlike
- * gvproxy's, names are compared without regard to case, the longest zone that has an answer wins, and a zone that is
- * not under `.internal` owns only the names it lists: everything else in it is still asked of the host's resolver.
+ * gvproxy's, names are compared without regard to case, the longest zone that has an answer wins, and a zone owns only the
+ * names it lists: everything else in it is still asked of the host's resolver.
  */
 import { parseIpv4 } from "../../addr/ipv4.ts";
+import { canonicalName } from "./message.ts";
 
 export interface ZoneRecord {
   /** the part of the name in front of the zone's */
@@ -23,21 +24,21 @@ export interface Zone {
 
 export type ZoneAnswer =
   | { kind: "address"; ip: string }
-  /** the zone is ours and has no such name */
-  | { kind: "no-such-name" }
   /** not ours: ask the host */
   | { kind: "elsewhere" };
 
-/** lower case, without the final dot */
-export function canonicalName(name: string): string {
-  return name.toLowerCase().replace(/\.$/, "");
-}
-
 export class DnsZones {
   #zones: Zone[] = [];
+  #revision = 0;
+
+  /** grows with every change */
+  get revision(): number {
+    return this.#revision;
+  }
 
   /** Adds a zone; of one that is there already the new records come first and the old ones stay (spec 8.8). */
   add(zone: Zone): void {
+    this.#revision++;
     const at = this.#zones.findIndex(
       (other) => canonicalName(other.Name) === canonicalName(zone.Name),
     );
@@ -105,8 +106,7 @@ function answerOf(zone: Zone, zoneName: string, wanted: string): ZoneAnswer | un
   }
   if (zone.DefaultIP !== undefined && zone.DefaultIP !== "")
     return { kind: "address", ip: zone.DefaultIP };
-  const ours = zoneName === "internal" || zoneName.endsWith(".internal");
-  return ours && !apex ? { kind: "no-such-name" } : undefined;
+  return undefined;
 }
 
 function matchesRegexp(pattern: string, label: string): boolean {
@@ -129,7 +129,7 @@ export function zonesOfHosts(hosts: Readonly<Record<string, string>>): Zone[] {
   );
   for (const name of Object.keys(hosts)) {
     const ip = followAliases(targets, name);
-    if (ip === undefined) continue;
+    if (ip === undefined || name.startsWith("*.")) continue;
     const canonical = canonicalName(name);
     const dot = canonical.lastIndexOf(".");
     if (dot < 0) {
@@ -142,6 +142,16 @@ export function zonesOfHosts(hosts: Readonly<Record<string, string>>): Zone[] {
     zones.set(zoneName, zone);
   }
   return [...zones.values()];
+}
+
+/** The hosts that no zone can say: patterns, IPv6 addresses and names elsewhere, and what leads to them. */
+export function hostsBeyondZones(hosts: Readonly<Record<string, string>>): Record<string, string> {
+  const targets = new Map(
+    Object.entries(hosts).map(([name, target]) => [canonicalName(name), target]),
+  );
+  const isBeyond = (name: string) =>
+    name.startsWith("*.") || followAliases(targets, name) === undefined;
+  return Object.fromEntries(Object.entries(hosts).filter(([name]) => isBeyond(name)));
 }
 
 /** The address a name leads to; undefined when it leads out of the table or in a circle. */

@@ -2,11 +2,15 @@
 import { beforeEach, describe, expect, test } from "bun:test";
 import { decode, encode, type Answer, type Packet, type RecordType } from "dns-packet";
 import fc from "fast-check";
+import { parseCidr } from "../../../lib/addr/ipv4.ts";
 import {
   DnsResponder,
   type ResponderOptions,
   type SystemAnswer,
 } from "../../../lib/service/dns/responder.ts";
+import { Routes, type Route } from "../../../lib/service/dns/routes.ts";
+import type { HostNaming } from "../../../lib/service/dns/sources.ts";
+import { StaticHosts } from "../../../lib/service/dns/static-hosts.ts";
 import { DnsZones } from "../../../lib/service/dns/zones.ts";
 import { dump, hex } from "../../support/octets.ts";
 
@@ -52,19 +56,34 @@ zones.add({
 });
 zones.add({ Name: "corp.test.", Records: [{ Name: "gw", IP: "192.0.2.1" }] });
 
+const routes = new Routes(
+  { servers: [{ address: "192.0.2.53", port: 53 }], origin: "/etc/resolv.conf" },
+  [{ domain: "vpn.test", servers: [{ address: "192.0.2.54", port: 53 }], origin: "vpn" }],
+);
+const HOSTS_FILE: Record<string, string[]> = { "in-hosts.test": ["192.0.2.90", "2001:db8::90"] };
+const naming = (revision = () => 1): HostNaming => ({
+  revision,
+  hostsFile: (name) => HOSTS_FILE[name.toLowerCase()] ?? [],
+  route: (name) => routes.for(name),
+});
+const told = ({ servers }: Route) => `relay ${servers[0]?.address}`;
+
 const make = (options: Partial<ResponderOptions> = {}) =>
   new DnsResponder({
     zones,
+    hosts: new StaticHosts(),
+    naming: naming(),
     resolver: {
-      lookup: async (name, family) => {
+      addresses: async (name, family) => {
         asked.push(`${name} ${family}`);
         return SYSTEM[name] ?? { kind: "failure" };
       },
+      query: async (name, type) => void asked.push(`${name} type ${type}`),
     },
-    upstream: {
-      relay: async (_query, transport) => void asked.push(transport),
-    },
+    upstream: { relay: async (_query, route) => void asked.push(told(route)) },
     ipv6: false,
+    emptyOnOutage: false,
+    now: () => 0,
     ...options,
   });
 /** a responder whose name servers say this */
@@ -87,6 +106,7 @@ const opt = (udpPayloadSize: number, ednsVersion = 0): Answer => ({
   flag_do: false,
   options: [],
 });
+const withOptions = (options: unknown[]) => ({ ...opt(1232), options }) as Answer;
 const read = (octets: Uint8Array | undefined) => {
   const packet = decode(Buffer.from(octets!));
   const { rcode } = packet as unknown as { rcode: string };
@@ -102,8 +122,10 @@ describe("a question", () => {
     ["lima-other.internal", "A", "NOERROR", ["192.0.2.7"]],
     ["host.lima.internal", "AAAA", "NOERROR", []],
     ["host.lima.internal", "MX", "NOERROR", []],
-    ["nobody.internal", "A", "NXDOMAIN", []],
-    ["nobody.internal", "TXT", "NXDOMAIN", []],
+    ["lima-nobody.internal", "A", "NXDOMAIN", []],
+    ["lima-nobody.internal", "TXT", "NXDOMAIN", []],
+    ["other.lima.internal", "A", "NXDOMAIN", []],
+    ["in-hosts.test", "A", "NOERROR", ["192.0.2.90"]],
     ["gw.corp.test", "A", "NOERROR", ["192.0.2.1"]],
     ["7.2.0.192.in-addr.arpa", "PTR", "NOERROR", ["lima-other.internal"]],
     ["1.2.0.192.IN-ADDR.arpa", "PTR", "NOERROR", ["host.lima.internal", "gw.corp.test"]],
@@ -124,20 +146,28 @@ describe("a question", () => {
 
   test.each<[string, RecordType, string[]]>([
     ["host.lima.internal", "A", []],
-    ["nobody.internal", "SRV", []],
+    ["lima-nobody.internal", "SRV", []],
+    ["metadata.google.internal", "A", ["metadata.google.internal 4"]],
+    ["in-hosts.test", "A", []],
+    ["in-hosts.test", "MX", ["in-hosts.test type 15"]],
+    ["gw.corp.test", "TXT", ["gw.corp.test type 16"]],
+    ["a.vpn.test", "SOA", ["relay 192.0.2.54"]],
+    ["0x7f.1", "A", ["relay 192.0.2.53"]],
+    ["192.0.2.1", "A", ["relay 192.0.2.53"]],
     ["7.2.0.192.in-addr.arpa", "PTR", []],
     ["www.example.org", "A", ["www.example.org 4"]],
     ["mail.corp.test", "A", ["mail.corp.test 4"]],
     ["www.example.org", "AAAA", []],
-    ["example.org", "CNAME", ["udp"]],
-    ["example.org", "TXT", ["udp"]],
-    ["example.org", "MX", ["udp"]],
-    ["_sip._tcp.example.org", "SRV", ["udp"]],
-    ["example.org", "NS", ["udp"]],
-    [".", "NS", ["udp"]],
-    ["9.9.9.9.in-addr.arpa", "PTR", ["udp"]],
-    ["7.2.0.999.in-addr.arpa", "PTR", ["udp"]],
-    ["2.0.192.in-addr.arpa", "PTR", ["udp"]],
+    ["example.org", "CNAME", ["example.org type 5"]],
+    ["example.org", "TXT", ["example.org type 16"]],
+    ["example.org", "MX", ["example.org type 15"]],
+    ["_sip._tcp.example.org", "SRV", ["_sip._tcp.example.org type 33"]],
+    ["example.org", "NS", ["example.org type 2"]],
+    ["example.org", "CAA", ["relay 192.0.2.53"]],
+    [".", "NS", ["relay 192.0.2.53"]],
+    ["9.9.9.9.in-addr.arpa", "PTR", ["relay 192.0.2.53"]],
+    ["7.2.0.999.in-addr.arpa", "PTR", ["relay 192.0.2.53"]],
+    ["2.0.192.in-addr.arpa", "PTR", ["relay 192.0.2.53"]],
   ])("%s %s is asked of the host as %j", async (name, type, of) => {
     await ask(name, type);
     expect(asked).toEqual(of);
@@ -154,7 +184,7 @@ describe("a question", () => {
   test("of another class than the internet's is not ours to answer", async () => {
     const questions = [{ type: "A" as const, name: "host.lima.internal", class: "CH" as const }];
     await make().answer(query("", "A", { questions }), "tcp");
-    expect(asked).toEqual(["tcp"]);
+    expect(asked).toEqual(["relay 192.0.2.53"]);
   });
 });
 
@@ -186,31 +216,44 @@ describe("an answer", () => {
       type: "response",
       id: 77,
       flags: 0x8180,
-      answers: [{ type: "TXT", name: "example.org", data: "x" }],
+      answers: [{ type: "NULL", name: "example.org", data: Buffer.from("x") }],
     });
     const relayed: Uint8Array[] = [];
     const relay = async (sent: Uint8Array) => {
       relayed.push(sent);
       return reply;
     };
-    const sent = query("example.org", "TXT");
+    const sent = query("example.org", "NULL");
     const got = (await make({ upstream: { relay } }).answer(sent, "udp"))!;
     expect(dump(got)).toBe(dump(reply));
     expect(relayed.map(dump)).toEqual([dump(sent)]);
   });
 
   test.each<[string, Partial<ResponderOptions>, RecordType]>([
-    ["the resolver", { resolver: { lookup: () => Promise.reject(new Error("no")) } }, "A"],
+    [
+      "the resolver",
+      {
+        resolver: {
+          addresses: () => Promise.reject(new Error("no")),
+          query: () => Promise.reject(new Error("no")),
+        },
+      },
+      "A",
+    ],
     ["the name server", { upstream: { relay: () => Promise.reject(new Error("no")) } }, "MX"],
   ])("is SERVFAIL when %s throws", async (_what, options, type) => {
     expect((await ask("example.org", type, make(options))).rcode).toBe("SERVFAIL");
   });
 
-  test("is REFUSED while 512 others are waited for, and comes again afterwards", async () => {
+  test("is REFUSED while 2048 others are waited for, and comes again afterwards", async () => {
     const { promise, resolve } = Promise.withResolvers<SystemAnswer>();
-    const responder = make({ resolver: { lookup: () => promise } });
-    const waiting = Array.from({ length: 512 }, () => ask("www.example.org", "A", responder));
-    expect((await responder.answer(query("www.example.org", "A"), "udp"))![3]! & 15).toBe(5);
+    const responder = make({
+      resolver: { addresses: () => promise, query: async () => undefined },
+    });
+    const waiting = Array.from({ length: 2048 }, () => ask("www.example.org", "A", responder));
+    expect((await responder.answer(query("www.example.org", "A"), "udp", "other"))![3]! & 15).toBe(
+      5,
+    );
     resolve({ kind: "no-data" });
     await Promise.all(waiting);
     expect((await ask("www.example.org", "A", responder)).rcode).toBe("NOERROR");
@@ -269,7 +312,7 @@ describe("truncation (RFC 2181 9)", () => {
     [1, true],
   ])("a relayed answer for a client that takes %p is cut: %p", async (size, cut) => {
     const additionals = size === undefined ? [] : [opt(size)];
-    const sent = query("example.org", "TXT", { additionals });
+    const sent = query("example.org", "NULL", { additionals });
     const octets = (await relaying(long).answer(sent, "udp"))!;
     const reply = read(octets);
     expect(reply.flag_tc).toBe(cut);
@@ -279,12 +322,12 @@ describe("truncation (RFC 2181 9)", () => {
     }
     expect(octets.length).toBeLessThanOrEqual(512);
     expect(reply).toMatchObject({ id: 77, rcode: "NXDOMAIN", answers: [] });
-    expect(reply.questions).toEqual([{ type: "TXT", name: "example.org", class: "IN" }]);
+    expect(reply.questions).toEqual([{ type: "NULL", name: "example.org", class: "IN" }]);
     expect(reply.additionals?.length).toBe(additionals.length);
   });
 
   test("by TCP nothing is cut", async () => {
-    const octets = (await relaying(long).answer(query("example.org", "TXT"), "tcp"))!;
+    const octets = (await relaying(long).answer(query("example.org", "NULL"), "tcp"))!;
     expect(dump(octets)).toBe(dump(long));
     const many = await make().answer(query("many.example.org", "A"), "tcp");
     expect(read(many).data).toHaveLength(60);
@@ -338,5 +381,268 @@ describe("what is no question", () => {
       }),
       { numRuns: 500 },
     );
+  });
+});
+
+describe("the cache", () => {
+  const answering = (records: Partial<Packet>) => {
+    let asks = 0;
+    let now = 0;
+    let revision = 1;
+    const responder = make({
+      now: () => now,
+      naming: naming(() => revision),
+      upstream: {
+        relay: async (sent) => {
+          asks++;
+          const { questions } = decode(Buffer.from(sent));
+          return encode({
+            type: "response",
+            id: 77,
+            flags: 0x8180,
+            questions: questions!,
+            ...records,
+          });
+        },
+      },
+    });
+    return {
+      responder,
+      asks: () => asks,
+      pass: (seconds: number) => void (now += seconds * 1000),
+      change: () => void revision++,
+    };
+  };
+  const caa = (ttl: number): Answer => ({
+    type: "CAA",
+    name: "Example.org",
+    ttl,
+    data: { flags: 0, tag: "issue", value: "ca.test" },
+  });
+  const soa = (ttl: number, minimum: number): Answer => ({
+    type: "SOA",
+    name: "example.org",
+    ttl,
+    data: { mname: "a", rname: "b", serial: 1, refresh: 1, retry: 1, expire: 1, minimum },
+  });
+
+  test("answers at once, with the TTL that is left, the client's id, and the letters of its question", async () => {
+    const { responder, asks, pass } = answering({ answers: [caa(60)] });
+    await responder.answer(query("example.org", "CAA"), "udp");
+    pass(20.5);
+    const again = responder.answer(query("EXAMPLE.org", "CAA", { id: 9 }), "udp");
+    expect(again).toBeInstanceOf(Uint8Array);
+    const reply = read(again as Uint8Array);
+    expect(reply).toMatchObject({ id: 9, questions: [{ name: "EXAMPLE.org" }] });
+    expect(reply.answers).toMatchObject([{ ttl: 40 }]);
+    expect(asks()).toBe(1);
+  });
+
+  test.each<[string, Partial<Packet>, number, boolean]>([
+    ["within its TTL", { answers: [caa(60)] }, 59, true],
+    ["after its TTL", { answers: [caa(60)] }, 60, false],
+    ["after the least of several TTLs", { answers: [caa(60), caa(10)] }, 11, false],
+    ["without a TTL", { answers: [caa(0)] }, 0, false],
+    ["a TTL of no meaning", { answers: [caa(0x80000001)] }, 0, false],
+    ["no data, within the SOA's minimum", { authorities: [soa(60, 20)] }, 19, true],
+    ["no data, after the SOA's minimum", { authorities: [soa(60, 20)] }, 20, false],
+    ["no data, after the SOA's TTL", { authorities: [soa(20, 60)] }, 20, false],
+    ["no data, after five minutes", { authorities: [soa(9000, 9000)] }, 300, false],
+    ["no data without an SOA", {}, 0, false],
+    ["NXDOMAIN", { flags: 0x8183, authorities: [soa(60, 60)] }, 50, true],
+    ["SERVFAIL", { flags: 0x8182, authorities: [soa(60, 60)] }, 0, false],
+    ["cut", { flags: 0x8380, answers: [caa(60)] }, 0, false],
+  ])("keeps what is %s", async (_what, records, seconds, kept) => {
+    const { responder, asks, pass } = answering(records);
+    await responder.answer(query("example.org", "CAA"), "udp");
+    pass(seconds);
+    await responder.answer(query("example.org", "CAA"), "udp");
+    expect(asks()).toBe(kept ? 1 : 2);
+  });
+
+  test("is empty after the host's naming has changed", async () => {
+    const { responder, asks, change } = answering({ answers: [caa(60)] });
+    await responder.answer(query("example.org", "CAA"), "udp");
+    change();
+    await responder.answer(query("example.org", "CAA"), "udp");
+    expect(asks()).toBe(2);
+  });
+
+  test("does not serve a client that asks for signatures, or for another subnet's answer", async () => {
+    const { responder, asks } = answering({ answers: [caa(60)] });
+    await responder.answer(query("example.org", "CAA"), "udp");
+    const signed = { ...opt(1232), flags: 0x8000, flag_do: true };
+    await responder.answer(query("example.org", "CAA", { additionals: [signed] }), "udp");
+    const options = [{ code: "CLIENT_SUBNET", ip: "192.0.2.0" }];
+    const subnet = query("example.org", "CAA", { additionals: [withOptions(options)] });
+    await responder.answer(subnet, "udp");
+    await responder.answer(subnet, "udp");
+    expect(asks()).toBe(4);
+  });
+
+  test("does not pass one client's EDNS options on to another", async () => {
+    const options = [{ code: 10, data: Buffer.from("cookie!!") }];
+    const { responder } = answering({
+      answers: [caa(60)],
+      additionals: [withOptions(options)],
+    });
+    await responder.answer(query("example.org", "CAA", { additionals: [opt(4096)] }), "udp");
+    const again = responder.answer(
+      query("example.org", "CAA", { additionals: [opt(4096)] }),
+      "udp",
+    );
+    expect(read(again as Uint8Array).additionals).toMatchObject([{ type: "OPT", options: [] }]);
+    const without = responder.answer(query("example.org", "CAA"), "udp");
+    expect(read(without as Uint8Array).additionals).toEqual([]);
+  });
+
+  test("is asked first, and one asking serves all who wait", async () => {
+    const { responder, asks } = answering({ answers: [caa(60)] });
+    const replies = await Promise.all(
+      Array.from({ length: 20 }, async (_, id) =>
+        responder.answer(
+          query(id % 2 ? "example.ORG" : "example.org", "CAA", { id }),
+          "udp",
+          `${id}`,
+        ),
+      ),
+    );
+    expect(asks()).toBe(1);
+    expect(replies.map((reply) => read(reply).id)).toEqual(Array.from({ length: 20 }, (_, i) => i));
+    expect(read(replies[1]).questions).toMatchObject([{ name: "example.ORG" }]);
+  });
+
+  test("forgets a static name that is taken away", async () => {
+    const hosts = new StaticHosts();
+    const responder = make({ hosts });
+    hosts.set("vm", { "db.test": "192.0.2.33" });
+    expect((await ask("db.test", "A", responder)).data).toEqual(["192.0.2.33"]);
+    hosts.set("vm", { "db.test": "192.0.2.34" });
+    expect((await ask("db.test", "A", responder)).data).toEqual(["192.0.2.34"]);
+    hosts.set("vm", {});
+    expect((await ask("db.test", "A", responder)).rcode).toBe("SERVFAIL");
+  });
+});
+
+describe("static hosts", () => {
+  const hosts = new StaticHosts();
+  hosts.set("a", {
+    "db.example.com": "192.0.2.33",
+    "six.test": "2001:db8::6",
+    "in.test": "DB.example.com",
+    "out.test": "www.example.org",
+    "chain.test": "out.test",
+    "hosts.test": "in-hosts.test",
+    "vm.test": "lima-other.internal",
+    "gone.test": "gone.example.org",
+    "one.test": "two.test",
+    "two.test": "one.test",
+    "*.apps.test": "192.0.2.34",
+    "*.deep.apps.test": "192.0.2.35",
+    "exact.apps.test": "192.0.2.36",
+    "*.out.apps.test": "www.example.org",
+  });
+  test.each<[string, RecordType, string, unknown[]]>([
+    ["db.example.com", "A", "NOERROR", ["192.0.2.33"]],
+    ["DB.Example.COM", "A", "NOERROR", ["192.0.2.33"]],
+    ["db.example.com", "AAAA", "NOERROR", []],
+    ["six.test", "AAAA", "NOERROR", ["2001:db8::6"]],
+    ["six.test", "A", "NOERROR", []],
+    ["in.test", "A", "NOERROR", ["192.0.2.33"]],
+    ["out.test", "A", "NOERROR", ["www.example.org", "192.0.2.80", "192.0.2.81"]],
+    ["out.test", "CNAME", "NOERROR", ["www.example.org"]],
+    ["chain.test", "A", "NOERROR", ["www.example.org", "192.0.2.80", "192.0.2.81"]],
+    ["hosts.test", "A", "NOERROR", ["in-hosts.test", "192.0.2.90"]],
+    ["vm.test", "A", "NOERROR", ["lima-other.internal", "192.0.2.7"]],
+    ["one.test", "A", "SERVFAIL", []],
+    ["a.apps.test", "A", "NOERROR", ["192.0.2.34"]],
+    ["a.b.apps.test", "A", "NOERROR", ["192.0.2.34"]],
+    ["a.deep.apps.test", "A", "NOERROR", ["192.0.2.35"]],
+    ["exact.apps.test", "A", "NOERROR", ["192.0.2.36"]],
+    ["x.out.apps.test", "A", "NOERROR", ["www.example.org", "192.0.2.80", "192.0.2.81"]],
+    ["33.2.0.192.in-addr.arpa", "PTR", "NOERROR", ["db.example.com"]],
+  ])("%s %s is %s %j", async (name, type, rcode, data) => {
+    const reply = await ask(name, type, make({ hosts, ipv6: true }));
+    expect([reply.rcode, reply.data]).toEqual([rcode, data]);
+  });
+
+  test.each(["www.example.com", "example.com", "x.db.example.com", "apps.test", "com"])(
+    "%s beside them is asked of the host",
+    async (name) => {
+      await ask(name, "A", make({ hosts }));
+      expect(asked).toEqual([`${name} 4`]);
+    },
+  );
+});
+
+test("addresses of the network that have no name are nobody else's to know", async () => {
+  const responder = make({ subnet: parseCidr("192.0.2.0/24") });
+  expect((await ask("200.2.0.192.in-addr.arpa", "PTR", responder)).rcode).toBe("NXDOMAIN");
+  expect(asked).toEqual([]);
+});
+
+test("an outage is an empty answer where Lima's way is wanted", async () => {
+  expect((await ask("broken.example.org", "A", make({ emptyOnOutage: true }))).rcode).toBe(
+    "NOERROR",
+  );
+});
+
+describe("replies to one client's queries of one id", () => {
+  test("keep their order, so that an empty AAAA is not taken for the A", async () => {
+    const { promise, resolve } = Promise.withResolvers<SystemAnswer>();
+    const responder = make({
+      resolver: { addresses: () => promise, query: async () => undefined },
+    });
+    const order: string[] = [];
+    const send = (type: RecordType, client: string, id = 77) =>
+      Promise.resolve(responder.answer(query("www.example.org", type, { id }), "udp", client)).then(
+        () => order.push(`${type} ${client} ${id}`),
+      );
+    const all = [
+      send("A", "one"),
+      send("AAAA", "one"),
+      send("AAAA", "two"),
+      send("AAAA", "one", 78),
+    ];
+    await Promise.all([all[2], all[3]]);
+    resolve({ kind: "no-data" });
+    await Promise.all(all);
+    expect(order).toEqual(["AAAA two 77", "AAAA one 78", "A one 77", "AAAA one 77"]);
+  });
+});
+
+describe("explain()", () => {
+  const hosts = new StaticHosts();
+  hosts.set("a", { "out.test": "www.example.org", "db.test": "192.0.2.33" });
+  test.each<[string, number, string, string, string[]]>([
+    ["db.test", 1, "static", "NOERROR", []],
+    ["out.test", 1, "static", "NOERROR", ["192.0.2.53"]],
+    ["gw.corp.test", 1, "zone", "NOERROR", []],
+    ["lima-x.internal", 1, "no-such-own-name", "NXDOMAIN", []],
+    ["in-hosts.test", 1, "hosts-file", "NOERROR", []],
+    ["www.example.org", 1, "system", "NOERROR", ["192.0.2.53"]],
+    ["www.example.org", 28, "ipv6-off", "NOERROR", []],
+    ["www.example.org", 15, "system", "SERVFAIL", ["192.0.2.53"]],
+    ["www.example.org", 257, "upstream", "SERVFAIL", ["192.0.2.53"]],
+    ["www.vpn.test", 257, "route", "SERVFAIL", ["192.0.2.54"]],
+    ["7.2.0.192.in-addr.arpa", 12, "own-address", "NOERROR", []],
+  ])("names the source of %s type %d: %s", async (name, type, source, status, servers) => {
+    const said = await make({ hosts }).explain(name, type);
+    expect(said).toMatchObject({ name, source, status, servers, cache: { cached: false } });
+  });
+
+  test("tells what the cache has", async () => {
+    const responder = make();
+    await ask("www.example.org", "A", responder);
+    await ask("gw.corp.test", "A", responder);
+    expect((await responder.explain("www.example.org", 1)).cache).toEqual({
+      cached: true,
+      secondsLeft: 5,
+    });
+    expect((await responder.explain("gw.corp.test", 1)).cache).toEqual({ cached: true });
+  });
+
+  test("throws for what is no name", () => {
+    expect(make().explain("a..b", 1)).rejects.toThrow("not a DNS name: a..b");
   });
 });

@@ -1,7 +1,7 @@
 /** Zones: what a network says itself about a name (specification 8.8 and 8.11). */
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
-import { DnsZones, zonesOfHosts, type Zone } from "../../../lib/service/dns/zones.ts";
+import { DnsZones, hostsBeyondZones, zonesOfHosts, type Zone } from "../../../lib/service/dns/zones.ts";
 
 const zones = (...list: Zone[]) => {
   const all = new DnsZones();
@@ -49,9 +49,9 @@ describe("lookup()", () => {
   ])("of %s is %s", (name, ip) => expect(table.lookup(name)).toEqual({ kind: "address", ip }));
 
   test.each([
-    ["other.internal", "no-such-name"],
-    ["a.host.lima.internal", "no-such-name"],
-    ["lima.internal", "no-such-name"],
+    ["other.internal", "elsewhere"],
+    ["a.host.lima.internal", "elsewhere"],
+    ["lima.internal", "elsewhere"],
     ["mail.example.test", "elsewhere"],
     ["xn42.example.test", "elsewhere"],
     ["other.sub.example.test", "elsewhere"],
@@ -177,4 +177,22 @@ describe("zonesOfHosts()", () => {
     ["an alias that leads out of the table", { "a.test": "example.org" }],
     ["what only looks like an address", { "a.test": "300.0.2.1" }],
   ])("leaves %s out", (_what, hosts) => expect(zonesOfHosts(hosts)).toEqual([]));
+});
+
+test("hostsBeyondZones() are those that zonesOfHosts() leaves out", () => {
+  const hosts = {
+    "a.test": "192.0.2.1",
+    "b.test": "A.test",
+    "*.test": "192.0.2.1",
+    "out.test": "example.org",
+    "six.test": "2001:db8::1",
+    "round.test": "round.test",
+  };
+  expect(zonesOfHosts(hosts)[0]!.Records.map(({ Name }) => Name)).toEqual(["a", "b"]);
+  expect(Object.keys(hostsBeyondZones(hosts))).toEqual([
+    "*.test",
+    "out.test",
+    "six.test",
+    "round.test",
+  ]);
 });
