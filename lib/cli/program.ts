@@ -45,6 +45,27 @@ const list = (text: string, before: string[] | undefined): string[] => [
 ];
 const each = (text: string, before: string[] | undefined): string[] => [...(before ?? []), text];
 
+const DNS_IPV6 = ["--dns-ipv6", "answer AAAA queries"] as const;
+const NO_PUBLIC_DNS = [
+  "--no-public-dns",
+  "never ask 8.8.8.8 and 1.1.1.1 where the host names no name server",
+] as const;
+const DNS_EMPTY_ON_OUTAGE = [
+  "--dns-empty-on-outage",
+  "when no name server answers say so by an empty answer, as Lima does, not by SERVFAIL",
+] as const;
+
+interface DnsFlags {
+  dnsIpv6?: true | undefined;
+  publicDns: boolean;
+  dnsEmptyOnOutage?: true | undefined;
+}
+const dnsPolicy = (flags: DnsFlags) => ({
+  ipv6: flags.dnsIpv6 === true,
+  publicFallback: flags.publicDns,
+  emptyOnOutage: flags.dnsEmptyOnOutage === true,
+});
+
 function commands(done: (code: number) => void): Command {
   const program = new Command("limanet")
     .description("Networks for Linux virtual machines, and the machines that use them")
@@ -274,6 +295,46 @@ function commands(done: (code: number) => void): Command {
     .action(async (file, { check }) =>
       done(await (await import("./sudoers.ts")).sudoers(file, check === true, log())),
     );
+  const dns = program.command("dns").description("the host's DNS as guests get it");
+  dns
+    .command("serve")
+    .description("answer DNS on a loopback address, by itself")
+    .option("--listen <address:port>", "where; port 0 takes a free one", "127.0.0.1:5300")
+    .option("--host <name=target>", "a static host: address or other name (repeatable)", each)
+    .option(...DNS_IPV6)
+    .option(...NO_PUBLIC_DNS)
+    .option(...DNS_EMPTY_ON_OUTAGE)
+    .action(async ({ listen, host, ...options }) =>
+      done(await (await import("./dns.ts")).serve({ listen, host, policy: dnsPolicy(options) })),
+    );
+  dns
+    .command("query")
+    .argument("<name>")
+    .argument("[type]", "A, AAAA, MX, TYPE65 and so on", "A")
+    .description("ask for a name as a guest would")
+    .addOption(
+      new Option("--server <address>", "ask this name server").conflicts(["instance", "network"]),
+    )
+    .addOption(
+      new Option("--instance <name>", "ask what this instance is told").conflicts("network"),
+    )
+    .addOption(new Option("--network <name>", "ask what this network's guests are told"))
+    .option("--tcp", "as over TCP: nothing is cut")
+    .option("--json", "as one JSON object")
+    .action(async (name, type, options) =>
+      done(await (await import("./dns.ts")).query(name, type, options)),
+    );
+  dns
+    .command("explain")
+    .argument("<name>")
+    .argument("[type]", "A, AAAA, MX, TYPE65 and so on", "A")
+    .description("say which source answers a name, and why")
+    .addOption(new Option("--instance <name>", "as this instance is told").conflicts("network"))
+    .addOption(new Option("--network <name>", "as this network's guests are told"))
+    .option("--json", "as one JSON object")
+    .action(async (name, type, options) =>
+      done(await (await import("./dns.ts")).explain(name, type, options)),
+    );
   program
     .command("usernet")
     .description("run one user-mode network (a daemon)")
@@ -287,12 +348,12 @@ function commands(done: (code: number) => void): Command {
     .option("--leases <ip=mac,ip=mac>", "addresses for known guests")
     .option("--lease-file <file>", "where leases are kept between runs")
     .option("--capture <file>", "write all frames to a pcap file")
+    .option(...DNS_IPV6)
+    .option(...NO_PUBLIC_DNS)
+    .option(...DNS_EMPTY_ON_OUTAGE)
     .addOption(new Option("--handed-lock").hideHelp())
     .action(async (options) => {
-      const [{ runUsernet }, { DEFAULT_DNS_POLICY }] = await Promise.all([
-        import("../daemon/usernet.ts"),
-        import("../daemon/host-responder.ts"),
-      ]);
+      const { runUsernet } = await import("../daemon/usernet.ts");
       done(
         await runUsernet(
           {
@@ -307,7 +368,7 @@ function commands(done: (code: number) => void): Command {
             leaseFile: options.leaseFile,
             capture: options.capture,
             handedLock: options.handedLock === true,
-            dns: { ...DEFAULT_DNS_POLICY },
+            dns: dnsPolicy(options),
           },
           log(),
         ),

@@ -26,7 +26,15 @@ export interface InstanceConfig {
   /** octets */
   disk: number;
   networks: InstanceNetwork[];
-  hostResolver: { enabled: boolean; ipv6: boolean; hosts: Record<string, string> };
+  hostResolver: {
+    enabled: boolean;
+    ipv6: boolean;
+    hosts: Record<string, string>;
+    /** our extension: may 8.8.8.8 and 1.1.1.1 be asked where the host names no name server (default: true) */
+    publicFallback?: boolean;
+    /** our extension: an outage of DNS is an empty answer, as in Lima, rather than SERVFAIL (default: false) */
+    emptyOnOutage?: boolean;
+  };
   dns: string[];
   portForwards: PortForward[];
   ssh: {
@@ -167,6 +175,12 @@ export function parseInstance(
         },
         hosts: (value, at) => {
           config.hostResolver.hosts = strings(reader, value, at);
+        },
+        publicFallback: (value, at) => {
+          config.hostResolver.publicFallback = reader.boolean(value, at) ?? true;
+        },
+        emptyOnOutage: (value, at) => {
+          config.hostResolver.emptyOnOutage = reader.boolean(value, at) ?? false;
         },
       }),
     dns: (node, path) => {

@@ -27,7 +27,19 @@ export interface NetworkConfig {
   mtu?: number;
 }
 
+/** How user-v2 networks answer DNS; what is not said has its default. */
+export interface NetworksDns {
+  /** AAAA is answered (default: false) */
+  ipv6?: boolean;
+  /** may 8.8.8.8 and 1.1.1.1 be asked where the host names no name server (default: true) */
+  publicFallback?: boolean;
+  /** an outage of DNS is an empty answer, as in Lima, rather than SERVFAIL (default: false) */
+  emptyOnOutage?: boolean;
+}
+
 export interface NetworksConfig {
+  /** our extension */
+  dns?: NetworksDns;
   paths: { socketVMNet: string; varRun: string; sudoers: string };
   /** "" when the file does not say it */
   group: string;
@@ -122,6 +134,19 @@ export function parseNetworks(
           "every account of this machine may start and stop networks as root (name a smaller group, such as admin)",
         );
       }
+    },
+    dns: (node, at) => {
+      const dns: NetworksDns = {};
+      const flag = (key: keyof NetworksDns) => (value: YamlNode, where: string) => {
+        const given = reader.boolean(value, where);
+        if (given !== undefined) dns[key] = given;
+      };
+      reader.map(node, at, {
+        ipv6: flag("ipv6"),
+        publicFallback: flag("publicFallback"),
+        emptyOnOutage: flag("emptyOnOutage"),
+      });
+      config.dns = dns;
     },
     networks: (node, at) =>
       reader.entries(node, at, (name, value, networkPath) => {

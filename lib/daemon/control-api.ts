@@ -105,6 +105,18 @@ const ROUTES: Record<string, Route> = {
     dns.hosts.set(owner, hosts);
     return { status: 200, text: "" };
   }),
+  // ours: a query as a guest would send it, in hexadecimal digits
+  "/limanet/dns/query": post(async ({ dns }, { query, transport }) => {
+    if (typeof query !== "string" || !/^([0-9a-f]{2})+$/i.test(query))
+      return { status: 400, text: "query, a message in hexadecimal digits, is needed\n" };
+    const octets = Uint8Array.fromHex(query);
+    const reply = await dns.responder.answer(
+      octets,
+      transport === "tcp" ? "tcp" : "udp",
+      "control",
+    );
+    return { status: 200, json: { reply: reply === undefined ? null : reply.toHex() } };
+  }),
   // ours: which source answers a name, and why
   "/limanet/dns/explain": async ({ dns }, { query }) => {
     const type = typeOf(query.get("type") ?? "A");

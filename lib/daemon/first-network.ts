@@ -119,7 +119,8 @@ export async function carryDefaultNetwork(
 }
 
 function dnsPolicy({ hostResolver }: InstanceConfig): DnsPolicy {
-  return { ...DEFAULT_DNS_POLICY, ipv6: hostResolver.ipv6 };
+  const { ipv6, publicFallback, emptyOnOutage } = { ...DEFAULT_DNS_POLICY, ...hostResolver };
+  return { ipv6, publicFallback, emptyOnOutage };
 }
 
 function staticHosts(config: InstanceConfig, name: string): Record<string, string> {

@@ -1,6 +1,11 @@
 /** Which networks' daemons run: those that a running instance needs (specification, sections 7 and 8.2). */
 import { cidrOf, formatCidr, parseIpv4, prefixOfNetmask } from "../addr/ipv4.ts";
-import { networkProblem, type NetworkConfig, type NetworksConfig } from "../config/networks.ts";
+import {
+  networkProblem,
+  type NetworkConfig,
+  type NetworksConfig,
+  type NetworksDns,
+} from "../config/networks.ts";
 import { networkPaths, type NetworkPaths } from "../config/paths.ts";
 import { monotonicMs, sleep } from "../host/clock.ts";
 import { exists, isSocket, lastLines, listFolder, makeFolder, remove } from "../host/files.ts";
@@ -57,6 +62,15 @@ export function userV2Network(
   return { ...network, subnet: formatCidr(cidrOf(gateway, prefix)) };
 }
 
+/** `limanet usernet`'s options for what networks.yaml says of DNS */
+function dnsFlags({ ipv6, publicFallback, emptyOnOutage }: NetworksDns): string[] {
+  return [
+    ...(ipv6 === true ? ["--dns-ipv6"] : []),
+    ...(publicFallback === false ? ["--no-public-dns"] : []),
+    ...(emptyOnOutage === true ? ["--dns-empty-on-outage"] : []),
+  ];
+}
+
 /** Starts the daemon of a network unless it runs, and waits until it takes guests. */
 export async function startNetwork(
   home: string,
@@ -89,6 +103,7 @@ export async function startNetwork(
       `--listen-qemu=${paths.qemu}`,
       `--listen=${paths.descriptor}`,
       `--subnet=${subnet}`,
+      ...dnsFlags(networks.dns ?? {}),
       `--mtu=${mtu ?? 1500}`,
       `--lease-file=${paths.ownLeases}`,
       "--handed-lock",

@@ -31,6 +31,30 @@ interface Stream {
   isClosed: boolean;
 }
 
+const TRIES = 10;
+
+/** Answers on UDP and TCP of one port; port 0 picks one that is free for both. */
+export async function serveDns(
+  responder: DnsResponder,
+  hostname: string,
+  port: number,
+): Promise<DnsServer> {
+  for (let tries = 1; ; tries++) {
+    const udp = await serveDnsUdp(responder, hostname, port);
+    try {
+      const tcp = serveDnsTcp(responder, hostname, udp.port);
+      const close = () => {
+        udp.close();
+        tcp.close();
+      };
+      return { port: udp.port, close };
+    } catch (error) {
+      udp.close();
+      if (port !== 0 || tries === TRIES) throw error;
+    }
+  }
+}
+
 /** Answers on UDP; port 0 picks a free one. */
 export async function serveDnsUdp(
   responder: DnsResponder,

@@ -1,7 +1,12 @@
 /** Zones: what a network says itself about a name (specification 8.8 and 8.11). */
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
-import { DnsZones, hostsBeyondZones, zonesOfHosts, type Zone } from "../../../lib/service/dns/zones.ts";
+import {
+  DnsZones,
+  hostsBeyondZones,
+  zonesOfHosts,
+  type Zone,
+} from "../../../lib/service/dns/zones.ts";
 
 const zones = (...list: Zone[]) => {
   const all = new DnsZones();
