@@ -73,6 +73,8 @@ export async function serveDnsUdp(
           void reply.then((late) => outbox.put(socket, late, peerPort, peer));
         else outbox.put(socket, reply, peerPort, peer);
       },
+      // a client that has gone away before its reply came
+      error: () => {},
     },
   });
   return { port: socket.port, close: () => socket.close() };
