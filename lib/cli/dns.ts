@@ -9,10 +9,10 @@ import {
 } from "../daemon/host-responder.ts";
 import { networksOf, userV2Network } from "../daemon/reconcile.ts";
 import { UsageError } from "../daemon/usernet.ts";
-import { monotonicMs } from "../host/clock.ts";
+import { monotonicMs, random32 } from "../host/clock.ts";
 import { serveDns } from "../host/dns-server.ts";
 import { NameServerUpstream } from "../host/dns-upstream.ts";
-import { limanetHome, randomId } from "../host/machine.ts";
+import { limanetHome } from "../host/machine.ts";
 import { terminationSignal } from "../host/signals.ts";
 import { writeOut } from "../host/terminal.ts";
 import { requestUnixHttp } from "../host/unix-http.ts";
@@ -109,7 +109,7 @@ function queryFor(name: string, type: string): Uint8Array {
   if (number === undefined)
     throw new UsageError(`Cannot ask for ${type}: no DNS type (A, MX, TYPE65 and so on are)`);
   try {
-    return queryOctets(randomId(), name, number, { payloadSize: UDP_PAYLOAD_SIZE });
+    return queryOctets(random32() & 0xffff, name, number, { payloadSize: UDP_PAYLOAD_SIZE });
   } catch {
     throw new UsageError(`Cannot ask for ${name}: it is no DNS name`);
   }

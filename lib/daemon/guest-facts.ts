@@ -98,7 +98,10 @@ async function environmentOf(
     return await guestEnvironment(sources, {
       gateway,
       resolve: async (name) => {
-        const answers = await Promise.all([resolver.lookup(name, 4), resolver.lookup(name, 6)]);
+        const families = [4, 6] as const;
+        const answers = await Promise.all(
+          families.map((family) => resolver.addresses(name, family, false)),
+        );
         return answers.flatMap((answer) => (answer.kind === "addresses" ? answer.addresses : []));
       },
       warn: (sentence) => log.warn(sentence),

@@ -1,6 +1,7 @@
 /** A DNS responder over this machine's resolver and name servers. */
 import type { Cidr } from "../addr/ipv4.ts";
 import { monotonicMs } from "../host/clock.ts";
+import { HedgedSystemResolver } from "../host/dns-hedged-resolver.ts";
 import { ThreadedSystemResolver } from "../host/dns-system-resolver.ts";
 import { NameServerUpstream } from "../host/dns-upstream.ts";
 import { WatchedHostNaming } from "../host/host-naming.ts";
@@ -42,13 +43,14 @@ export function startHostResponder(
   const zones = new DnsZones();
   const hosts = new StaticHosts();
   hosts.set(NETWORK, names);
-  const resolver = new ThreadedSystemResolver();
+  const naming = new WatchedHostNaming(policy.publicFallback);
+  const system = new ThreadedSystemResolver();
   const upstream = new NameServerUpstream();
   const responder = new DnsResponder({
     zones,
     hosts,
-    naming: new WatchedHostNaming(policy.publicFallback),
-    resolver,
+    naming,
+    resolver: new HedgedSystemResolver(system, upstream, naming),
     upstream,
     ipv6: policy.ipv6,
     emptyOnOutage: policy.emptyOnOutage,
@@ -60,7 +62,7 @@ export function startHostResponder(
     zones,
     hosts,
     close: () => {
-      resolver.close();
+      system.close();
       upstream.close();
     },
   };

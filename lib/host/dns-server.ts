@@ -2,7 +2,7 @@
 import { chmodSync, rmSync } from "node:fs";
 import type { Socket, SocketHandler } from "bun";
 import type { DnsResponder } from "../service/dns/responder.ts";
-import { framed, joined } from "./dns-upstream-sockets.ts";
+import { framed, joined, withoutOldErrors } from "./dns-upstream-sockets.ts";
 
 export interface DnsServer {
   /** bound port; 0 for a unix socket */
@@ -98,9 +98,8 @@ class Outbox {
   #send(socket: Bun.udp.Socket<"buffer">): void {
     const replies = this.#replies;
     this.#replies = [];
-    if (socket.closed) return;
     // what a full buffer does not take is lost, as datagrams are
-    socket.sendMany(replies as (Uint8Array | string)[]);
+    withoutOldErrors(socket, () => socket.sendMany(replies as (Uint8Array | string)[]));
   }
 }
 

@@ -7,8 +7,8 @@ import { startThread } from "./thread.ts";
 const WORKING_THREADS = 4;
 const ALL_THREADS = 8;
 const MAX_QUEUE = 1024;
-/** a resolver in a guest gives up after five seconds */
-const LIMIT_MS = 4500;
+/** resolvers in guests give up after five seconds, some sooner */
+const LIMIT_MS = 3500;
 /** a thread that waits this long does not keep others from being started */
 const STUCK_MS = 500;
 
@@ -31,7 +31,7 @@ export class ThreadedSystemResolver implements SystemResolver {
 
   async addresses(name: string, family: 4 | 6, withRaw: boolean): Promise<SystemAnswer> {
     const reply = await this.#run({ kind: "addresses", name, family, withRaw });
-    return (reply as SystemAnswer | undefined) ?? { kind: "failure" };
+    return (reply as SystemAnswer | undefined) ?? { kind: "overload" };
   }
 
   async query(name: string, type: number): Promise<Uint8Array | undefined> {

@@ -1,6 +1,7 @@
 /** The sockets on which name servers are asked: for each server a few connected UDP sockets, replaced again and again. */
 import { repliesTo } from "../service/dns/message.ts";
 import type { NameServer } from "../service/dns/routes.ts";
+import { random32 } from "./clock.ts";
 
 /** each has a random port of its own, which is as hard to guess as it is good to have several */
 const SOCKETS = 8;
@@ -61,6 +62,18 @@ export class UpstreamSockets {
   }
 }
 
+/** Sends; what ICMP has said of an earlier datagram fails the call, and only that one. */
+export function withoutOldErrors(socket: { readonly closed: boolean }, send: () => unknown): void {
+  for (let tries = 0; tries < 2 && !socket.closed; tries++) {
+    try {
+      send();
+      return;
+    } catch {
+      // the error is taken from the socket by having been told
+    }
+  }
+}
+
 class ServerSockets {
   readonly #server: NameServer;
   /** take new questions */
@@ -85,7 +98,7 @@ class ServerSockets {
     if (this.#fresh.length + this.#opening < SOCKETS) void this.#open();
     // with every socket there is, any will do; before, the new one takes what waits
     if (this.#fresh.length > 0 && this.#unsent.length === 0)
-      port = this.#fresh[randomBelow(this.#fresh.length)];
+      port = this.#fresh[random32() % this.#fresh.length];
     if (port === undefined) this.#unsent.push(question);
     else this.#send(port, question);
     return () => this.#takeBack(question);
@@ -105,7 +118,7 @@ class ServerSockets {
       return;
     }
     let id: number;
-    do id = randomBelow(0x10000);
+    do id = randomId();
     while (port.open.has(id));
     question.sent[0] = id >>> 8;
     question.sent[1] = id & 255;
@@ -113,7 +126,7 @@ class ServerSockets {
     port.uses++;
     if (port.uses >= MAX_USES) this.#retire(port);
     // a full send buffer loses the datagram, as the network might; it is sent again
-    port.socket.send(question.sent);
+    withoutOldErrors(port.socket, () => port.socket.send(question.sent));
   }
 
   async #open(): Promise<void> {
@@ -187,17 +200,8 @@ function refuse(open: PortOfOurs["open"]): void {
 
 const idOf = (octets: Uint8Array): number => (octets[0]! << 8) | octets[1]!;
 
-const RANDOM = new Uint16Array(512);
-let randomLeft = 0;
-
-/** not to be guessed; for bounds far below 65536, or 65536 itself, even enough */
-function randomBelow(bound: number): number {
-  if (randomLeft === 0) {
-    crypto.getRandomValues(RANDOM);
-    randomLeft = RANDOM.length;
-  }
-  return RANDOM[--randomLeft]! % bound;
-}
+/** not to be guessed */
+const randomId = (): number => random32() & 0xffff;
 
 let tcpConnections = 0;
 
@@ -220,7 +224,7 @@ export function askTcp({ address, port }: NameServer, query: Uint8Array, hear: H
   };
   const timer = setTimeout(() => finish(undefined), TCP_LIMIT_MS);
   const sent = query.slice();
-  const id = randomBelow(0x10000);
+  const id = randomId();
   sent.set([id >>> 8, id & 255]);
   let input = new Uint8Array(0);
   Bun.connect({

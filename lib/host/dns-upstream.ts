@@ -17,7 +17,7 @@ const HEDGE_MS = 250;
 const AGAIN_MS = 1000;
 /** UDP may not get through at all */
 const TCP_MS = 2000;
-const LIMIT_MS = 4000;
+const LIMIT_MS = 3500;
 /** who answered is asked first for so long; then the host's order counts again */
 const PREFER_MS = 30_000;
 

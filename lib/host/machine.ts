@@ -112,6 +112,3 @@ export function freePort(): number {
   listener.stop(true);
   return port;
 }
-
-/** A random number of 16 bits. */
-export const randomId = (): number => crypto.getRandomValues(new Uint16Array(1))[0]!;

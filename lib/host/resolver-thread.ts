@@ -4,6 +4,7 @@
  */
 import { CString, dlopen, ptr, read, type Pointer } from "bun:ffi";
 import { isReply, rcodeOf, shapeOf, TYPE, u16 } from "../service/dns/message.ts";
+import { RCODE } from "../service/dns/reply.ts";
 import type { SystemAnswer } from "../service/dns/responder.ts";
 import { addressOf } from "./pinned.ts";
 import { onMessage, postToMain } from "./thread.ts";
@@ -163,9 +164,10 @@ const answer = new Uint8Array(MAX_MESSAGE);
 function query(name: string, type: number): Uint8Array | undefined {
   answer.fill(0, 0, 12);
   const length = ask(ptr(cString(name)), type, addressOf(answer));
-  if (length > MAX_MESSAGE) return undefined;
+  // glibc takes what is no reply for one
+  if (length > MAX_MESSAGE || !isReply(answer)) return undefined;
   if (length >= 0) return answer.slice(0, length);
-  if (!isReply(answer) || rcodeOf(answer) === 2) return undefined;
+  if (rcodeOf(answer) === RCODE.SERVFAIL) return undefined;
   const shape = shapeOf(answer);
   return shape === undefined ? undefined : answer.slice(0, shape.end);
 }

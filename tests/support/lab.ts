@@ -11,7 +11,7 @@ import { join } from "node:path";
 import { requestUnixHttp } from "../../lib/host/unix-http.ts";
 
 const ROOT = new URL("../..", import.meta.url).pathname;
-const LIMANET = join(ROOT, "dist/limanet");
+export const LIMANET = join(ROOT, "dist/limanet");
 const TAPSTREAM = join(ROOT, ".cache/side-by-side/tapstream");
 export const NETTOOL = join(ROOT, ".cache/side-by-side/nettool");
 const DHCP_SCRIPT = join(ROOT, "scripts/side-by-side/udhcpc.sh");

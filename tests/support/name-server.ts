@@ -5,6 +5,7 @@
  *   bun tests/support/name-server.ts ADDRESS PORT TAG
  */
 import { decode, encode, type Answer, type Packet } from "dns-packet";
+import { withoutOldErrors } from "../../lib/host/dns-upstream-sockets.ts";
 
 type Reply = (octets: Uint8Array, afterMs?: number) => void;
 type Send = (octets: Uint8Array) => void;
@@ -50,8 +51,8 @@ export class NameServer {
           this.#answer(
             octets,
             "udp",
-            (reply) => void (socket.closed || socket.send(reply, from, address)),
-            (reply) => void stranger.send(reply, from, address),
+            (reply) => withoutOldErrors(socket, () => socket.send(reply, from, address)),
+            (reply) => withoutOldErrors(stranger, () => stranger.send(reply, from, address)),
           );
         },
       },

@@ -343,6 +343,7 @@ const fullName = (name: string): string => `${name.replace(/\.$/, "")}.`;
 
 const TYPE_NAMES: Record<number, string> = {
   ...Object.fromEntries(Object.entries(TYPE).map(([name, number]) => [number, name])),
+  13: "HINFO",
   29: "LOC",
   35: "NAPTR",
   43: "DS",

@@ -43,7 +43,9 @@ export type SystemAnswer =
     }
   | { kind: "no-such-name" }
   | { kind: "no-data" }
-  | { kind: "failure" };
+  | { kind: "failure" }
+  /** it could not be asked, or not be waited for */
+  | { kind: "overload" };
 
 export interface SystemResolver {
   /** getaddrinfo(3) for one family; `withRaw`: and res_query(3), for the chain of aliases and the TTLs */
@@ -355,7 +357,7 @@ function addressOutcome(
   found: SystemAnswer,
   { name, family }: { name: string; family: 4 | 6 },
 ): Outcome {
-  if (found.kind === "failure") return found;
+  if (found.kind === "failure" || found.kind === "overload") return { kind: "failure" };
   if (found.kind !== "addresses") return { kind: found.kind, lifetime: NATIVE_TTL };
   if (found.raw !== undefined) return { kind: "body", octets: found.raw };
   const canonical = found.canonicalName;

@@ -3,8 +3,8 @@
  * A name is matched exactly and without regard to case; `*.name` matches what is below a name, the longest first.
  * Nothing else of a zone is touched: `db.example.com` says nothing about `www.example.com`.
  */
-import { parseIpv4 } from "../../addr/ipv4.ts";
-import { canonicalName, recordOctets } from "./message.ts";
+import { canonicalIp } from "../../addr/ip-text.ts";
+import { canonicalName } from "./message.ts";
 
 export type StaticAnswer =
   | { kind: "address"; ip: string; family: 4 | 6; entry: string; target: string }
@@ -81,12 +81,7 @@ export class StaticHosts {
 
 /** 4 or 6 for an address, undefined for anything else */
 export function addressFamily(text: string): 4 | 6 | undefined {
-  if (parseIpv4(text) !== undefined) return 4;
-  if (!/^[0-9a-f:.]*:[0-9a-f:.]*$/i.test(text)) return undefined;
-  try {
-    recordOctets("AAAA", 0, text);
-    return 6;
-  } catch {
-    return undefined;
-  }
+  const address = canonicalIp(text);
+  if (address === undefined) return undefined;
+  return address.includes(":") ? 6 : 4;
 }
