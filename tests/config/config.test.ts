@@ -48,6 +48,14 @@ describe("lima.yaml", () => {
     });
   });
 
+  test("hostResolver has two keys of our own", () => {
+    const text = "hostResolver: {publicFallback: false, emptyOnOutage: true}";
+    expect(good(text).hostResolver).toMatchObject({ publicFallback: false, emptyOnOutage: true });
+    expect(complaints("hostResolver: {publicFallback: 1}").join()).toMatch(
+      /hostResolver\.publicFallback: true or false is needed/,
+    );
+  });
+
   test("networks have names, metrics and addresses of their own", () => {
     const text = `networks:
 - lima: user-v2

@@ -171,3 +171,17 @@ test.each([
   if (pattern === undefined) expect(why).toBeUndefined();
   else expect(why).toMatch(pattern);
 });
+
+test.each([
+  ["dns: {ipv6: true, publicFallback: false}", { ipv6: true, publicFallback: false }],
+  ["dns: {emptyOnOutage: true}", { emptyOnOutage: true }],
+  ["dns: {}", {}],
+])("%s is what user-v2 networks do about DNS", (text, dns) => {
+  expect(said(text)).toBe("");
+  expect(read(text).config?.dns).toEqual(dns);
+});
+
+test.each([
+  ["dns: {publicFallback: maybe}", /dns\.publicFallback: true or false is needed/],
+  ["dns: {publicFalback: true}", /warning: .*publicFalback.*publicFallback/],
+])("%s is told", (text, complaint) => expect(said(text)).toMatch(complaint));

@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { DEFAULT_DNS_POLICY } from "../../lib/daemon/host-responder.ts";
 import { startNetworkService, type NetworkService } from "../../lib/daemon/network-service.ts";
 import { SocksPorts, stableSocksPort } from "../../lib/daemon/socks-ports.ts";
 import { userV2Plan } from "../../lib/daemon/usernet.ts";
@@ -30,7 +31,7 @@ describe("SocksPorts", () => {
       dnsTcpPath: join(folder, `${name}.sock`),
       leaseFile: undefined,
       hosts: {},
-      ipv6: false,
+      dns: DEFAULT_DNS_POLICY,
       capture: undefined,
       log: lineLog(
         "error",
