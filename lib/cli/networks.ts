@@ -102,6 +102,9 @@ export async function createNetwork(name: string, options: CreateNetworkOptions)
   return 0;
 }
 
+/** the first address from which on none is one machine's (RFC 5771, RFC 1112) */
+const MULTICAST = 0xe0000000;
+
 type Refuse = (why: string) => Error;
 
 function bridged(
@@ -132,16 +135,21 @@ function addressed(
   const taken = [...hostSubnets(), ...subnetsOf(networks)];
   const text = options.gateway === "auto" ? freeGateway(taken) : options.gateway;
   if (text === undefined)
-    throw refuse("192.168.104.0/24 to 192.168.254.0/24 are all taken (give --gateway)");
+    throw refuse("all private subnets are taken (give --gateway ADDRESS/PREFIX)");
   const [address = "", prefixText = String(DEFAULT_PREFIX)] = text.split("/");
   const gateway = parseIpv4(address);
   const subnet = parseCidr(`${address}/${prefixText}`);
   if (gateway === undefined || subnet === undefined)
     throw refuse(`failed to parse CIDR \`${text}\`: not of the form ADDRESS/PREFIX`);
-  if (gateway === 0 || isLoopback(gateway))
+  if (gateway === 0 || isLoopback(gateway) || gateway >= MULTICAST)
     throw refuse(`invalid IP address: ${address} cannot be a gateway`);
   if (subnet.prefix > 29 || subnet.prefix < 8)
     throw refuse(`a prefix from 8 to 29 is needed, not ${subnet.prefix}`);
+  // a daemon of root's takes this address itself; of user-v2 it only tells the subnet
+  if (mode !== "user-v2" && (gateway === subnet.network || gateway === subnet.broadcast))
+    throw refuse(
+      `${address} stands for the whole of ${formatCidr(subnet)} (its first address is ${formatIpv4(subnet.network + 1)})`,
+    );
   const owner = ownerOf(subnet, taken);
   if (owner !== undefined)
     throw refuse(`${formatCidr(subnet)} overlaps with ${owner} (--gateway auto finds a free one)`);
