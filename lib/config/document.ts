@@ -102,7 +102,10 @@ export class YamlReader {
     this.#files.push(file);
     visit(document, { Node: (_key, node) => void this.#origins.set(node, origin) });
     for (const error of parsed.errors) {
-      const message = error.message.split("\n")[0]!.replace(/ at line \d+, column \d+:?$/, "");
+      const message =
+        error.code === "DUPLICATE_KEY"
+          ? `the key ${keyAt(document, error.pos[0])} stands here a second time (leave one of them)`
+          : error.message.split("\n")[0]!.replace(/ at line \d+, column \d+:?$/, "");
       this.#add(origin, error.pos[0], "", message, "error");
     }
     if (noText >= 0) {
@@ -265,6 +268,19 @@ export class YamlReader {
       );
     return found;
   }
+}
+
+/** the text of the mapping key that begins at an offset */
+function keyAt(document: Document, offset: number): string {
+  let text = "";
+  visit(document, {
+    Scalar: (place, node) => {
+      if (place !== "key" || node.range?.[0] !== offset) return undefined;
+      text = String(node.value);
+      return visit.BREAK;
+    },
+  });
+  return text;
 }
 
 function isNull(node: Node): boolean {

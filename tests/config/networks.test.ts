@@ -128,9 +128,15 @@ test.each([
   ["paths: /run", 'n:1:8: paths: a mapping is needed, not "/run"'],
   ["paths: {varRun: [/run]}", "n:1:17: paths.varRun: a string is needed, not a list"],
   ["group: {a: b}", "n:1:8: group: a string is needed, not a mapping"],
-  ["group: a\ngroup: b", "n:2:1: Map keys must be unique"],
-  ["networks:\n  a: {mode: host}\n  a: {mode: host}", "n:3:3: Map keys must be unique"],
-  ["networks:\n  a: {mode: host, mode: shared}", "n:2:19: Map keys must be unique"],
+  ["group: a\ngroup: b", "n:2:1: the key group stands here a second time (leave one of them)"],
+  [
+    "networks:\n  a: {mode: host}\n  a: {mode: host}",
+    "n:3:3: the key a stands here a second time (leave one of them)",
+  ],
+  [
+    "networks:\n  a: {mode: host, mode: shared}",
+    "n:2:19: the key mode stands here a second time (leave one of them)",
+  ],
   ["- a", "n:1:1: a mapping is needed, not a list"],
 ])("%j is refused in its place", (text, expected) => {
   expect(read(text).config).toBeUndefined();
