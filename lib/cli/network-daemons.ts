@@ -1,8 +1,8 @@
 /** What `limanet network delete` and `show` do, which look at instances and daemons; each gives the exit code. */
-import { formatIpv4, parseCidr } from "../addr/ipv4.ts";
+import { formatCidr, formatIpv4, parseCidr } from "../addr/ipv4.ts";
 import { derivedMac } from "../config/mac-address.ts";
 import { networkCards } from "../config/network-cards.ts";
-import { subnetText, type NetworksConfig } from "../config/networks.ts";
+import { subnetOf, type NetworkConfig, type NetworksConfig } from "../config/networks.ts";
 import { removeNetworks } from "../config/networks-edit.ts";
 import { identifierProblem } from "../config/names.ts";
 import { networkPaths, networksFile } from "../config/paths.ts";
@@ -28,10 +28,10 @@ export async function deleteNetworks(
   // what is not defined has nothing to delete, least of all a folder
   const known = names.filter((name) => Object.hasOwn(config.networks, name));
   for (const name of known) {
-    const users = usersOf(home, name).map((instance) => instance.name);
-    if (users.length > 0 && !options.force) {
+    const why = whyKept(home, name);
+    if (why !== undefined && options.force !== true) {
       throw new Error(
-        `Cannot delete the network ${name}: ${users.join(", ")} would be without it (limanet network delete --force deletes it all the same)`,
+        `Cannot delete the network ${name}: ${why} (limanet network delete --force deletes it all the same)`,
       );
     }
   }
@@ -46,10 +46,22 @@ export async function deleteNetworks(
   return 0;
 }
 
-function usersOf(home: string, network: string): Instance[] {
-  return instanceNames(home)
-    .map((name) => inspectInstance(home, name))
-    .filter(({ config }) => networksOf(config?.networks ?? []).includes(network));
+const allInstances = (home: string): Instance[] =>
+  instanceNames(home).map((name) => inspectInstance(home, name));
+
+const uses = (network: string, { config }: Instance): boolean =>
+  networksOf(config?.networks ?? []).includes(network);
+
+/** What speaks against the deletion of a network; undefined: nothing. */
+function whyKept(home: string, network: string): string | undefined {
+  const instances = allInstances(home);
+  const namesOf = (some: Instance[]) => some.map(({ name }) => name).join(", ");
+  const users = instances.filter((instance) => uses(network, instance));
+  if (users.length > 0) return `${namesOf(users)} would be without it`;
+  const unread = instances.filter(({ config }) => config === undefined);
+  return unread.length === 0
+    ? undefined
+    : `${namesOf(unread)} may be using it, whose lima.yaml cannot be read`;
 }
 
 /** A guest's card on the network. */
@@ -65,7 +77,7 @@ interface NetworkView {
   name: string;
   mode: string;
   subnet: string;
-  /** what guests are told */
+  /** what guests are told; undefined: the network's own router says */
   gateway: string | undefined;
   mtu: number | undefined;
   /** unix socket to which guests are attached */
@@ -104,26 +116,33 @@ export async function showNetwork(
   const view: NetworkView = {
     name,
     mode: network.mode,
-    subnet: userV2?.subnet ?? subnetText(network),
+    subnet: userV2?.subnet ?? managedSubnet(network),
     gateway: subnet === undefined ? network.gateway : formatIpv4(subnet.network + 2),
     socket: managed ? socketOf(networks, name) : paths.qemu,
     mtu: userV2 === undefined ? undefined : (userV2.mtu ?? 1500),
     daemon: pid === 0 ? "stopped" : "running",
     pid: pid === 0 ? undefined : pid,
-    members: usersOf(home, name).map((instance) => ({
-      name: instance.name,
-      status: instance.status,
-      cards: cardsOn(networks, name, instance).map((card) => {
-        const address = Object.keys(leases).find((ip) => leases[ip] === card.mac);
-        return { ...card, ...(address === undefined ? {} : { address }) };
-      }),
-    })),
+    members: allInstances(home)
+      .filter((instance) => uses(name, instance))
+      .map((instance) => ({
+        name: instance.name,
+        status: instance.status,
+        cards: cardsOn(networks, name, instance).map((card) => {
+          const address = Object.keys(leases).find((ip) => leases[ip] === card.mac);
+          return { ...card, ...(address === undefined ? {} : { address }) };
+        }),
+      })),
     leases,
     forwards: await ask<NetworkView["forwards"]>("/services/forwarder/all", []),
   };
   if (options.json) writeOut(`${JSON.stringify(view)}\n`);
   else writeOut(viewText(view));
   return 0;
+}
+
+/** the subnet of a network of root's; a bridged one has the local network's */
+function managedSubnet(network: NetworkConfig): string {
+  return network.gateway === undefined ? "-" : formatCidr(subnetOf(network.gateway, network));
 }
 
 /** An instance's cards on a network. */

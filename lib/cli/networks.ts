@@ -12,8 +12,8 @@ import { identifierProblem } from "../config/names.ts";
 import { addNetwork } from "../config/networks-edit.ts";
 import {
   DEFAULT_PREFIX,
+  gatewayText,
   NETWORK_MODES,
-  subnetText,
   type NetworkConfig,
   type NetworkMode,
   type NetworksConfig,
@@ -61,7 +61,7 @@ export async function listNetworks(
   }
   const rows = shown.map((name) => {
     const { mode, interface: interfaceName } = networks[name]!;
-    return [name, mode, subnetText(networks[name]!), interfaceName ?? "-"];
+    return [name, mode, gatewayText(networks[name]!), interfaceName ?? "-"];
   });
   writeOut(table([["NAME", "MODE", "GATEWAY", "INTERFACE"], ...rows]));
   return 0;

@@ -208,7 +208,8 @@ export function networkProblem(name: string, network: NetworkConfig): NetworkPro
   return network.dhcpEnd === undefined ? { why } : { key: "dhcpEnd", why };
 }
 
-const subnetOf = (gateway: string, { netmask = DEFAULT_NETMASK }: NetworkConfig): Cidr =>
+/** the subnet of a network's addresses */
+export const subnetOf = (gateway: string, { netmask = DEFAULT_NETMASK }: NetworkConfig): Cidr =>
   cidrOf(parseIpv4(gateway)!, prefixOfNetmask(parseIpv4(netmask)!)!);
 
 /** The addresses a network's daemon serves; what the file leaves out is filled in (specification, section 21). */
@@ -261,8 +262,8 @@ function readNetwork(
   return { network, places };
 }
 
-/** "192.168.104.1/24", or "-" */
-export function subnetText({ gateway, netmask }: NetworkConfig): string {
+/** a network's gateway as Lima's list has it: "192.168.104.1/24", or "-" */
+export function gatewayText({ gateway, netmask }: NetworkConfig): string {
   if (gateway === undefined) return "-";
   const prefix = prefixOfNetmask(parseIpv4(netmask ?? "") ?? -1) ?? DEFAULT_PREFIX;
   return `${gateway}/${prefix}`;

@@ -132,6 +132,19 @@ test("delete refuses while an instance uses the network, unless it is forced", (
   rmSync(join(home, "vm"), { recursive: true });
 });
 
+test("delete refuses while an instance's lima.yaml cannot be read, since it may use any network", () => {
+  mkdirSync(join(home, "odd"));
+  writeFileSync(join(home, "odd/lima.yaml"), "images: [\n");
+  expect(network("create", "lab", "--gateway", "auto").code).toBe(0);
+  const { code, error } = network("delete", "lab");
+  expect(error).toBe(
+    "limanet: Cannot delete the network lab: odd may be using it, whose lima.yaml cannot be read (limanet network delete --force deletes it all the same)\n",
+  );
+  expect(code).toBe(1);
+  expect(network("delete", "--force", "lab").code).toBe(0);
+  rmSync(join(home, "odd"), { recursive: true });
+});
+
 test("delete of what is no network removes nothing", () => {
   const before = readdirSync(home);
   for (const name of ["..", ".", "../_config", "nope"])
@@ -143,7 +156,7 @@ test("delete of what is no network removes nothing", () => {
 test("show tells of a network of root's where guests are attached, and that nothing runs", () => {
   expect(JSON.parse(network("show", "--json", "shared").out)).toMatchObject({
     mode: "shared",
-    subnet: "192.168.105.1/24",
+    subnet: "192.168.105.0/24",
     gateway: "192.168.105.1",
     socket: expect.stringMatching(/^\/.*\/socket_vmnet\.shared$/),
     daemon: "stopped",
