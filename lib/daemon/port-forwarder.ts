@@ -103,7 +103,7 @@ export class PortForwarder {
   errors(): string[] {
     return [...this.#actual.values()].flatMap(({ forward, error, isUsual }) => {
       if (error === undefined || isUsual === true) return [];
-      return [`Cannot forward ${forward.host} to ${forward.guest}: ${error}`];
+      return [sentence(forward, error)];
     });
   }
 
@@ -171,7 +171,7 @@ export class PortForwarder {
     if (before?.state === actual.state && before.error === actual.error) return;
     this.#tell(actual.state, forward, actual.error);
     if (actual.error !== undefined && actual.isUsual !== true)
-      this.#options.log.warn(`Cannot forward ${forward.host} to ${forward.guest}: ${actual.error}`);
+      this.#options.log.warn(sentence(forward, actual.error));
   }
 
   async #stop(key: string, { forward, bound, state }: Actual): Promise<void> {
@@ -225,6 +225,10 @@ export class PortForwarder {
     this.#options.emit(error === undefined ? event : { ...event, error });
   }
 }
+
+/** with the protocol, since a rule for any makes two forwards that may both fail */
+const sentence = ({ protocol, host, guest }: PlannedForward, why: string): string =>
+  `Cannot forward ${protocol.toUpperCase()} ${host} to ${guest}: ${why}`;
 
 function isSameWay(a: PlannedForward, b: PlannedForward): boolean {
   const end = ({ way }: PlannedForward) => (way.via === "network" ? way.remote : way.target);

@@ -109,7 +109,7 @@ describe("PortForwarder", () => {
     expect(done()).toEqual([]);
     expect(told()).toEqual([["failed", "127.0.0.1:1", "127.0.0.1:1 is taken"]]);
     expect(forwarder.errors()).toEqual([
-      "Cannot forward 127.0.0.1:1 to 0.0.0.0:1: 127.0.0.1:1 is taken",
+      "Cannot forward TCP 127.0.0.1:1 to 0.0.0.0:1: 127.0.0.1:1 is taken",
     ]);
     expect(forwarder.rows()).toEqual([
       {
@@ -140,7 +140,7 @@ describe("PortForwarder", () => {
     await forwarder.apply(plan(forward(1)));
     const error = "only 127.0.0.1:1 is bound, not [::1]:1: [::1]:1 is taken";
     expect(told()).toEqual([["forwarding", "127.0.0.1:1", error]]);
-    expect(forwarder.errors()).toEqual([`Cannot forward 127.0.0.1:1 to 0.0.0.0:1: ${error}`]);
+    expect(forwarder.errors()).toEqual([`Cannot forward TCP 127.0.0.1:1 to 0.0.0.0:1: ${error}`]);
     expect(forwarder.rows()).toMatchObject([
       { bound: ["127.0.0.1:1"], state: "forwarding", error },
     ]);

@@ -122,7 +122,9 @@ describe("an instance on the default network", () => {
 
   test("a place that is taken is told with its owner, and the rest goes on", async () => {
     const why = `the address is in use by busybox (process ${busy.pid}) (stop that, or choose another hostPort)`;
-    expect(said).toContain(`warning: Cannot forward 127.0.0.1:${TAKEN} to 127.0.0.1:8001: ${why}`);
+    expect(said).toContain(
+      `warning: Cannot forward TCP 127.0.0.1:${TAKEN} to 127.0.0.1:8001: ${why}`,
+    );
     expect(await rowOf("ports", `127.0.0.1:${TAKEN}`)).toMatchObject({
       state: "failed",
       error: why,
@@ -267,7 +269,7 @@ describe("an instance on the default network", () => {
       const { code, stderr } = await home.limanet("start", "--plain", "--name", "other", template);
       expect(code).toBe(0);
       expect(stderr).toContain(
-        `Cannot forward 127.0.0.1:${WEB} to 127.0.0.1:8000: the address is in use by the instance ports `,
+        `Cannot forward TCP 127.0.0.1:${WEB} to 127.0.0.1:8000: the address is in use by the instance ports `,
       );
       await serve("other", "127.0.0.1:8001");
       await serve("other", "8002");

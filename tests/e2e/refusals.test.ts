@@ -117,7 +117,9 @@ test("a port forward that is taken leaves the instance usable and says so", asyn
     `images: ${IMAGE()}\nmemory: 256MiB\nportForwards: [{ guestPort: 80, hostPort: ${port}, static: true }]\n`,
   );
   const { code, stderr } = await home.limanet("start", template);
-  expect(stderr).toMatch(new RegExp(`warning: Cannot forward 127\\.0\\.0\\.1:${port} .*in use`));
+  expect(stderr).toMatch(
+    new RegExp(`warning: Cannot forward TCP 127\\.0\\.0\\.1:${port} .*in use`),
+  );
   expect(code).toBe(0);
   await home.must("delete", "--force", name);
   server.close();
