@@ -55,7 +55,10 @@ export class JoinedNetwork {
   readonly #hosts: OwnedHosts[] = [];
   readonly #forwards = new Map<string, Forward>();
   readonly #closing = new AbortController();
+  readonly #pidFile: string;
   readonly #kept: Promise<void>;
+  /** pid of the daemon that knows what we have made; 0: Lima's own */
+  #daemon: number;
   #restored = 0;
 
   /** The network's daemon runs. */
@@ -64,14 +67,15 @@ export class JoinedNetwork {
     this.#socket = paths.qemu;
     this.#options = options;
     this.#endpoint = paths.endpoint;
+    this.#pidFile = paths.pid;
+    this.#daemon = lockHolder(paths.pid);
     this.#kept = this.#keep();
   }
 
   /** A card on the network; `listen` is where a QEMU that cannot connect twice is to wait for the network. */
   backend(listen: string): QemuNic["backend"] {
-    const { home, network } = this.#options;
     // Lima's own daemon connects to nobody
-    const isOurs = lockHolder(networkPaths(home, network).pid) !== 0;
+    const isOurs = lockHolder(this.#pidFile) !== 0;
     this.#listen = isOurs ? listen : undefined;
     return { kind: "stream", path: this.#socket, listen: this.#listen };
   }
@@ -156,8 +160,8 @@ export class JoinedNetwork {
     while (!signal.aborted) {
       await connectionEnd(this.#endpoint, signal);
       if (signal.aborted) return;
-      // Lima's daemon closes connections that are idle
-      if (await isServed(this.#endpoint)) {
+      // Lima's daemon closes connections that are idle; one with another pid was started again by another member
+      if ((await isServed(this.#endpoint)) && lockHolder(this.#pidFile) === this.#daemon) {
         await sleep(STEP_MS);
         continue;
       }
@@ -174,6 +178,7 @@ export class JoinedNetwork {
     for (let wait = FIRST_RETRY_MS; !signal.aborted; wait = Math.min(2 * wait, LAST_RETRY_MS)) {
       try {
         await startNetwork(home, network, loadNetworks(home), log.warn);
+        this.#daemon = lockHolder(this.#pidFile);
         await this.#makeAll();
         this.#restored++;
         log.warn(`the network is restored: its daemon was started again network=${network}`);

@@ -163,6 +163,26 @@ test(
 );
 
 test(
+  "a daemon that somebody else has started again before its end was noticed is told everything anew",
+  async () => {
+    await joined.addZone(ZONE);
+    const reconcile = new URL("../../lib/daemon/reconcile.ts", import.meta.url).href;
+    const settings = new URL("../../lib/instance/settings.ts", import.meta.url).href;
+    const script = `
+      const { startNetwork } = await import(${JSON.stringify(reconcile)});
+      const { loadNetworks } = await import(${JSON.stringify(settings)});
+      await startNetwork(${JSON.stringify(home)}, "user-v2", loadNetworks(${JSON.stringify(home)}));
+      process.exit(0);`;
+    process.kill(lockHolder(paths.pid), "SIGKILL");
+    // nothing is noticed in this process until the other one has ended
+    expect(Bun.spawnSync([process.execPath, "-e", script]).exitCode).toBe(0);
+    while (!states.includes("user-v2 restored")) await Bun.sleep(10);
+    expect(await zones()).toContain("test.");
+  },
+  LIMIT,
+);
+
+test(
   "several members of one network restore it together",
   async () => {
     const others = Array.from({ length: 4 }, (_, i) => {

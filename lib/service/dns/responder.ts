@@ -260,15 +260,21 @@ export class DnsResponder {
     this.#asked = new Map();
   }
 
-  /** An IPv4 address of a name, as a guest's own lookup would give it; undefined: there is none. */
+  /** The first IPv4 address that a guest's own lookup would give; undefined: none. */
   async address(name: string): Promise<string | undefined> {
-    if (!isPlainName(name)) return undefined;
-    const reply = await this.answer(queryOctets(0, name, TYPE.A), "tcp");
-    const records = reply === undefined ? undefined : shapeOf(reply)?.records;
-    const record = records?.find(({ section, type }) => section === "answer" && type === TYPE.A);
-    if (reply === undefined || record === undefined || record.end - record.dataAt !== 4)
+    let query: Uint8Array;
+    try {
+      query = queryOctets(0, name, TYPE.A);
+    } catch {
+      // what no message can hold has no address
       return undefined;
-    return reply.subarray(record.dataAt, record.end).join(".");
+    }
+    const reply = await this.answer(query, "tcp", `address ${name}`);
+    const found = shapeOf(reply!)?.records.find(
+      ({ section, type, dataAt, end }) =>
+        section === "answer" && type === TYPE.A && end - dataAt === 4,
+    );
+    return found === undefined ? undefined : reply!.subarray(found.dataAt, found.end).join(".");
   }
 
   /** Says which source answers a name and why, asks it, and tells what came. Throws for what is no name. */

@@ -646,3 +646,17 @@ describe("explain()", () => {
     expect(make().explain("a..b", 1)).rejects.toThrow("not a DNS name: a..b");
   });
 });
+
+describe("address()", () => {
+  const hosts = new StaticHosts();
+  hosts.set("a", { "out.test": "www.example.org" });
+  test.each([
+    ["host.lima.internal", "192.0.2.1"],
+    ["out.test", "192.0.2.80"],
+    ["gone.example.org", undefined],
+    ["mx-only.example.org", undefined],
+    ["a..b", undefined],
+  ])("of %s is %p", async (name, ip) =>
+    expect(await make({ hosts }).address(name)).toBe(ip as string),
+  );
+});
