@@ -163,7 +163,8 @@ if [ "$LIMA_CIDATA_PLAIN" = 0 ]; then
 			if command -v sudo >/dev/null 2>&1; then
 				sudo -iu "$LIMA_CIDATA_USER" "$script" || failed=1
 			else
-				su - "$LIMA_CIDATA_USER" -c "$script" || failed=1
+				# this su knows no PAM, and so no /etc/environment
+				su - "$LIMA_CIDATA_USER" -c "while IFS= read -r entry; do export \\"\\$entry\\"; done <'$cidata/environment'; '$script'" || failed=1
 			fi
 		fi
 	done

@@ -103,6 +103,7 @@ describe.skipIf(!canMakeNamespaces)("attachments", () => {
   });
 
   test("zero-length, tiny and malformed frames are dropped and counted, and the client stays", async () => {
+    const before = (await lab.stats())["ports"]!;
     const socket = await open();
     const reply = answer(socket);
     socket.write(
@@ -115,6 +116,7 @@ describe.skipIf(!canMakeNamespaces)("attachments", () => {
     socket.write(ARP);
     expect((await reply).length).toBeGreaterThanOrEqual(ARP.length);
     socket.destroy();
+    await ports(before);
   });
 
   test("a client that stops in the middle of a frame and vanishes leaves nothing", async () => {
