@@ -5,10 +5,11 @@ import { networkCards } from "../config/network-cards.ts";
 import { subnetOf, type NetworkConfig, type NetworksConfig } from "../config/networks.ts";
 import { removeNetworks } from "../config/networks-edit.ts";
 import { identifierProblem } from "../config/names.ts";
-import { networkPaths, networksFile } from "../config/paths.ts";
+import { configFolder, networkPaths, networksFile } from "../config/paths.ts";
 import { managedDaemon, stopManagedNetwork } from "../daemon/managed-network.ts";
 import { networksOf, removeNetwork, userV2Network } from "../daemon/reconcile.ts";
-import { readTextIfThere, writeFileAtomically } from "../host/files.ts";
+import { whileEditing } from "../host/edit-lock.ts";
+import { makeFolder, readTextIfThere, writeFileAtomically } from "../host/files.ts";
 import { lockHolder } from "../host/lock.ts";
 import { limanetHome, machineId, sha256 } from "../host/machine.ts";
 import { warn, writeOut } from "../host/terminal.ts";
@@ -24,26 +25,39 @@ export async function deleteNetworks(
   log: Log,
 ): Promise<number> {
   const home = limanetHome();
-  const config = loadNetworks(home, warn);
-  // what is not defined has nothing to delete, least of all a folder
-  const known = names.filter((name) => Object.hasOwn(config.networks, name));
-  for (const name of known) {
-    const why = whyKept(home, name);
-    if (why !== undefined && options.force !== true) {
-      throw new Error(
-        `Cannot delete the network ${name}: ${why} (limanet network delete --force deletes it all the same)`,
-      );
-    }
-  }
-  // first, so that a running instance does not start its network again
-  const file = networksFile(home);
-  writeFileAtomically(file, removeNetworks(readTextIfThere(file) ?? "", names));
+  makeFolder(configFolder(home));
+  // out of the file first, so that a running instance does not start its network again
+  const { config, known } = await whileEditing(configFolder(home), async () =>
+    removeFromFile(home, names, options.force === true),
+  );
   for (const name of known) {
     if (isManaged(config.networks[name]!))
       await stopManagedNetwork(home, name, config, () => false, log);
     else if (identifierProblem(name) === undefined) await removeNetwork(home, name);
   }
   return 0;
+}
+
+/** Takes networks out of networks.yaml; `config` is what it said before, `known` the names that were in it. */
+function removeFromFile(
+  home: string,
+  names: string[],
+  force: boolean,
+): { config: NetworksConfig; known: string[] } {
+  const config = loadNetworks(home, warn);
+  // what is not defined has nothing to delete, least of all a folder
+  const known = names.filter((name) => Object.hasOwn(config.networks, name));
+  for (const name of known) {
+    const why = whyKept(home, name);
+    if (why !== undefined && !force) {
+      throw new Error(
+        `Cannot delete the network ${name}: ${why} (limanet network delete --force deletes it all the same)`,
+      );
+    }
+  }
+  const file = networksFile(home);
+  writeFileAtomically(file, removeNetworks(readTextIfThere(file) ?? "", names));
+  return { config, known };
 }
 
 const allInstances = (home: string): Instance[] =>

@@ -28,9 +28,10 @@ import {
   type Question,
   type ReachedFrom,
 } from "../config/network-choice.ts";
-import { networksFile } from "../config/paths.ts";
+import { configFolder, networksFile } from "../config/paths.ts";
 import { freeGateway, ownerOf, type TakenSubnet } from "../config/subnet-choice.ts";
-import { readTextIfThere, writeFileAtomically } from "../host/files.ts";
+import { whileEditing } from "../host/edit-lock.ts";
+import { makeFolder, readTextIfThere, writeFileAtomically } from "../host/files.ts";
 import { hostSubnets } from "../host/host-subnets.ts";
 import { hostPlatform, limanetHome } from "../host/machine.ts";
 import {
@@ -89,6 +90,14 @@ export async function createNetwork(name: string, options: CreateNetworkOptions)
   const refuse = (why: string) => new Error(`Cannot create the network ${name}: ${why}`);
   const problem = identifierProblem(name);
   if (problem !== undefined) throw refuse(problem);
+  makeFolder(configFolder(home));
+  return whileEditing(configFolder(home), async () => {
+    add(home, name, options, refuse);
+    return 0;
+  });
+}
+
+function add(home: string, name: string, options: CreateNetworkOptions, refuse: Refuse): void {
   const { networks } = loadNetworks(home, warn);
   if (known(networks, name))
     throw refuse(`network \`${name}\` already exists (limanet network list shows all)`);
@@ -99,7 +108,6 @@ export async function createNetwork(name: string, options: CreateNetworkOptions)
     mode === "bridged" ? bridged(options, refuse) : addressed(mode, options, networks, refuse);
   const file = networksFile(home);
   writeFileAtomically(file, addNetwork(readTextIfThere(file) ?? "", name, network));
-  return 0;
 }
 
 /** the first address from which on none is one machine's (RFC 5771, RFC 1112) */

@@ -1,5 +1,7 @@
 /** Where everything lies below the home folder (specification, section 2). Pure: paths in, paths out. */
 
+/** what counts for all instances */
+export const configFolder = (home: string): string => `${home}/_config`;
 export const networksFile = (home: string): string => `${home}/_config/networks.yaml`;
 /** settings that count for all instances, below and above what their own lima.yaml says */
 export const defaultsFile = (home: string): string => `${home}/_config/default.yaml`;

@@ -8,7 +8,7 @@ import {
   type NetworksConfig,
   type NetworksDefaults,
 } from "../config/networks.ts";
-import { defaultsFile, networksFile, overrideFile } from "../config/paths.ts";
+import { configFolder, defaultsFile, networksFile, overrideFile } from "../config/paths.ts";
 import {
   exists,
   fileKind,
@@ -58,7 +58,7 @@ export function loadNetworks(
 ): NetworksConfig {
   const file = networksFile(home);
   if (!exists(file)) {
-    makeFolder(`${home}/_config`);
+    makeFolder(configFolder(home));
     writeFileAtomically(file, defaultNetworksText(networksDefaults()));
   }
   const { config, diagnostics } = parseNetworks(readTextIfThere(file) ?? "", file);

@@ -1,6 +1,6 @@
 /** How an instance is reached by ssh (specification, section 19). */
 import { hostnameOf } from "../config/names.ts";
-import { identityFile, instancePaths } from "../config/paths.ts";
+import { configFolder, identityFile, instancePaths } from "../config/paths.ts";
 import { exists, listFolder, makeFolder, readTextIfThere, remove, rename } from "../host/files.ts";
 import { withLock } from "../host/lock.ts";
 import { findProgram, runCommand } from "../host/process.ts";
@@ -9,9 +9,9 @@ import { findProgram, runCommand } from "../host/process.ts";
 export async function sshPublicKey(home: string): Promise<string> {
   const identity = identityFile(home);
   if (!exists(identity)) {
-    makeFolder(`${home}/_config`, 0o700);
+    makeFolder(configFolder(home), 0o700);
     // instances that start together need one key
-    await withLock(`${home}/_config`, async () => {
+    await withLock(configFolder(home), async () => {
       if (!exists(identity)) await makeKeyPair(identity);
     });
   }

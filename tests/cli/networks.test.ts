@@ -145,6 +145,30 @@ test("delete refuses while an instance's lima.yaml cannot be read, since it may 
   rmSync(join(home, "odd"), { recursive: true });
 });
 
+test("networks that are made and deleted at once are all made, with subnets of their own, and deleted", async () => {
+  const names = ["p1", "p2", "p3", "p4", "p5"];
+  const atOnce = (words: (name: string) => string[]) =>
+    Promise.all(
+      names.map(
+        (name) =>
+          Bun.spawn([process.execPath, MAIN, "network", ...words(name)], {
+            env: { ...process.env, LIMANET_HOME: home },
+          }).exited,
+      ),
+    );
+  const before = file();
+  expect(await atOnce((name) => ["create", name, "--gateway", "auto"])).toEqual(names.map(() => 0));
+  const { out, error } = network("list", "--json", ...names);
+  expect(error).toBe("");
+  const gateways = out
+    .trim()
+    .split("\n")
+    .map((line) => (JSON.parse(line) as { gateway: string }).gateway);
+  expect(new Set(gateways).size).toBe(names.length);
+  expect(await atOnce((name) => ["delete", name])).toEqual(names.map(() => 0));
+  expect(file()).toBe(before);
+});
+
 test("delete of what is no network removes nothing", () => {
   const before = readdirSync(home);
   for (const name of ["..", ".", "../_config", "nope"])
