@@ -6,7 +6,7 @@ import {
   DEFAULT_DNS_POLICY,
   startHostResponder,
   type DnsPolicy,
-} from "../daemon/host-responder.ts";
+} from "../daemon/network/host-responder.ts";
 import { networksOf, userV2Network } from "../daemon/reconcile.ts";
 import { UsageError } from "../daemon/usernet.ts";
 import { monotonicMs, random32 } from "../host/clock.ts";

@@ -3,7 +3,7 @@ import type { Image } from "../config/images.ts";
 import type { InstanceConfig } from "../config/instance.ts";
 import { hostnameOf } from "../config/names.ts";
 import { instancePaths, type InstancePaths } from "../config/paths.ts";
-import { forwardsOf } from "../daemon/forward-states.ts";
+import { forwardsOf } from "../daemon/forwards/forward-states.ts";
 import { endLeftovers } from "../daemon/leftovers.ts";
 import { networksOf, reconcile } from "../daemon/reconcile.ts";
 import { monotonicMs, sleep } from "../host/clock.ts";

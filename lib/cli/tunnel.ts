@@ -2,7 +2,7 @@
 import type { InstanceConfig } from "../config/instance.ts";
 import { hostnameOf } from "../config/names.ts";
 import { networkPaths, type InstancePaths } from "../config/paths.ts";
-import { stableSocksPort } from "../daemon/socks-ports.ts";
+import { stableSocksPort } from "../daemon/network/socks-ports.ts";
 import { usableNetwork } from "../daemon/reconcile.ts";
 import { freePort, limanetHome } from "../host/machine.ts";
 import { runCommand } from "../host/process.ts";

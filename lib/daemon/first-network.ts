@@ -16,11 +16,15 @@ import type { QmpClient } from "../host/qmp-client.ts";
 import { loadNetworks } from "../instance/settings.ts";
 import { hostsBeyondZones, zonesOfHosts } from "../service/dns/zones.ts";
 import type { Log } from "../trace/log.ts";
-import type { Forward, NetworkPlan, Transport } from "./engine-protocol.ts";
-import type { NetworkAbilities } from "./forward-plan.ts";
+import type { Forward, NetworkPlan, Transport } from "./network/engine-protocol.ts";
+import type { NetworkAbilities } from "./forwards/forward-plan.ts";
 import { JoinedNetwork, type JoinedNetworkOptions } from "./joined-network.ts";
-import { DEFAULT_DNS_POLICY, startHostResponder, type DnsPolicy } from "./host-responder.ts";
-import { startNetworkService } from "./network-service.ts";
+import {
+  DEFAULT_DNS_POLICY,
+  startHostResponder,
+  type DnsPolicy,
+} from "./network/host-responder.ts";
+import { startNetworkService } from "./network/network-service.ts";
 import { userV2Network } from "./reconcile.ts";
 import { GATEWAY_MAC, gatewayNames, userV2Plan } from "./usernet.ts";
 

@@ -23,7 +23,7 @@ import type { Log } from "../trace/log.ts";
 import { carryDefaultNetwork, joinUserV2, useQemuSlirp } from "./first-network.ts";
 import { guestFacts } from "./guest-facts.ts";
 import { waitForFile, waitForSsh } from "./guest-access.ts";
-import { InstanceForwards } from "./instance-forwards.ts";
+import { InstanceForwards } from "./forwards/instance-forwards.ts";
 import { JoinedNetwork, type JoinedNetworkOptions } from "./joined-network.ts";
 import { endLeftovers } from "./leftovers.ts";
 import { endQemu, machineEnd, powerDown, startQemu } from "./machine.ts";

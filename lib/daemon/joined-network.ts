@@ -12,7 +12,7 @@ import { loadNetworks } from "../instance/settings.ts";
 import type { HostTable } from "../service/dns/static-hosts.ts";
 import type { Zone } from "../service/dns/zones.ts";
 import type { Log } from "../trace/log.ts";
-import type { Forward } from "./engine-protocol.ts";
+import type { Forward } from "./network/engine-protocol.ts";
 import { startNetwork } from "./reconcile.ts";
 
 const STEP_MS = 100;

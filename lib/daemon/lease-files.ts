@@ -5,7 +5,7 @@
 import type { NetworkPaths } from "../config/paths.ts";
 import { unixMs } from "../host/clock.ts";
 import { readTextIfThere, writeFileAtomically } from "../host/files.ts";
-import type { Lease } from "./engine-protocol.ts";
+import type { Lease } from "./network/engine-protocol.ts";
 
 /** Makes the daemon that starts next remember those whom Lima's own daemon has given addresses. */
 export function takeOverLimaLeases(paths: NetworkPaths, warn: (sentence: string) => void): void {

@@ -4,7 +4,7 @@ import { instancePaths, networkPaths } from "../config/paths.ts";
 import { listFolder, remove } from "../host/files.ts";
 import { machineId, sha256 } from "../host/machine.ts";
 import { isServed, requestUnixHttp } from "../host/unix-http.ts";
-import type { Forward } from "./engine-protocol.ts";
+import type { Forward } from "./network/engine-protocol.ts";
 import { endLeftMachine, endSshMaster } from "./machine.ts";
 
 /**

@@ -23,7 +23,7 @@ export const isCompiled = import.meta.url.includes(EMBEDDED_ROOT);
 
 /** In the main thread: starts a worker in a module of this program, named from the project's folder. */
 export function startThread(
-  module: "lib/daemon/engine-thread.ts" | "lib/host/resolver-thread.ts",
+  module: "lib/daemon/network/engine-thread.ts" | "lib/host/resolver-thread.ts",
   listener: (message: unknown) => void,
   onFailure: (why: string) => void,
 ): Worker {

@@ -4,7 +4,7 @@ import { createSocket } from "node:dgram";
 import { existsSync, readFileSync } from "node:fs";
 import { connect } from "node:net";
 import { join } from "node:path";
-import type { ForwardRow } from "../../lib/daemon/forward-states.ts";
+import type { ForwardRow } from "../../lib/daemon/forwards/forward-states.ts";
 import { NETTOOL } from "../support/lab.ts";
 import { guestYaml, Home } from "../support/machines.ts";
 

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { mkdtempSync, rmSync, symlinkSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { watchGuest } from "../../lib/daemon/guest-watch.ts";
+import { watchGuest } from "../../lib/daemon/forwards/guest-watch.ts";
 import { canMakeNamespaces, Space } from "../support/lab.ts";
 
 /** listens as it is told line by line: "tcp ADDRESS PORT", "udp …", "connected …", "close PORT" */

@@ -1,10 +1,10 @@
 /**
- * A whole network as `lib/daemon/network.ts` puts it together, with arrays for ports, memory for the host and a number
+ * A whole network as `lib/daemon/network/network.ts` puts it together, with arrays for ports, memory for the host and a number
  * for the time. The subnet is 10.0.0.0/24: gateway .1 (also an alias of the host), DNS .2, guests from .11 on.
  */
 import { parseIpv4 } from "../../lib/addr/ipv4.ts";
-import { Network } from "../../lib/daemon/network.ts";
-import type { NetworkPlan } from "../../lib/daemon/engine-protocol.ts";
+import { Network } from "../../lib/daemon/network/network.ts";
+import type { NetworkPlan } from "../../lib/daemon/network/engine-protocol.ts";
 import { FRAME_HEADROOM, type BridgePort } from "../../lib/link/bridge-port.ts";
 import { DhcpServer } from "../../lib/service/dhcp/server.ts";
 import { PacketMemory } from "../../lib/storage/packet-memory.ts";

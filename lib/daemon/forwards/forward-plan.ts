@@ -3,8 +3,8 @@
  * section 17). A forward goes through the instance's network where that leads to the listener; what listens on the guest's
  * loopback, or on a socket, is reached from inside the guest only: by ssh.
  */
-import { formatEndpoint } from "../addr/endpoint.ts";
-import { isLoopbackIp, isWildcardIp } from "../addr/ip-text.ts";
+import { formatEndpoint } from "../../addr/endpoint.ts";
+import { isLoopbackIp, isWildcardIp } from "../../addr/ip-text.ts";
 import {
   decide,
   destination,
@@ -13,8 +13,8 @@ import {
   silencedProtocols,
   type HostPlace,
   type Listener,
-} from "../config/port-forward-matching.ts";
-import { rangeLength, type PortForward } from "../config/port-forward.ts";
+} from "../../config/port-forward-matching.ts";
+import { rangeLength, type PortForward } from "../../config/port-forward.ts";
 
 export type Way =
   | { via: "network"; remote: string }

@@ -2,12 +2,12 @@
  * Forwards that ssh carries through an instance's control master: to what only a program inside the guest can reach, and
  * from the guest's sockets to the host's (specification, section 17.6).
  */
-import { hostnameOf } from "../config/names.ts";
-import type { InstancePaths } from "../config/paths.ts";
-import { remove } from "../host/files.ts";
-import { runCommand } from "../host/process.ts";
-import { removeStaleStreamSocket } from "../host/listening-sockets.ts";
-import { inGuest } from "./guest-access.ts";
+import { hostnameOf } from "../../config/names.ts";
+import type { InstancePaths } from "../../config/paths.ts";
+import { remove } from "../../host/files.ts";
+import { runCommand } from "../../host/process.ts";
+import { removeStaleStreamSocket } from "../../host/listening-sockets.ts";
+import { inGuest } from "../guest-access.ts";
 
 const LIMIT_MS = 5000;
 

@@ -1,5 +1,5 @@
 /** The ports of 127.0.0.1 at which a network serves its SOCKS proxy; each stays open until the network ends. */
-import { sha256 } from "../host/machine.ts";
+import { sha256 } from "../../host/machine.ts";
 import type { Engine } from "./engine.ts";
 
 /** below the ports that Linux and macOS give to clients, so that the port is rarely in use */

@@ -1,7 +1,7 @@
 /** What is told of an instance's forwards: wanted, actual, and how it stands. */
-import type { InstancePaths } from "../config/paths.ts";
-import { sleep } from "../host/clock.ts";
-import { requestUnixHttp } from "../host/unix-http.ts";
+import type { InstancePaths } from "../../config/paths.ts";
+import { sleep } from "../../host/clock.ts";
+import { requestUnixHttp } from "../../host/unix-http.ts";
 
 export interface ForwardRow {
   protocol: "tcp" | "udp" | "any";

@@ -1,9 +1,9 @@
 /** Follows on which ports a guest listens, over ssh, for as long as its machine runs. */
-import type { Listener } from "../config/port-forward-matching.ts";
-import { LISTENING_PORTS_SCRIPT, ListeningPorts, MAX_LINE } from "../guest/listening-ports.ts";
-import { sleep } from "../host/clock.ts";
-import { startLineProcess, type LineProcess } from "../host/line-stream.ts";
-import type { Log } from "../trace/log.ts";
+import type { Listener } from "../../config/port-forward-matching.ts";
+import { LISTENING_PORTS_SCRIPT, ListeningPorts, MAX_LINE } from "../../guest/listening-ports.ts";
+import { sleep } from "../../host/clock.ts";
+import { startLineProcess, type LineProcess } from "../../host/line-stream.ts";
+import type { Log } from "../../trace/log.ts";
 
 export interface GuestWatch {
   /** runs a shell of the guest that reads its commands from standard input */

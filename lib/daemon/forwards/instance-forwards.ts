@@ -2,21 +2,21 @@
  * The port forwards of one instance: its rules with their paths filled in, what its guest listens on, the plan that follows
  * from both, and those who carry it out.
  */
-import { hostnameOf } from "../config/names.ts";
-import type { InstanceConfig } from "../config/instance.ts";
-import type { InstancePaths } from "../config/paths.ts";
-import type { Listener } from "../config/port-forward-matching.ts";
-import type { PortForward } from "../config/port-forward.ts";
+import { hostnameOf } from "../../config/names.ts";
+import type { InstanceConfig } from "../../config/instance.ts";
+import type { InstancePaths } from "../../config/paths.ts";
+import type { Listener } from "../../config/port-forward-matching.ts";
+import type { PortForward } from "../../config/port-forward.ts";
 import {
   fillSocketPath,
   hostSocketPath,
   UNIX_PATH_LIMIT,
   type HostVariables,
-} from "../config/port-forward-sockets.ts";
-import { makeFolder } from "../host/files.ts";
-import { hostEnvironment, hostPlatform, hostUser } from "../host/machine.ts";
-import type { Log } from "../trace/log.ts";
-import type { Forward, Transport } from "./engine-protocol.ts";
+} from "../../config/port-forward-sockets.ts";
+import { makeFolder } from "../../host/files.ts";
+import { hostEnvironment, hostPlatform, hostUser } from "../../host/machine.ts";
+import type { Log } from "../../trace/log.ts";
+import type { Forward, Transport } from "../network/engine-protocol.ts";
 import { forwardFailure } from "./forward-failure.ts";
 import { planForwards, type NetworkAbilities, type PlannedForward } from "./forward-plan.ts";
 import type { ForwardRow } from "./forward-states.ts";

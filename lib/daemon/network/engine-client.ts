@@ -1,6 +1,6 @@
 /** The main thread's side of an engine thread. */
-import { Doorbell } from "../host/doorbell.ts";
-import { startThread } from "../host/thread.ts";
+import { Doorbell } from "../../host/doorbell.ts";
+import { startThread } from "../../host/thread.ts";
 import type { Engine, EngineOptions } from "./engine.ts";
 import type {
   DnsAnswer,
@@ -46,7 +46,7 @@ export function startEngine(options: EngineOptions): Promise<Engine> {
     if (!closed) options.onFailure(failure);
   };
   const worker = startThread(
-    "lib/daemon/engine-thread.ts",
+    "lib/daemon/network/engine-thread.ts",
     (message) => onMessage(message as EngineMessage | EngineEvent),
     (why) => fail({ code: "ECRASHED", message: `The network engine stopped: ${why}` }),
   );

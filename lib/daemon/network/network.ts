@@ -11,24 +11,24 @@ import {
   LOOPBACK,
   parseCidr,
   parseIpv4,
-} from "../addr/ipv4.ts";
-import { parseMac } from "../addr/mac.ts";
-import type { HostDatagrams, HostStreams, Random32 } from "../flow/host-sockets.ts";
-import { DatagramFlows, type UdpService, type UdpTarget } from "../flow/datagram-flows.ts";
-import { SocksProxy, type SocksRoute } from "../flow/socks-proxy.ts";
-import { TcpFlows, type TcpTranslate } from "../flow/tcp-flows.ts";
-import type { BridgePort } from "../link/bridge-port.ts";
-import { Switch } from "../link/switch.ts";
-import { Gateway, LOWER_HEADERS } from "../stack/gateway.ts";
-import { Reassembler } from "../stack/reassembly.ts";
-import { BlockPool } from "../storage/block-pool.ts";
-import type { PacketMemory } from "../storage/packet-memory.ts";
-import { Scratch } from "../storage/scratch.ts";
-import type { RingPools } from "../tcp/stream-ring.ts";
-import { Counters } from "../trace/counters.ts";
-import type { SumOctets } from "../wire/checksum.ts";
-import { PROTOCOL_UDP } from "../wire/ipv4.ts";
-import { emitUdp, UDP_HEADER_LENGTH } from "../wire/udp.ts";
+} from "../../addr/ipv4.ts";
+import { parseMac } from "../../addr/mac.ts";
+import type { HostDatagrams, HostStreams, Random32 } from "../../flow/host-sockets.ts";
+import { DatagramFlows, type UdpService, type UdpTarget } from "../../flow/datagram-flows.ts";
+import { SocksProxy, type SocksRoute } from "../../flow/socks-proxy.ts";
+import { TcpFlows, type TcpTranslate } from "../../flow/tcp-flows.ts";
+import type { BridgePort } from "../../link/bridge-port.ts";
+import { Switch } from "../../link/switch.ts";
+import { Gateway, LOWER_HEADERS } from "../../stack/gateway.ts";
+import { Reassembler } from "../../stack/reassembly.ts";
+import { BlockPool } from "../../storage/block-pool.ts";
+import type { PacketMemory } from "../../storage/packet-memory.ts";
+import { Scratch } from "../../storage/scratch.ts";
+import type { RingPools } from "../../tcp/stream-ring.ts";
+import { Counters } from "../../trace/counters.ts";
+import type { SumOctets } from "../../wire/checksum.ts";
+import { PROTOCOL_UDP } from "../../wire/ipv4.ts";
+import { emitUdp, UDP_HEADER_LENGTH } from "../../wire/udp.ts";
 import type { NetworkPlan } from "./engine-protocol.ts";
 
 export const PACKET_MEMORY_SIZE = 768 << 20;

@@ -2,11 +2,11 @@
  * A user-mode network as a service on the main thread: engine, DNS responder, control API, stored leases. The usernet
  * daemon runs one for a user-v2 network, the host agent one for an instance's default network.
  */
-import { parseCidr } from "../addr/ipv4.ts";
-import { serveDnsUnix, type DnsServer } from "../host/dns-server.ts";
-import { readTextIfThere, writeFileAtomically } from "../host/files.ts";
-import { serveUnixHttp, type HttpServer } from "../host/unix-http.ts";
-import type { Log } from "../trace/log.ts";
+import { parseCidr } from "../../addr/ipv4.ts";
+import { serveDnsUnix, type DnsServer } from "../../host/dns-server.ts";
+import { readTextIfThere, writeFileAtomically } from "../../host/files.ts";
+import { serveUnixHttp, type HttpServer } from "../../host/unix-http.ts";
+import type { Log } from "../../trace/log.ts";
 import { controlApi } from "./control-api.ts";
 import { startEngine } from "./engine-client.ts";
 import { SocksPorts } from "./socks-ports.ts";

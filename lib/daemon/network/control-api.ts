@@ -2,12 +2,12 @@
  * The control API of a user-mode network: routes and JSON of gvisor-tap-vsock as Lima uses them (specification
  * section 8.8). It is served on a unix socket of the host only; no guest can reach it.
  */
-import { parseEndpoint } from "../addr/endpoint.ts";
-import { parseIpv4 } from "../addr/ipv4.ts";
-import type { HttpHandler, HttpRequest, HttpResponse } from "../host/unix-http.ts";
-import { sleep } from "../host/clock.ts";
-import { typeOf } from "../service/dns/message.ts";
-import { zonesOfHosts, type Zone } from "../service/dns/zones.ts";
+import { parseEndpoint } from "../../addr/endpoint.ts";
+import { parseIpv4 } from "../../addr/ipv4.ts";
+import type { HttpHandler, HttpRequest, HttpResponse } from "../../host/unix-http.ts";
+import { sleep } from "../../host/clock.ts";
+import { typeOf } from "../../service/dns/message.ts";
+import { zonesOfHosts, type Zone } from "../../service/dns/zones.ts";
 import type { Engine } from "./engine.ts";
 import type { NetworkPlan, Transport } from "./engine-protocol.ts";
 import type { HostResponder } from "./host-responder.ts";

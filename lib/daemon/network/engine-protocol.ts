@@ -2,7 +2,7 @@
  * What the main thread and the engine thread say to each other. Requests carry an `id` and get exactly one
  * reply with the same `id`; events have none. All values are structured-clone data.
  */
-import type { Lease } from "../service/dhcp/lease-table.ts";
+import type { Lease } from "../../service/dhcp/lease-table.ts";
 
 export type { Lease };
 

@@ -5,7 +5,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { createServer, type AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { forwardFailure } from "../../lib/daemon/forward-failure.ts";
+import { forwardFailure } from "../../../lib/daemon/forwards/forward-failure.ts";
 
 const home = mkdtempSync(join(tmpdir(), "lima-"));
 const server = createServer().listen(0, "127.0.0.1");

@@ -2,8 +2,8 @@
  * Makes an instance's forwards what the plan says, tells of each change (specification, section 17.6), and tries again what
  * has failed. Plans may come at any time; the last one counts.
  */
-import { sleep } from "../host/clock.ts";
-import type { Log } from "../trace/log.ts";
+import { sleep } from "../../host/clock.ts";
+import type { Log } from "../../trace/log.ts";
 import type { ForwardFailure } from "./forward-failure.ts";
 import { forwardKey, type ForwardPlan, type PlannedForward } from "./forward-plan.ts";
 import type { ForwardRow } from "./forward-states.ts";

@@ -3,8 +3,8 @@ import { expect, test } from "bun:test";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { watchGuest } from "../../lib/daemon/guest-watch.ts";
-import { MAX_LINE } from "../../lib/guest/listening-ports.ts";
+import { watchGuest } from "../../../lib/daemon/forwards/guest-watch.ts";
+import { MAX_LINE } from "../../../lib/guest/listening-ports.ts";
 
 /** Runs a script in ssh's place until `enough` says so; what was heard. */
 async function hear(script: string, enough: (heard: string[]) => boolean): Promise<string[]> {

@@ -1,9 +1,13 @@
 /** Which forwards there are to be: one row per rule of the specification's section 17 and of docs/port-forwarding.md. */
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
-import { parseInstance } from "../../lib/config/instance.ts";
-import type { Listener } from "../../lib/config/port-forward-matching.ts";
-import { forwardKey, planForwards, type ForwardFacts } from "../../lib/daemon/forward-plan.ts";
+import { parseInstance } from "../../../lib/config/instance.ts";
+import type { Listener } from "../../../lib/config/port-forward-matching.ts";
+import {
+  forwardKey,
+  planForwards,
+  type ForwardFacts,
+} from "../../../lib/daemon/forwards/forward-plan.ts";
 
 const ADDRESS = "192.168.5.15";
 const OWN = { hasSockets: true, hasIpv6: true };

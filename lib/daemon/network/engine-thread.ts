@@ -2,10 +2,10 @@
  * The engine thread: runs a network's turns for ever and takes the main thread's messages in between. While nothing
  * happens it sleeps in the loop; the main thread wakes it by the doorbell after each message it has sent.
  */
-import { Doorbell } from "../host/doorbell.ts";
-import { HostError } from "../host/listening-sockets.ts";
-import { afterMessages, onMessage, postToMain } from "../host/thread.ts";
-import { VPNKIT_FRAMING } from "../link/stream-framing.ts";
+import { Doorbell } from "../../host/doorbell.ts";
+import { HostError } from "../../host/listening-sockets.ts";
+import { afterMessages, onMessage, postToMain } from "../../host/thread.ts";
+import { VPNKIT_FRAMING } from "../../link/stream-framing.ts";
 import type {
   DnsAnswer,
   EngineFailure,

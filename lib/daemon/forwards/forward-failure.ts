@@ -1,10 +1,10 @@
 /** Why a place on the host cannot be bound for a forward, who has it, and what to do about it. */
-import { parseEndpoint } from "../addr/endpoint.ts";
-import { isWildcardIp } from "../addr/ip-text.ts";
-import { userName } from "../host/machine.ts";
-import { portHolder } from "../host/port-holder.ts";
-import { tryToBind } from "../host/listening-sockets.ts";
-import { inspectInstance, instanceNames } from "../instance/store.ts";
+import { parseEndpoint } from "../../addr/endpoint.ts";
+import { isWildcardIp } from "../../addr/ip-text.ts";
+import { userName } from "../../host/machine.ts";
+import { portHolder } from "../../host/port-holder.ts";
+import { tryToBind } from "../../host/listening-sockets.ts";
+import { inspectInstance, instanceNames } from "../../instance/store.ts";
 import { forwardsOf } from "./forward-states.ts";
 import type { PlannedForward } from "./forward-plan.ts";
 

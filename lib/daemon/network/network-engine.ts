@@ -3,30 +3,30 @@
  * drives them. One turn: wait for events, let each handler take in what came, settle (writes to the host, segments to
  * the guests), flush the ports, run what is due.
  */
-import { formatIpv4, parseCidr, parseIpv4 } from "../addr/ipv4.ts";
-import { formatMac } from "../addr/mac.ts";
-import { formatEndpoint, parseEndpoint } from "../addr/endpoint.ts";
-import type { UdpService } from "../flow/datagram-flows.ts";
-import type { GuestConnectOutcome } from "../flow/tcp-flows.ts";
-import { monotonicMs, random32, unixMs } from "../host/clock.ts";
-import { DatagramPort, reserveDatagramMemory } from "../host/datagram-port.ts";
-import { DatagramSockets } from "../host/datagram-sockets.ts";
-import { acceptDescriptor } from "../host/descriptor-passing.ts";
-import { EventLoop } from "../host/event-loop.ts";
-import { libc } from "../host/libc.ts";
-import { HostError, ListeningSockets } from "../host/listening-sockets.ts";
-import { FrameCapture } from "../host/frame-capture.ts";
-import type { PortOwner } from "../host/port-owner.ts";
-import { reservePortMemory, StreamPort, type PortMemory } from "../host/stream-port.ts";
-import { StreamSockets } from "../host/stream-sockets.ts";
-import { connectUnix } from "../host/unix-connection.ts";
-import { VectoredIo } from "../host/vectored-io.ts";
-import type { BridgePort } from "../link/bridge-port.ts";
-import { QEMU_FRAMING, type StreamFraming } from "../link/stream-framing.ts";
-import { DhcpServer } from "../service/dhcp/server.ts";
-import { PacketMemory } from "../storage/packet-memory.ts";
-import { simdSumOctets } from "../wire/checksum-simd.ts";
-import { DHCP_CLIENT_PORT, DHCP_SERVER_PORT } from "../wire/dhcpv4.ts";
+import { formatIpv4, parseCidr, parseIpv4 } from "../../addr/ipv4.ts";
+import { formatMac } from "../../addr/mac.ts";
+import { formatEndpoint, parseEndpoint } from "../../addr/endpoint.ts";
+import type { UdpService } from "../../flow/datagram-flows.ts";
+import type { GuestConnectOutcome } from "../../flow/tcp-flows.ts";
+import { monotonicMs, random32, unixMs } from "../../host/clock.ts";
+import { DatagramPort, reserveDatagramMemory } from "../../host/datagram-port.ts";
+import { DatagramSockets } from "../../host/datagram-sockets.ts";
+import { acceptDescriptor } from "../../host/descriptor-passing.ts";
+import { EventLoop } from "../../host/event-loop.ts";
+import { libc } from "../../host/libc.ts";
+import { HostError, ListeningSockets } from "../../host/listening-sockets.ts";
+import { FrameCapture } from "../../host/frame-capture.ts";
+import type { PortOwner } from "../../host/port-owner.ts";
+import { reservePortMemory, StreamPort, type PortMemory } from "../../host/stream-port.ts";
+import { StreamSockets } from "../../host/stream-sockets.ts";
+import { connectUnix } from "../../host/unix-connection.ts";
+import { VectoredIo } from "../../host/vectored-io.ts";
+import type { BridgePort } from "../../link/bridge-port.ts";
+import { QEMU_FRAMING, type StreamFraming } from "../../link/stream-framing.ts";
+import { DhcpServer } from "../../service/dhcp/server.ts";
+import { PacketMemory } from "../../storage/packet-memory.ts";
+import { simdSumOctets } from "../../wire/checksum-simd.ts";
+import { DHCP_CLIENT_PORT, DHCP_SERVER_PORT } from "../../wire/dhcpv4.ts";
 import type {
   AttachKind,
   EngineEvent,

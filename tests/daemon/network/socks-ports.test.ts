@@ -3,11 +3,14 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { DEFAULT_DNS_POLICY } from "../../lib/daemon/host-responder.ts";
-import { startNetworkService, type NetworkService } from "../../lib/daemon/network-service.ts";
-import { SocksPorts, stableSocksPort } from "../../lib/daemon/socks-ports.ts";
-import { userV2Plan } from "../../lib/daemon/usernet.ts";
-import { lineLog } from "../../lib/trace/log.ts";
+import { DEFAULT_DNS_POLICY } from "../../../lib/daemon/network/host-responder.ts";
+import {
+  startNetworkService,
+  type NetworkService,
+} from "../../../lib/daemon/network/network-service.ts";
+import { SocksPorts, stableSocksPort } from "../../../lib/daemon/network/socks-ports.ts";
+import { userV2Plan } from "../../../lib/daemon/usernet.ts";
+import { lineLog } from "../../../lib/trace/log.ts";
 
 test("a network's port depends on where its control API is, and is below those of clients", () => {
   const ports = Array.from({ length: 200 }, (_, i) => stableSocksPort(`/home/me/${i}.sock`));

@@ -1,7 +1,11 @@
 /** How a plan is carried out: in which order, what is told, and what becomes of what fails. */
 import { beforeEach, describe, expect, test } from "bun:test";
-import type { ForwardPlan, PlannedForward } from "../../lib/daemon/forward-plan.ts";
-import { PortForwarder, type Carrier, type ForwardEvent } from "../../lib/daemon/port-forwarder.ts";
+import type { ForwardPlan, PlannedForward } from "../../../lib/daemon/forwards/forward-plan.ts";
+import {
+  PortForwarder,
+  type Carrier,
+  type ForwardEvent,
+} from "../../../lib/daemon/forwards/port-forwarder.ts";
 
 /** what was asked of the carriers, in order */
 let asked: string[];

@@ -1,13 +1,13 @@
 /** A DNS responder over this machine's resolver and name servers. */
-import type { Cidr } from "../addr/ipv4.ts";
-import { monotonicMs } from "../host/clock.ts";
-import { HedgedSystemResolver } from "../host/dns-hedged-resolver.ts";
-import { ThreadedSystemResolver } from "../host/dns-system-resolver.ts";
-import { NameServerUpstream } from "../host/dns-upstream.ts";
-import { WatchedHostNaming } from "../host/host-naming.ts";
-import { DnsResponder } from "../service/dns/responder.ts";
-import { StaticHosts, type HostTable } from "../service/dns/static-hosts.ts";
-import { DnsZones } from "../service/dns/zones.ts";
+import type { Cidr } from "../../addr/ipv4.ts";
+import { monotonicMs } from "../../host/clock.ts";
+import { HedgedSystemResolver } from "../../host/dns-hedged-resolver.ts";
+import { ThreadedSystemResolver } from "../../host/dns-system-resolver.ts";
+import { NameServerUpstream } from "../../host/dns-upstream.ts";
+import { WatchedHostNaming } from "../../host/host-naming.ts";
+import { DnsResponder } from "../../service/dns/responder.ts";
+import { StaticHosts, type HostTable } from "../../service/dns/static-hosts.ts";
+import { DnsZones } from "../../service/dns/zones.ts";
 
 /** What a person may choose about DNS. */
 export interface DnsPolicy {
