@@ -1,13 +1,13 @@
 /** What `limanet dns serve`, `query` and `explain` do; each gives the exit code. */
 import { parseEndpoint, formatEndpoint } from "../addr/endpoint.ts";
 import { isLoopback, parseIpv4 } from "../addr/ipv4.ts";
-import { instancePaths, networkPaths } from "../config/paths.ts";
+import { networkPaths } from "../config/paths.ts";
 import {
   DEFAULT_DNS_POLICY,
   startHostResponder,
   type DnsPolicy,
 } from "../daemon/network/host-responder.ts";
-import { networksOf, userV2Network } from "../daemon/reconcile.ts";
+import { userV2Network } from "../daemon/reconcile.ts";
 import { UsageError } from "../daemon/usernet.ts";
 import { monotonicMs, random32 } from "../host/clock.ts";
 import { serveDns } from "../host/dns-server.ts";
@@ -22,6 +22,7 @@ import { statusName, type Explanation } from "../service/dns/explanation.ts";
 import { isTruncated, queryOctets, rcodeOf, recordsText, typeOf } from "../service/dns/message.ts";
 import { UDP_PAYLOAD_SIZE } from "../service/dns/reply.ts";
 import { addressFamily, type HostTable } from "../service/dns/static-hosts.ts";
+import { controlEndpoint } from "./control-endpoint.ts";
 
 const DNS_PORT = 53;
 /** how dig tells them */
@@ -202,15 +203,9 @@ function endpointOf({ instance, network }: Whom): string | undefined {
     userV2Network(loadNetworks(home), network);
     return networkPaths(home, network).endpoint;
   }
-  if (instance === undefined) return undefined;
-  const { config } = inspectInstance(home, instance);
-  const networks = loadNetworks(home);
-  const joined = networksOf(config?.networks ?? []).find(
-    (name) => networks.networks[name]?.mode === "user-v2",
-  );
-  return joined === undefined
-    ? instancePaths(home, instance).endpoint
-    : networkPaths(home, joined).endpoint;
+  return instance === undefined
+    ? undefined
+    : controlEndpoint(home, inspectInstance(home, instance));
 }
 
 async function call(endpoint: string, method: "GET" | "POST", target: string, body?: unknown) {

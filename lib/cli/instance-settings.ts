@@ -1,7 +1,7 @@
 /** Making instances from templates, changing their lima.yaml, and taking over those of Lima. */
 import { formatDiagnostic, placedIn, type Diagnostic } from "../config/document.ts";
 import { instanceNameProblem } from "../config/names.ts";
-import { instancePaths, type InstancePaths } from "../config/paths.ts";
+import { SOCKET_PATH_LIMIT, instancePaths, type InstancePaths } from "../config/paths.ts";
 import { editSettings, hasEdits, type SettingsOptions } from "../config/settings-edit.ts";
 import { networksOf, usableNetwork } from "../daemon/reconcile.ts";
 import {
@@ -84,15 +84,14 @@ export async function makeInstance(
 
 const tell = (diagnostic: Diagnostic): void => writeError(`${formatDiagnostic(diagnostic)}\n`);
 
-const SOCKET_PATH_LIMIT = hostPlatform() === "darwin" ? 104 : 108;
-
 function checkSocketPath(paths: InstancePaths): void {
   const octets = (path: string) => new TextEncoder().encode(path).length;
   const longest = Math.max(...[paths.guestSocket, paths.sshControl, paths.endpoint].map(octets));
   // ssh makes its control socket under a name with 17 more octets first
-  if (longest + 17 >= SOCKET_PATH_LIMIT) {
+  const limit = SOCKET_PATH_LIMIT[hostPlatform()];
+  if (longest + 17 >= limit) {
     throw new Error(
-      `Cannot keep the instance in ${paths.dir}: socket paths in it would have ${longest + 17} octets and the system takes ${SOCKET_PATH_LIMIT - 1} (choose a shorter name or LIMANET_HOME)`,
+      `Cannot keep the instance in ${paths.dir}: socket paths in it would have ${longest + 17} octets and the system takes ${limit - 1} (choose a shorter name or LIMANET_HOME)`,
     );
   }
 }

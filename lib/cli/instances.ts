@@ -6,6 +6,7 @@ import { instancePaths, type InstancePaths } from "../config/paths.ts";
 import { forwardsOf } from "../daemon/forwards/forward-states.ts";
 import { endLeftovers } from "../daemon/leftovers.ts";
 import { networksOf, reconcile } from "../daemon/reconcile.ts";
+import { shellWord } from "../guest/shell-word.ts";
 import { monotonicMs, sleep } from "../host/clock.ts";
 import { exists, lastLines, readTextIfThere } from "../host/files.ts";
 import { isLocked, lockHolder, tryLockPidFile, withLock } from "../host/lock.ts";
@@ -440,9 +441,7 @@ export async function shell(
 
 /** for the guest's shell: each argument arrives as it was given */
 function quote(argument: string): string {
-  return /^[A-Za-z0-9_./:=@%+-]+$/.test(argument)
-    ? argument
-    : `'${argument.replaceAll("'", "'\\''")}'`;
+  return /^[A-Za-z0-9_./:=@%+-]+$/.test(argument) ? argument : shellWord(argument);
 }
 
 export async function showSsh(name: string, format: string): Promise<number> {

@@ -1,16 +1,13 @@
 /** `limanet tunnel`: a SOCKS proxy into an instance's network (specification, section 19). */
-import type { InstanceConfig } from "../config/instance.ts";
 import { hostnameOf } from "../config/names.ts";
-import { networkPaths, type InstancePaths } from "../config/paths.ts";
+import type { InstancePaths } from "../config/paths.ts";
 import { stableSocksPort } from "../daemon/network/socks-ports.ts";
-import { usableNetwork } from "../daemon/reconcile.ts";
 import { freePort, limanetHome } from "../host/machine.ts";
 import { runCommand } from "../host/process.ts";
 import { writeOut } from "../host/terminal.ts";
 import { isServed, requestUnixHttp } from "../host/unix-http.ts";
-import { loadNetworks } from "../instance/settings.ts";
 import { inspectInstance } from "../instance/store.ts";
-import { isManaged } from "../privilege/commands.ts";
+import { controlEndpoint } from "./control-endpoint.ts";
 
 const SSH_LIMIT_MS = 20_000;
 
@@ -27,10 +24,11 @@ export async function tunnel(
     );
   }
   const home = limanetHome();
-  const { paths, status, config } = inspectInstance(home, name);
+  const instance = inspectInstance(home, name);
+  const { paths, status, config } = instance;
   if (status !== "Running" || config === undefined)
     throw new Error(`Cannot open a tunnel into ${name}: it does not run (limanet start ${name})`);
-  const endpoint = endpointOf(home, config, paths);
+  const endpoint = controlEndpoint(home, instance);
   const proxy = (await isServed(endpoint))
     ? await openAtNetwork(endpoint, socksPort, name)
     : await openBySsh(paths, name, socksPort);
@@ -42,15 +40,6 @@ export async function tunnel(
 In a browser: SOCKS version 5, host 127.0.0.1, port ${proxy.split(":")[1]}, names looked up by the proxy.
 `);
   return 0;
-}
-
-/** Control API of the network of the instance's first card. */
-function endpointOf(home: string, config: InstanceConfig, paths: InstancePaths): string {
-  const networks = loadNetworks(home);
-  const first = config.networks.find(
-    ({ lima }) => lima !== undefined && !isManaged(usableNetwork(networks, lima)),
-  );
-  return first === undefined ? paths.endpoint : networkPaths(home, first.lima!).endpoint;
 }
 
 async function openAtNetwork(endpoint: string, port: number, name: string): Promise<string> {

@@ -1,5 +1,8 @@
 /** Where everything lies below the home folder (specification, section 2). Pure: paths in, paths out. */
 
+/** octets of a unix socket's path with its final zero octet (specification, section 1) */
+export const SOCKET_PATH_LIMIT = { darwin: 104, linux: 108 } as const;
+
 /** what counts for all instances */
 export const configFolder = (home: string): string => `${home}/_config`;
 export const networksFile = (home: string): string => `${home}/_config/networks.yaml`;

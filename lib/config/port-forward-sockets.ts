@@ -21,9 +21,6 @@ type SocketVariables<Name extends string> = Record<Exclude<Name, "Param">, strin
 };
 export type HostVariables = SocketVariables<(typeof HOST_VARIABLES)[number]>;
 
-/** octets of a socket path with its final zero octet, where most fit (Linux; macOS has 104) */
-export const UNIX_PATH_LIMIT = 108;
-
 const ACTION = /\{\{-?(.*?)-?\}\}/g;
 const FIELD = /^\s*\.(\w+)(?:\.(\w+))?\s*$/;
 

@@ -5,12 +5,8 @@
 import { isScalar, type Node } from "yaml";
 import { canonicalIp, isWildcardIp } from "../addr/ip-text.ts";
 import type { YamlReader } from "./document.ts";
-import {
-  GUEST_VARIABLES,
-  HOST_VARIABLES,
-  socketPathProblem,
-  UNIX_PATH_LIMIT,
-} from "./port-forward-sockets.ts";
+import { GUEST_VARIABLES, HOST_VARIABLES, socketPathProblem } from "./port-forward-sockets.ts";
+import { SOCKET_PATH_LIMIT } from "./paths.ts";
 
 export type PortRange = readonly [first: number, last: number];
 
@@ -225,11 +221,10 @@ class RuleReader {
       this.#error("guestSocket", `must be an absolute path, not ${guestSocket}`);
     if (hostSocket !== undefined && !hostSocket.includes("{{")) {
       const { length } = new TextEncoder().encode(hostSocket);
-      if (length >= UNIX_PATH_LIMIT)
-        this.#error(
-          "hostSocket",
-          `must be less than ${UNIX_PATH_LIMIT} octets long, not ${length}`,
-        );
+      // the system's own limit counts when the path is filled in
+      const limit = SOCKET_PATH_LIMIT.linux;
+      if (length >= limit)
+        this.#error("hostSocket", `must be less than ${limit} octets long, not ${length}`);
     }
     if (rule.reverse && guestSocket === undefined)
       this.#error("reverse", "needs guestSocket, where connections begin");

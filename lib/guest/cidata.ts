@@ -6,6 +6,7 @@ import { stringify } from "yaml";
 import type { InstanceConfig } from "../config/instance.ts";
 import { BOOT_SCRIPT, nicRepairScript } from "./boot-script.ts";
 import type { IsoFile } from "./iso9660.ts";
+import { shellWord } from "./shell-word.ts";
 
 export interface GuestNic {
   mac: string;
@@ -154,6 +155,6 @@ function limaEnv(facts: GuestFacts): string {
     values[`LIMA_CIDATA_NIC_${i}`] = `${nic.mac} ${nic.name} ${nic.metric}`;
   });
   return Object.entries(values)
-    .map(([key, value]) => `${key}='${String(value).replaceAll("'", "'\\''")}'\n`)
+    .map(([key, value]) => `${key}=${shellWord(String(value))}\n`)
     .join("");
 }

@@ -23,6 +23,9 @@ export type Way =
   /** the guest's socket leads to the host's */
   | { via: "ssh-reverse"; target: string };
 
+/** where a way leads, as whoever carries it has it */
+export const endOf = (way: Way): string => (way.via === "network" ? way.remote : way.target);
+
 export interface PlannedForward {
   protocol: Listener["protocol"];
   /** what it leads to, as the guest has it */

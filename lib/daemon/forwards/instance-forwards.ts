@@ -4,13 +4,12 @@
  */
 import { hostnameOf } from "../../config/names.ts";
 import type { InstanceConfig } from "../../config/instance.ts";
-import type { InstancePaths } from "../../config/paths.ts";
+import { SOCKET_PATH_LIMIT, type InstancePaths } from "../../config/paths.ts";
 import type { Listener } from "../../config/port-forward-matching.ts";
 import type { PortForward } from "../../config/port-forward.ts";
 import {
   fillSocketPath,
   hostSocketPath,
-  UNIX_PATH_LIMIT,
   type HostVariables,
 } from "../../config/port-forward-sockets.ts";
 import { makeFolder } from "../../host/files.ts";
@@ -18,7 +17,7 @@ import { hostEnvironment, hostPlatform, hostUser } from "../../host/machine.ts";
 import type { Log } from "../../trace/log.ts";
 import type { Forward, Transport } from "../network/engine-protocol.ts";
 import { forwardFailure } from "./forward-failure.ts";
-import { planForwards, type NetworkAbilities, type PlannedForward } from "./forward-plan.ts";
+import { endOf, planForwards, type NetworkAbilities, type PlannedForward } from "./forward-plan.ts";
 import type { ForwardRow } from "./forward-states.ts";
 import { watchGuest } from "./guest-watch.ts";
 import { PortForwarder, type Carrier, type ForwardEvent } from "./port-forwarder.ts";
@@ -41,8 +40,6 @@ export interface InstanceForwardsOptions {
   emit(event: ForwardEvent): void;
   log: Log;
 }
-
-const MACOS_PATH_LIMIT = 104;
 
 export class InstanceForwards {
   readonly #options: InstanceForwardsOptions;
@@ -185,9 +182,6 @@ function networkCarrier(network: ForwardingNetwork): Carrier {
   };
 }
 
-const endOf = (way: PlannedForward["way"]): string =>
-  way.via === "network" ? way.remote : way.target;
-
 /** A socket's folder is made when it is not there. */
 function inFolder(local: string): string {
   if (local.startsWith("/")) makeFolder(local.slice(0, local.lastIndexOf("/")) || "/", 0o700);
@@ -203,7 +197,7 @@ function absolute(path: string): string {
 }
 
 function withinLimit(path: string): string {
-  const limit = hostPlatform() === "darwin" ? MACOS_PATH_LIMIT : UNIX_PATH_LIMIT;
+  const limit = SOCKET_PATH_LIMIT[hostPlatform()];
   const { length } = new TextEncoder().encode(path);
   if (length >= limit)
     throw new Error(

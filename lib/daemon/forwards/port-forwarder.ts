@@ -5,7 +5,7 @@
 import { sleep } from "../../host/clock.ts";
 import type { Log } from "../../trace/log.ts";
 import type { ForwardFailure } from "./forward-failure.ts";
-import { forwardKey, type ForwardPlan, type PlannedForward } from "./forward-plan.ts";
+import { endOf, forwardKey, type ForwardPlan, type PlannedForward } from "./forward-plan.ts";
 import type { ForwardRow } from "./forward-states.ts";
 
 /** Something that carries forwards; both throw sentences. */
@@ -230,7 +230,5 @@ export class PortForwarder {
 const sentence = ({ protocol, host, guest }: PlannedForward, why: string): string =>
   `Cannot forward ${protocol.toUpperCase()} ${host} to ${guest}: ${why}`;
 
-function isSameWay(a: PlannedForward, b: PlannedForward): boolean {
-  const end = ({ way }: PlannedForward) => (way.via === "network" ? way.remote : way.target);
-  return a.way.via === b.way.via && end(a) === end(b);
-}
+const isSameWay = (a: PlannedForward, b: PlannedForward): boolean =>
+  a.way.via === b.way.via && endOf(a.way) === endOf(b.way);

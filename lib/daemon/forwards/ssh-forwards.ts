@@ -4,6 +4,7 @@
  */
 import { hostnameOf } from "../../config/names.ts";
 import type { InstancePaths } from "../../config/paths.ts";
+import { shellWord } from "../../guest/shell-word.ts";
 import { remove } from "../../host/files.ts";
 import { runCommand } from "../../host/process.ts";
 import { removeStaleStreamSocket } from "../../host/listening-sockets.ts";
@@ -35,7 +36,7 @@ export class SshForwards {
 
   /** A socket of the guest leads to one of the host. */
   async openReverse(guest: string, host: string): Promise<void> {
-    const path = `'${guest.replaceAll("'", "'\\''")}'`;
+    const path = shellWord(guest);
     // what a run before this one has left; anything else than a socket stays
     await inGuest(this.#paths, this.#name, `if test -S ${path}; then rm -f ${path}; fi`);
     await this.#control("forward", "-R", `${guest}:${host}`);
