@@ -11,7 +11,8 @@ const log = lineLog("info", "text", Date.now, (line) => process.stderr.write(lin
 const ended = terminationSignal();
 if (mode === "--cleanup") process.stdout.write(`${await cleanUp(log, folder)}\n`);
 else if (mode === "shared" || mode === "host" || mode === "bridged") {
-  const place = where === undefined ? {} : mode === "bridged" ? { interface: where } : { gateway: where };
+  const place =
+    where === undefined ? {} : mode === "bridged" ? { interface: where } : { gateway: where };
   try {
     const network = await HostNetwork.open({ name, mode, ...place }, log, folder);
     process.stdout.write(`${JSON.stringify(network.plan)}\n`);
