@@ -1,5 +1,6 @@
 /** Names, asked for by dig and by the guest's own resolver, over UDP and TCP. */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { queryOctets, recordsText } from "../../lib/service/dns/message.ts";
 import { canMakeNamespaces, GATEWAY, Lab, type Guest } from "../support/lab.ts";
 
 const RECORDS = [
@@ -100,6 +101,42 @@ describe.skipIf(!canMakeNamespaces)("DNS", () => {
       ],
     );
     expect(text.trim().split("\n")).toEqual([GATEWAY, "203.0.113.21", "192.168.104.44"]);
+  });
+
+  test("the control API asks as a guest would, and says which source answers", async () => {
+    const explain = async (name: string, type = "A") =>
+      JSON.parse(
+        (await lab.api("GET", `/limanet/dns/explain?name=${name}&type=${type}`)).body,
+      ) as unknown;
+    expect(await explain("lima-other.internal")).toMatchObject({
+      source: "zone",
+      status: "NOERROR",
+      answers: [expect.stringContaining("192.168.104.44")],
+    });
+    expect(await explain("only-in-hosts.example.test")).toMatchObject({ status: "NOERROR" });
+    expect(await explain("example.test", "CAA")).toMatchObject({
+      source: "upstream",
+      servers: ["127.0.0.1"],
+    });
+    const query = queryOctets(77, "a.example.test", 1, { payloadSize: 1232 });
+    const asked = await lab.api("POST", "/limanet/dns/query", {
+      transport: "udp",
+      query: query.toHex(),
+    });
+    const { reply } = JSON.parse(asked.body) as { reply: string };
+    expect(recordsText(Uint8Array.fromHex(reply))[0]!.text).toMatch(
+      /^a\.example\.test\. \d+ A 203\.0\.113\.21$/,
+    );
+    for (const target of [
+      "/limanet/dns/explain?name=a..b&type=A",
+      "/limanet/dns/explain?name=a&type=NONE",
+    ])
+      expect((await lab.api("GET", target)).status).toBe(400);
+    for (const body of [{}, { transport: "udp", query: "xyz" }])
+      expect((await lab.api("POST", "/limanet/dns/query", body)).status).toBe(400);
+    // what is no message gets no reply
+    const silence = await lab.api("POST", "/limanet/dns/query", { transport: "udp", query: "00" });
+    expect(JSON.parse(silence.body)).toEqual({ reply: null });
   });
 
   test("the guest's own resolver uses it", async () => {
