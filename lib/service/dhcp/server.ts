@@ -44,6 +44,10 @@ export interface DhcpPlan {
   reserved: readonly number[];
   /** first address to hand out */
   first: number;
+  /** last address to hand out; the subnet's last when none is given */
+  last?: number;
+  /** there is no way out of the network: no router is told, so that a client's other networks keep theirs */
+  isClosed?: boolean;
   mtu: number;
   leaseSeconds: number;
   domainName: string | undefined;
@@ -73,7 +77,7 @@ export class DhcpServer {
     this.leases = new LeaseTable(
       {
         first: plan.first,
-        last: subnet.broadcast - 1,
+        last: Math.min(plan.last ?? Infinity, subnet.broadcast - 1),
         excluded: new Set([plan.gateway, plan.dns, ...plan.reserved, subnet.network]),
         contains: (address) => address > subnet.network && address < subnet.broadcast,
       },
@@ -212,15 +216,15 @@ export class DhcpServer {
     const options = new Map<number, Uint8Array>([
       [OPTION_SERVER_IDENTIFIER, words(gateway)],
       [OPTION_SUBNET_MASK, words(subnet.netmask)],
-      [OPTION_ROUTER, words(gateway)],
       [OPTION_DNS, words(dns)],
       [OPTION_MTU, new Uint8Array([mtu >>> 8, mtu & 255])],
-      // RFC 3442: clients that know this option ignore option 3, so the default route stands here too
-      [
-        OPTION_CLASSLESS_ROUTES,
-        encodeClasslessRoutes([{ network: 0, prefix: 0, router: gateway }]),
-      ],
     ]);
+    if (this.#plan.isClosed !== true) {
+      options.set(OPTION_ROUTER, words(gateway));
+      // RFC 3442: clients that know this option ignore option 3, so the default route stands here too
+      const everywhere = { network: 0, prefix: 0, router: gateway };
+      options.set(OPTION_CLASSLESS_ROUTES, encodeClasslessRoutes([everywhere]));
+    }
     if (domainName !== undefined)
       options.set(OPTION_DOMAIN_NAME, new TextEncoder().encode(domainName));
     const search = encodeSearchList(searchDomains);
