@@ -5,12 +5,12 @@
 import { ptr } from "bun:ffi";
 import { FRAME_HEADROOM, type BridgePort } from "../link/bridge-port.ts";
 import type { PacketMemory } from "../storage/packet-memory.ts";
-import { EDGE_TRIGGERED, type EventHandler, type EventLoop } from "./event-loop.ts";
+import type { EventHandler, EventLoop } from "./event-loop.ts";
 import {
+  abi,
   EAGAIN,
-  EPOLLIN,
-  EPOLLOUT,
   errnoName,
+  errnoOf,
   libc,
   MSG_DONTWAIT,
   MSG_NOSIGNAL,
@@ -19,7 +19,9 @@ import {
   SO_SNDBUF,
   SOL_SOCKET,
 } from "./libc.ts";
+import { MessageHeader } from "./message-header.ts";
 import { addressOf, pinned } from "./pinned.ts";
+import { EDGE_TRIGGERED, READABLE, WRITABLE } from "./poller.ts";
 import type { PortOwner } from "./port-owner.ts";
 
 const SLOT = 66 * 1024;
@@ -27,6 +29,10 @@ const SLOTS = 16;
 const VFKIT_HELLO = "VFKT";
 const SEND_BUFFER_AT = pinned(new Int32Array([1 << 20]));
 const RECEIVE_BUFFER_AT = pinned(new Int32Array([4 << 20]));
+const ENOBUFS = errnoOf("ENOBUFS");
+/** where nobody tells of room again, it is waited for (specification of vmnet, section 3.1) */
+const RETRIES = abi.fullIsENOBUFS ? 10 : 0;
+const RETRY_US = 50;
 
 export function reserveDatagramMemory(memory: PacketMemory): number {
   return memory.reserve(SLOT * SLOTS);
@@ -40,12 +46,14 @@ export class DatagramPort implements BridgePort, EventHandler {
   readonly #octets: Uint8Array;
   readonly #owner: PortOwner;
   readonly #iovecs = new BigUint64Array(8);
-  readonly #message = new DataView(new ArrayBuffer(56));
+  readonly #message = new MessageHeader();
   /** sender of the first datagram, for a socket that is not connected */
   readonly #peer = new Uint8Array(128);
   #named: boolean;
   #full = false;
   #gone = false;
+  /** frames are dropped for want of room: only the first of them waits for it, so that a guest that sleeps costs little */
+  #stuck = false;
   framesIn = 0;
   framesOut = 0;
   octetsIn = 0;
@@ -69,13 +77,13 @@ export class DatagramPort implements BridgePort, EventHandler {
     this.#octets = octets;
     this.#owner = owner;
     this.#named = connected;
-    this.#message.setBigUint64(16, BigInt(addressOf(this.#iovecs)), true);
+    this.#message.setIovecs(addressOf(this.#iovecs));
     libc.setsockopt(fd, SOL_SOCKET, SO_SNDBUF, SEND_BUFFER_AT, 4);
     libc.setsockopt(fd, SOL_SOCKET, SO_RCVBUF, RECEIVE_BUFFER_AT, 4);
   }
 
   watch(loop: EventLoop): void {
-    loop.add(this.fd, EPOLLIN | EPOLLOUT | EDGE_TRIGGERED, this);
+    loop.add(this.fd, READABLE | WRITABLE | EDGE_TRIGGERED, this);
   }
 
   get busy(): boolean {
@@ -83,11 +91,11 @@ export class DatagramPort implements BridgePort, EventHandler {
   }
 
   onEvents(events: number): void {
-    if (events & EPOLLOUT && this.#full) {
+    if (events & WRITABLE && this.#full) {
       this.#full = false;
       this.#owner.portDrained();
     }
-    if (events & ~EPOLLOUT) this.receive();
+    if (events & ~WRITABLE) this.receive();
   }
 
   /** Up to SLOTS frames a turn; more wait until the others had their turn. */
@@ -124,19 +132,18 @@ export class DatagramPort implements BridgePort, EventHandler {
         libc.recv(this.fd, (this.#base + at) as never, SLOT - FRAME_HEADROOM, MSG_DONTWAIT),
       );
     const message = this.#message;
-    message.setBigUint64(0, BigInt(addressOf(this.#peer)), true);
-    message.setUint32(8, this.#peer.length, true);
-    message.setBigUint64(24, 1n, true);
+    message.setName(addressOf(this.#peer), this.#peer.length);
+    message.setControl(0, 0);
+    message.iovecCount = 1;
     this.#iovecs[0] = BigInt(this.#base + at);
     this.#iovecs[1] = BigInt(SLOT - FRAME_HEADROOM);
-    const got = orErrno(libc.recvmsg(this.fd, ptr(message), MSG_DONTWAIT));
-    const nameLength = message.getUint32(8, true);
+    const got = orErrno(libc.recvmsg(this.fd, message.at, MSG_DONTWAIT));
+    const { nameLength } = message;
     // an unnamed sender cannot be answered, and another may still come
     if (got >= 0 && nameLength > 2) {
       this.#named = orErrno(libc.connect(this.fd, ptr(this.#peer), nameLength)) === 0;
     }
-    message.setBigUint64(0, 0n, true);
-    message.setUint32(8, 0, true);
+    message.setName(0, 0);
     return got;
   }
 
@@ -155,22 +162,30 @@ export class DatagramPort implements BridgePort, EventHandler {
     iovecs[3] = BigInt(length1);
     iovecs[4] = BigInt(this.#base + body2);
     iovecs[5] = BigInt(length2);
-    this.#message.setBigUint64(24, length2 > 0 ? 3n : length1 > 0 ? 2n : 1n, true);
-    const sent = this.#named
-      ? orErrno(libc.sendmsg(this.fd, ptr(this.#message), MSG_DONTWAIT | MSG_NOSIGNAL))
-      : -EAGAIN;
+    this.#message.iovecCount = length2 > 0 ? 3 : length1 > 0 ? 2 : 1;
+    const sent = this.#named ? this.#send() : -EAGAIN;
     if (sent < 0) {
       this.dropped++;
       const why = errnoName(sent);
-      if (why === "EAGAIN" || why === "ENOBUFS") this.#full = this.#named;
+      if (why === "ENOBUFS" && abi.fullIsENOBUFS) this.#stuck = true;
+      else if (why === "EAGAIN" || why === "ENOBUFS") this.#full = this.#named;
       else if (why === "ECONNREFUSED" || why === "ENOTCONN" || why === "EPIPE") this.#gone = true;
       if (this.#gone)
         this.#owner.receiveLater({ receive: () => this.#owner.detach(this, "the guest has gone") });
       return false;
     }
+    this.#stuck = false;
     this.framesOut++;
     this.octetsOut += sent;
     return true;
+  }
+
+  #send(): number {
+    for (let retries = this.#stuck ? 0 : RETRIES; ; retries--) {
+      const sent = orErrno(libc.sendmsg(this.fd, this.#message.at, MSG_DONTWAIT | MSG_NOSIGNAL));
+      if (sent !== -ENOBUFS || retries === 0) return sent;
+      libc.usleep(RETRY_US);
+    }
   }
 
   flush(): void {

@@ -1,4 +1,4 @@
-/** The host's UDP and ICMP echo sockets for `flow/datagram-flows.ts`, on epoll. A handle is the descriptor. */
+/** The host's UDP and ICMP echo sockets for `flow/datagram-flows.ts`, each told of by the event loop. A handle is the descriptor. */
 import { ptr } from "bun:ffi";
 import type {
   HostDatagramOwner,
@@ -7,34 +7,36 @@ import type {
   Received,
   ReceivedDetails,
 } from "../flow/host-sockets.ts";
-import { EDGE_TRIGGERED, type EventHandler, type EventLoop } from "./event-loop.ts";
+import { random32 } from "./clock.ts";
+import { openSocket } from "./descriptors.ts";
+import { exchangeIdentifier, readEchoArrival } from "./echo-socket.ts";
+import type { EventHandler, EventLoop } from "./event-loop.ts";
+import type { HostAbi } from "./host-abi.ts";
 import { hostFailure } from "./host-failure.ts";
 import {
+  abi,
   AF_INET,
   AF_INET6,
   EAGAIN,
-  EPOLLERR,
-  EPOLLIN,
-  IP_RECVERR,
+  errnoName,
   IP_TTL,
   IPPROTO_ICMP,
   IPV6_V6ONLY,
   libc,
   MSG_DONTWAIT,
-  MSG_ERRQUEUE,
   MSG_NOSIGNAL,
   orErrno,
   SO_RCVBUF,
-  SOCK_CLOEXEC,
   SOCK_DGRAM,
-  SOCK_NONBLOCK,
   SOL_IP,
   SOL_IPV6,
   SOL_SOCKET,
 } from "./libc.ts";
 import { bindAddress, hostError, HostError } from "./listening-sockets.ts";
+import { MessageHeader } from "./message-header.ts";
 import { addressOf, pinned } from "./pinned.ts";
-import { ipv4SocketAddress, portOfSocketAddress } from "./socket-address.ts";
+import { EDGE_TRIGGERED, FAILED, READABLE } from "./poller.ts";
+import { familyOf, ipv4SocketAddress, portOfSocketAddress } from "./socket-address.ts";
 import type { VectoredIo } from "./vectored-io.ts";
 
 const ONE_AT = pinned(new Int32Array([1]));
@@ -44,10 +46,28 @@ const OPTION_AT = pinned(option);
 const RECEIVE_BUFFER = 1 << 20;
 const DEFAULT_TTL = 64;
 
+/** of Linux only */
+const IP_RECVERR = 11;
+const MSG_ERRQUEUE = 0x2000;
+
+/** What the host says instead of an ICMP message where there is no queue of them: type 3 with these codes (RFC 792). */
+const UNREACHABLE_CODES: Readonly<Record<string, number>> = {
+  ENETUNREACH: 0,
+  EHOSTUNREACH: 1,
+  ECONNREFUSED: 3,
+};
+
 interface Socket extends EventHandler {
   errorPending: boolean;
+  /** the errno that a send has told and with which the error is gone from the system, where there is no queue; else 0 */
+  failedWith: number;
   ttl: number;
+  /** of an echo socket that the system does not keep apart from others; else -1 */
+  identifier: number;
 }
+
+/** What a datagram socket's system does; tests run each on Linux. */
+export type DatagramAbi = Pick<HostAbi, "hasErrorQueue" | "echoIsOwn"> & { echoType: number };
 
 export class DatagramSockets implements HostDatagrams {
   readonly received: ReceivedDetails = {
@@ -66,49 +86,52 @@ export class DatagramSockets implements HostDatagrams {
   readonly #name = new Uint8Array(28);
   readonly #control = new DataView(new ArrayBuffer(256));
   readonly #iovec = new BigUint64Array(2);
-  readonly #message = new DataView(new ArrayBuffer(56));
-  readonly #messageAt = addressOf(this.#message);
+  readonly #message = new MessageHeader();
+  readonly #nameAt = addressOf(this.#name);
+  readonly #controlAt = addressOf(this.#control);
+  readonly #system: DatagramAbi;
+  readonly #firstIdentifier = random32();
 
-  constructor(loop: EventLoop, io: VectoredIo, now: () => number) {
+  constructor(
+    loop: EventLoop,
+    io: VectoredIo,
+    now: () => number,
+    system: DatagramAbi = { ...abi, echoType: SOCK_DGRAM },
+  ) {
     this.#loop = loop;
     this.#io = io;
     this.#now = now;
-    // struct msghdr: name 0, namelen 8, iov 16, iovlen 24, control 32, controllen 40, flags 48
-    this.#message.setBigUint64(0, BigInt(addressOf(this.#name)), true);
-    this.#message.setBigUint64(16, BigInt(addressOf(this.#iovec)), true);
-    this.#message.setBigUint64(24, 1n, true);
+    this.#system = system;
+    this.#message.setIovecs(addressOf(this.#iovec));
+    this.#message.iovecCount = 1;
   }
 
   connectUdp(address: number, port: number, owner: HostDatagramOwner): number | HostFailure {
-    return this.#connect(
-      libc.socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0),
-      address,
-      port,
-      owner,
-    );
+    return this.#connect(openSocket(AF_INET, SOCK_DGRAM), address, port, owner, -1);
   }
 
   connectEcho(address: number, owner: HostDatagramOwner): number | HostFailure {
-    const fd = libc.socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_ICMP);
-    return this.#connect(fd, address, 0, owner);
+    const fd = openSocket(AF_INET, this.#system.echoType, IPPROTO_ICMP);
+    const identifier = this.#system.echoIsOwn ? -1 : (this.#firstIdentifier + fd) & 0xffff;
+    return this.#connect(fd, address, 0, owner, identifier);
   }
 
   #connect(
-    socket: number,
+    fd: number,
     address: number,
     port: number,
     owner: HostDatagramOwner,
+    identifier: number,
   ): number | HostFailure {
-    const fd = orErrno(socket);
     if (fd < 0) return hostFailure(fd);
-    libc.setsockopt(fd, SOL_IP, IP_RECVERR, ONE_AT, 4);
+    if (this.#system.hasErrorQueue) libc.setsockopt(fd, SOL_IP, IP_RECVERR, ONE_AT, 4);
     const target = ipv4SocketAddress(address, port);
     const result = orErrno(libc.connect(fd, ptr(target), target.length));
     if (result < 0) {
       libc.close(fd);
       return hostFailure(result);
     }
-    this.#watch(fd, owner);
+    this.#watch(fd, owner, identifier);
     return fd;
   }
 
@@ -119,7 +142,7 @@ export class DatagramSockets implements HostDatagrams {
     if (address === undefined)
       throw new HostError("EINVAL", `Cannot listen on ${what}: not an IP address`);
     const family = address.length === 28 ? AF_INET6 : AF_INET;
-    const fd = orErrno(libc.socket(family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+    const fd = openSocket(family, SOCK_DGRAM);
     if (fd < 0) throw hostError("open a socket for", what, fd);
     // as with TCP: "" means both families, a literal IPv6 address itself alone
     option[0] = host === "" ? 0 : 1;
@@ -131,23 +154,25 @@ export class DatagramSockets implements HostDatagrams {
     }
     const length = new Uint32Array([address.length]);
     libc.getsockname(fd, ptr(address), ptr(length));
-    this.#watch(fd, owner);
+    this.#watch(fd, owner, -1);
     return { handle: fd, port: portOfSocketAddress(address) };
   }
 
-  #watch(fd: number, owner: HostDatagramOwner): void {
+  #watch(fd: number, owner: HostDatagramOwner, identifier: number): void {
     option[0] = RECEIVE_BUFFER;
     libc.setsockopt(fd, SOL_SOCKET, SO_RCVBUF, OPTION_AT, 4);
     const socket: Socket = {
       errorPending: false,
+      failedWith: 0,
       ttl: DEFAULT_TTL,
+      identifier,
       onEvents: (events) => {
-        if (events & EPOLLERR) socket.errorPending = true;
+        if (events & FAILED) socket.errorPending = true;
         owner.onHostReadable(this.#now());
       },
     };
     this.#sockets[fd] = socket;
-    this.#loop.add(fd, EPOLLIN | EDGE_TRIGGERED, socket);
+    this.#loop.add(fd, READABLE | EDGE_TRIGGERED, socket);
   }
 
   send(handle: number, start: number, length: number, ttl: number): HostFailure | undefined {
@@ -157,11 +182,24 @@ export class DatagramSockets implements HostDatagrams {
       option[0] = ttl;
       libc.setsockopt(handle, SOL_IP, IP_TTL, OPTION_AT, 4);
     }
-    const sent = this.#io.sendPiece(handle, start, length);
+    const sent = this.#sendOwn(handle, start, length, socket?.identifier ?? -1);
     if (sent >= 0) return undefined;
     const failure = hostFailure(sent);
-    if (failure === "refused" && socket !== undefined) socket.errorPending = true;
+    if (failure === "refused" && socket !== undefined) {
+      socket.errorPending = true;
+      socket.failedWith = sent;
+    }
     return failure;
+  }
+
+  /** An echo request leaves with the socket's own identifier, where there is one, and keeps the guest's. */
+  #sendOwn(handle: number, start: number, length: number, identifier: number): number {
+    if (identifier < 0 || length < 8) return this.#io.sendPiece(handle, start, length);
+    const { octets } = this.#io;
+    const before = exchangeIdentifier(octets, start, identifier);
+    const sent = this.#io.sendPiece(handle, start, length);
+    exchangeIdentifier(octets, start, before);
+    return sent;
   }
 
   sendTo(handle: number, start: number, length: number, peer: Uint8Array): HostFailure | undefined {
@@ -177,40 +215,79 @@ export class DatagramSockets implements HostDatagrams {
     this.#iovec[0] = BigInt(this.#io.base + start);
     this.#iovec[1] = BigInt(room);
     if (socket?.errorPending && this.#receiveError(handle, socket)) return "error";
-    this.#message.setUint32(8, this.#name.length, true);
-    this.#message.setBigUint64(32, 0n, true);
-    this.#message.setBigUint64(40, 0n, true);
-    const got = orErrno(libc.recvmsg(handle, this.#messageAt, MSG_DONTWAIT));
-    if (got < 0) {
-      if (got === -EAGAIN || socket === undefined) return "nothing";
-      socket.errorPending = true;
-      return this.#receiveError(handle, socket) ? "error" : "nothing";
+    for (;;) {
+      this.#message.setName(this.#nameAt, this.#name.length);
+      this.#message.setControl(0, 0);
+      const got = orErrno(libc.recvmsg(handle, this.#message.at, MSG_DONTWAIT));
+      if (got < 0) {
+        if (got === -EAGAIN || socket === undefined) return "nothing";
+        socket.errorPending = true;
+        socket.failedWith = got;
+        return this.#receiveError(handle, socket) ? "error" : "nothing";
+      }
+      this.received.length = got;
+      this.received.peer = this.#name.subarray(0, this.#message.nameLength);
+      const identifier = socket?.identifier ?? -1;
+      if (identifier < 0) return "datagram";
+      const kind = this.#receiveEcho(start, start + got, identifier);
+      if (kind !== "nothing") return kind;
     }
-    this.received.length = got;
-    this.received.peer = this.#name.subarray(0, this.#message.getUint32(8, true));
-    return "datagram";
+  }
+
+  /** What an echo socket that hears others, too, has got. */
+  #receiveEcho(start: number, end: number, identifier: number): Received {
+    const { octets } = this.#io;
+    const arrival = readEchoArrival(octets, start, end, identifier);
+    if (arrival.kind === "foreign") return "nothing";
+    octets.copyWithin(start, arrival.at, end);
+    const { received } = this;
+    received.length = end - arrival.at;
+    if (arrival.kind === "reply") {
+      received.ttl = arrival.ttl;
+      return "datagram";
+    }
+    received.icmpType = arrival.type;
+    received.icmpCode = arrival.code;
+    received.icmpInfo = arrival.info;
+    received.offender = arrival.from;
+    return "error";
+  }
+
+  #receiveError(handle: number, socket: Socket): boolean {
+    if (this.#system.hasErrorQueue) return this.#receiveQueued(handle, socket);
+    const code = UNREACHABLE_CODES[errnoName(socket.failedWith)];
+    socket.errorPending = false;
+    socket.failedWith = 0;
+    if (code === undefined) return false;
+    const DESTINATION_UNREACHABLE = 3;
+    const { received } = this;
+    received.length = 0;
+    received.icmpType = DESTINATION_UNREACHABLE;
+    received.icmpCode = code;
+    received.icmpInfo = 0;
+    received.offender = 0;
+    return true;
   }
 
   /** ip(7), IP_RECVERR: struct sock_extended_err in a control message, the offender's address behind it; data as sent */
-  #receiveError(handle: number, socket: Socket): boolean {
+  #receiveQueued(handle: number, socket: Socket): boolean {
     const control = this.#control;
-    this.#message.setUint32(8, this.#name.length, true);
-    this.#message.setBigUint64(32, BigInt(addressOf(control)), true);
-    this.#message.setBigUint64(40, BigInt(control.byteLength), true);
-    const got = orErrno(libc.recvmsg(handle, this.#messageAt, MSG_ERRQUEUE | MSG_DONTWAIT));
-    if (got < 0 || this.#message.getUint32(40, true) < 16 + 16) {
+    this.#message.setName(this.#nameAt, this.#name.length);
+    this.#message.setControl(this.#controlAt, control.byteLength);
+    const got = orErrno(libc.recvmsg(handle, this.#message.at, MSG_ERRQUEUE | MSG_DONTWAIT));
+    if (got < 0 || this.#message.controlLength < 16 + 16) {
       socket.errorPending = false;
       return false;
     }
     const { received } = this;
     const SO_EE_ORIGIN_ICMP = 2;
     const fromNetwork = control.getUint8(16 + 4) === SO_EE_ORIGIN_ICMP;
-    if (!fromNetwork) return this.#receiveError(handle, socket);
+    if (!fromNetwork) return this.#receiveQueued(handle, socket);
     received.length = got;
     received.icmpType = control.getUint8(16 + 5);
     received.icmpCode = control.getUint8(16 + 6);
     received.icmpInfo = control.getUint32(16 + 8, true);
-    received.offender = control.getUint16(32, true) === AF_INET ? control.getUint32(36) : 0;
+    received.offender = familyOf(control, 32) === AF_INET ? control.getUint32(36) : 0;
     return true;
   }
 

@@ -1,17 +1,11 @@
 /** Receives a descriptor over a unix stream socket (SCM_RIGHTS, unix(7)): one message with exactly one descriptor. */
-import {
-  EAGAIN,
-  EPOLLIN,
-  EPOLLRDHUP,
-  libc,
-  MSG_CMSG_CLOEXEC,
-  MSG_DONTWAIT,
-  orErrno,
-  SCM_RIGHTS,
-  SOL_SOCKET,
-} from "./libc.ts";
+import { closeOnExec } from "./descriptors.ts";
+import { abi, EAGAIN, libc, MSG_DONTWAIT, orErrno, SCM_RIGHTS } from "./libc.ts";
 import type { EventLoop } from "./event-loop.ts";
+import type { HostAbi } from "./host-abi.ts";
+import { MessageHeader } from "./message-header.ts";
 import { pinned } from "./pinned.ts";
+import { PEER_DONE, READABLE } from "./poller.ts";
 
 const DATA_LENGTH = 16n;
 const control = new DataView(new ArrayBuffer(256));
@@ -19,12 +13,10 @@ const iovec = new BigUint64Array([
   BigInt(pinned(new Uint8Array(Number(DATA_LENGTH)))),
   DATA_LENGTH,
 ]);
-/** struct msghdr: name 0, namelen 8, iov 16, iovlen 24, control 32, controllen 40, flags 48 */
-const message = new DataView(new ArrayBuffer(56));
-const MESSAGE_AT = pinned(message);
-message.setBigUint64(16, BigInt(pinned(iovec)), true);
-message.setBigUint64(24, 1n, true);
-message.setBigUint64(32, BigInt(pinned(control)), true);
+const CONTROL_AT = pinned(control);
+const message = new MessageHeader();
+message.setIovecs(pinned(iovec));
+message.iovecCount = 1;
 
 /** Waits on `connection` (which it closes in the end) and hands on the descriptor that comes. */
 export function acceptDescriptor(
@@ -36,12 +28,14 @@ export function acceptDescriptor(
     loop.remove(connection);
     libc.close(connection);
   };
-  loop.add(connection, EPOLLIN | EPOLLRDHUP, {
+  loop.add(connection, READABLE | PEER_DONE, {
     onEvents: () => {
-      message.setBigUint64(40, BigInt(control.byteLength), true);
-      const got = orErrno(libc.recvmsg(connection, MESSAGE_AT, MSG_DONTWAIT | MSG_CMSG_CLOEXEC));
+      message.setControl(CONTROL_AT, control.byteLength);
+      const flags = MSG_DONTWAIT | abi.MSG_CMSG_CLOEXEC;
+      const got = orErrno(libc.recvmsg(connection, message.at, flags));
       if (got === -EAGAIN) return;
-      const fds = got > 0 ? passedDescriptors(Number(message.getBigUint64(40, true))) : [];
+      const fds = got > 0 ? passedDescriptors(control, message.controlLength, abi) : [];
+      if (abi.MSG_CMSG_CLOEXEC === 0) fds.forEach(closeOnExec);
       finish();
       if (fds.length === 1) onDescriptor(fds[0]!);
       else for (const fd of fds) libc.close(fd);
@@ -49,13 +43,17 @@ export function acceptDescriptor(
   });
 }
 
-/** struct cmsghdr: length 8, level 4, type 4, then the data */
-function passedDescriptors(length: number): number[] {
-  if (length < 20) return [];
-  const size = Number(control.getBigUint64(0, true));
-  if (control.getInt32(8, true) !== SOL_SOCKET || control.getInt32(12, true) !== SCM_RIGHTS)
+/** The descriptors in a control message of `length` octets, the first of one recvmsg(2). */
+export function passedDescriptors(
+  octets: DataView,
+  length: number,
+  { SOL_SOCKET: level, control: at }: Pick<HostAbi, "SOL_SOCKET" | "control">,
+): number[] {
+  if (length < at.data + 4) return [];
+  const end = Math.min(octets.getUint32(0, true), length);
+  if (octets.getInt32(at.level, true) !== level || octets.getInt32(at.type, true) !== SCM_RIGHTS)
     return [];
   const fds: number[] = [];
-  for (let at = 16; at + 4 <= Math.min(size, length); at += 4) fds.push(control.getInt32(at, true));
+  for (let i = at.data; i + 4 <= end; i += 4) fds.push(octets.getInt32(i, true));
   return fds;
 }

@@ -1,30 +1,38 @@
-/** An eventfd by which one thread wakes another that sleeps in an EventLoop. */
-import { EPOLLIN, errnoName, libc, orErrno, SOCK_CLOEXEC, SOCK_NONBLOCK } from "./libc.ts";
+/** A pipe by which one thread wakes another that sleeps in an EventLoop. */
+import { openPipe } from "./descriptors.ts";
+import { errnoName, libc } from "./libc.ts";
 import type { EventLoop } from "./event-loop.ts";
 import { pinned } from "./pinned.ts";
+import { READABLE } from "./poller.ts";
 
-const ONE_AT = pinned(new BigUint64Array([1n]));
-const COUNT_AT = pinned(new BigUint64Array(1));
+const RING_AT = pinned(new Uint8Array(1));
+const RINGS = 4096;
+const RINGS_AT = pinned(new Uint8Array(RINGS));
 
 export class Doorbell {
+  /** what the sleeping thread watches */
   readonly fd: number;
+  readonly #button: number;
 
-  /** fd: of the other thread's doorbell; undefined: a new one */
-  constructor(fd?: number) {
-    this.fd = fd ?? orErrno(libc.eventfd(0, SOCK_NONBLOCK | SOCK_CLOEXEC));
-    if (this.fd < 0) throw new Error(`Cannot create an eventfd: ${errnoName(this.fd)}`);
+  constructor() {
+    const pipe = openPipe();
+    if (typeof pipe === "number") throw new Error(`Cannot create a pipe: ${errnoName(pipe)}`);
+    this.fd = pipe.from;
+    this.#button = pipe.to;
   }
 
+  /** A pipe that is full rings already. */
   ring(): void {
-    libc.write(this.fd, ONE_AT, 8);
-  }
-
-  /** A ring ends the loop's wait; there is nothing more to it. */
-  watch(loop: EventLoop): void {
-    loop.add(this.fd, EPOLLIN, { onEvents: () => void libc.read(this.fd, COUNT_AT, 8) });
+    libc.write(this.#button, RING_AT, 1);
   }
 
   close(): void {
+    libc.close(this.#button);
     libc.close(this.fd);
   }
+}
+
+/** In the thread that sleeps: a ring of the doorbell with this descriptor ends the loop's wait, and does nothing more. */
+export function watchDoorbell(fd: number, loop: EventLoop): void {
+  loop.add(fd, READABLE, { onEvents: () => void libc.read(fd, RINGS_AT, RINGS) });
 }

@@ -1,37 +1,24 @@
-/** One epoll descriptor and who is to be told about each of its descriptors. */
-import { EINTR, EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLLET, errnoName, libc, orErrno } from "./libc.ts";
-import { addressOf } from "./pinned.ts";
+/** Who is to be told about which descriptor of a poller. */
+import { EINTR, errnoName } from "./libc.ts";
+import { systemPoller } from "./system-poller.ts";
 
 export interface EventHandler {
-  /** `events` is the EPOLL* mask */
+  /** `events` is a mask of READABLE and its kind (`poller.ts`) */
   onEvents(events: number): void;
 }
 
-const BATCH = 256;
-// struct epoll_event is packed on x86-64 only
-const EVENT_SIZE = process.arch === "x64" ? 12 : 16;
-const DATA_AT = process.arch === "x64" ? 4 : 8;
-
 export class EventLoop {
-  readonly #epoll: number;
+  readonly #poller = systemPoller();
   readonly #handlers: (EventHandler | undefined)[] = [];
-  readonly #events = new DataView(new ArrayBuffer(BATCH * EVENT_SIZE));
-  readonly #eventsAt = addressOf(this.#events);
-  readonly #control = new DataView(new ArrayBuffer(EVENT_SIZE));
-  readonly #controlAt = addressOf(this.#control);
+  /** A number is used again once its descriptor is closed: the tag tells events of before from those of now. */
+  readonly #tags: number[] = [];
 
-  constructor() {
-    this.#epoll = orErrno(libc.epoll_create1(0x80000));
-    if (this.#epoll < 0)
-      throw new Error(`Cannot create an epoll descriptor: ${errnoName(this.#epoll)}`);
-  }
-
-  /** Registers a descriptor once, for level- or (EPOLLET) edge-triggered events. */
+  /** Registers a descriptor once, for level- or (EDGE_TRIGGERED) edge-triggered events. */
   add(fd: number, events: number, handler: EventHandler): void {
     this.#handlers[fd] = handler;
-    this.#control.setUint32(0, events >>> 0, true);
-    this.#control.setInt32(DATA_AT, fd, true);
-    const result = orErrno(libc.epoll_ctl(this.#epoll, EPOLL_CTL_ADD, fd, this.#controlAt));
+    const tag = ((this.#tags[fd] ?? 0) + 1) | 0;
+    this.#tags[fd] = tag;
+    const result = this.#poller.add(fd, events, tag);
     if (result < 0) throw new Error(`Cannot watch descriptor ${fd}: ${errnoName(result)}`);
   }
 
@@ -39,27 +26,26 @@ export class EventLoop {
   remove(fd: number): void {
     if (this.#handlers[fd] === undefined) return;
     this.#handlers[fd] = undefined;
-    libc.epoll_ctl(this.#epoll, EPOLL_CTL_DEL, fd, this.#controlAt);
+    this.#poller.remove(fd);
   }
 
-  /** Waits up to `timeoutMs` (-1: for ever) and tells the handlers; how many were told. */
+  /** Waits up to `timeoutMs` (-1: for ever) and tells the handlers; how many events there were. */
   wait(timeoutMs: number): number {
-    const count = orErrno(libc.epoll_wait(this.#epoll, this.#eventsAt, BATCH, timeoutMs));
+    const poller = this.#poller;
+    const count = poller.wait(timeoutMs);
     if (count < 0) {
       if (count === -EINTR) return 0;
       throw new Error(`Cannot wait for events: ${errnoName(count)}`);
     }
     for (let i = 0; i < count; i++) {
-      const fd = this.#events.getInt32(i * EVENT_SIZE + DATA_AT, true);
-      // a handler of this batch may have closed the descriptor of a later event
-      this.#handlers[fd]?.onEvents(this.#events.getUint32(i * EVENT_SIZE, true));
+      const fd = poller.fdOf(i);
+      // a handler of this batch may have closed the descriptor of a later event, and another have taken its number
+      if (this.#tags[fd] === poller.tagOf(i)) this.#handlers[fd]?.onEvents(poller.eventsOf(i));
     }
     return count;
   }
 
   close(): void {
-    libc.close(this.#epoll);
+    this.#poller.close();
   }
 }
-
-export const EDGE_TRIGGERED = EPOLLET;

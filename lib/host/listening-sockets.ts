@@ -1,28 +1,28 @@
-/** Listening sockets of port forwards, the control of who may connect, and the guests' attachment sockets, on epoll. */
+/** Listening sockets of port forwards, the control of who may connect, and the guests' attachment sockets. */
 import { ptr } from "bun:ffi";
 import { unlinkSync, lstatSync, chmodSync } from "node:fs";
 import { parseIpv4 } from "../addr/ipv4.ts";
 import type { HostListenerOwner, HostListeners } from "../flow/host-sockets.ts";
+import { acceptConnection, openSocket } from "./descriptors.ts";
 import type { EventHandler, EventLoop } from "./event-loop.ts";
 import {
   AF_INET,
   AF_INET6,
   AF_UNIX,
-  EPOLLIN,
+  EAGAIN,
   errnoName,
   IPV6_V6ONLY,
   libc,
   orErrno,
   SO_REUSEADDR,
-  SOCK_CLOEXEC,
   SOCK_DGRAM,
-  SOCK_NONBLOCK,
   SOCK_STREAM,
   SOL_IPV6,
   SOL_SOCKET,
 } from "./libc.ts";
 import { isLoopbackPeer, listenPlan } from "./loopback-peers.ts";
 import { hostPlatform } from "./machine.ts";
+import { READABLE } from "./poller.ts";
 import {
   ipv4SocketAddress,
   ipv6SocketAddress,
@@ -78,9 +78,7 @@ export class ListeningSockets implements HostListeners {
     if (address === undefined)
       throw new HostError("EINVAL", `Cannot listen on ${what}: not an IP address`);
     const v6 = address.length === 28;
-    const fd = orErrno(
-      libc.socket(v6 ? AF_INET6 : AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0),
-    );
+    const fd = openSocket(v6 ? AF_INET6 : AF_INET, SOCK_STREAM);
     if (fd < 0) throw hostError("open a socket for", what, fd);
     libc.setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, ptr(ONE), 4);
     // "" means both families; a literal IPv6 address means itself alone
@@ -112,7 +110,7 @@ export class ListeningSockets implements HostListeners {
       throw new HostError("ENAMETOOLONG", (error as Error).message);
     }
     removeStaleSocket(path, address, type);
-    const fd = orErrno(libc.socket(AF_UNIX, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+    const fd = openSocket(AF_UNIX, type);
     if (fd < 0) throw hostError("open a socket for", path, fd);
     // the socket is never open to others, not even between bind and chmod
     const before = libc.umask(0o177);
@@ -141,10 +139,10 @@ export class ListeningSockets implements HostListeners {
     const length = new Uint32Array(1);
     const handler: EventHandler = {
       onEvents: () => {
-        // bounded, so that a flood of connections leaves time for frames; epoll tells again
+        // bounded, so that a flood of connections leaves time for frames; the loop tells again
         for (let i = 0; i < 64; i++) {
           length[0] = peer.length;
-          const accepted = libc.accept4(fd, ptr(peer), ptr(length), SOCK_NONBLOCK | SOCK_CLOEXEC);
+          const accepted = acceptConnection(fd, ptr(peer), ptr(length));
           if (accepted < 0) return;
           if (onlyLoopback !== undefined && !isLoopbackPeer(peer, onlyLoopback)) {
             libc.close(accepted);
@@ -154,7 +152,7 @@ export class ListeningSockets implements HostListeners {
         }
       },
     };
-    this.#loop.add(fd, EPOLLIN, handler);
+    this.#loop.add(fd, READABLE, handler);
   }
 
   close(handle: number): void {
@@ -196,7 +194,7 @@ export function tryToBind(
   if (address === undefined) return new HostError("EINVAL", `${what} is not an IP address`);
   const v6 = address.length === 28;
   const type = protocol === "tcp" ? SOCK_STREAM : SOCK_DGRAM;
-  const fd = orErrno(libc.socket(v6 ? AF_INET6 : AF_INET, type | SOCK_CLOEXEC, 0));
+  const fd = openSocket(v6 ? AF_INET6 : AF_INET, type);
   if (fd < 0) return hostError("open a socket for", what, fd);
   if (protocol === "tcp") libc.setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, ptr(ONE), 4);
   if (v6 && host !== "") libc.setsockopt(fd, SOL_IPV6, IPV6_V6ONLY, ptr(ONE), 4);
@@ -223,8 +221,10 @@ function removeStaleSocket(path: string, address: Uint8Array<ArrayBuffer>, type:
       "EEXIST",
       `Cannot listen on ${path}: a file that is no socket stands there (move it away)`,
     );
-  const fd = libc.socket(AF_UNIX, type | SOCK_CLOEXEC, 0);
-  const served = orErrno(libc.connect(fd, ptr(address), address.length)) === 0;
+  const fd = openSocket(AF_UNIX, type);
+  const result = orErrno(libc.connect(fd, ptr(address), address.length));
+  // EAGAIN: its server has many connections to accept already
+  const served = result === 0 || result === -EAGAIN;
   libc.close(fd);
   if (served)
     throw new HostError(

@@ -1,38 +1,55 @@
-/** Socket addresses of Linux as octets: sockaddr_in, sockaddr_in6, sockaddr_un. */
-import { AF_INET, AF_INET6, AF_UNIX } from "./libc.ts";
+/**
+ * Socket addresses as octets: sockaddr_in, sockaddr_in6, sockaddr_un. What follows the family stands at the same place
+ * on all systems.
+ */
+import type { HostAbi } from "./host-abi.ts";
+import { abi, AF_INET, AF_UNIX } from "./libc.ts";
 
-/** sun_path's size; a path needs a final zero octet */
-export const UNIX_PATH_MAX = 108;
+/** An address of `length` octets that has its family, and its length where there is one. */
+function socketAddress(length: number, family: number, system: HostAbi): Uint8Array<ArrayBuffer> {
+  const octets = new Uint8Array(length);
+  octets[0] = system.addressHasLength ? length : family;
+  octets[1] = system.addressHasLength ? family : 0;
+  return octets;
+}
 
-export function ipv4SocketAddress(address: number, port: number): Uint8Array<ArrayBuffer> {
-  const octets = new Uint8Array(16);
+/** the family of an address that the system has written */
+export const familyOf = (octets: DataView, at: number, system = abi): number =>
+  octets.getUint8(system.addressHasLength ? at + 1 : at);
+
+export function ipv4SocketAddress(
+  address: number,
+  port: number,
+  system = abi,
+): Uint8Array<ArrayBuffer> {
+  const octets = socketAddress(16, AF_INET, system);
   const view = new DataView(octets.buffer);
-  view.setUint16(0, AF_INET, true);
   view.setUint16(2, port);
   view.setUint32(4, address);
   return octets;
 }
 
 /** `address` is 16 octets */
-export function ipv6SocketAddress(address: Uint8Array, port: number): Uint8Array<ArrayBuffer> {
-  const octets = new Uint8Array(28);
-  const view = new DataView(octets.buffer);
-  view.setUint16(0, AF_INET6, true);
-  view.setUint16(2, port);
+export function ipv6SocketAddress(
+  address: Uint8Array,
+  port: number,
+  system = abi,
+): Uint8Array<ArrayBuffer> {
+  const octets = socketAddress(28, system.AF_INET6, system);
+  new DataView(octets.buffer).setUint16(2, port);
   octets.set(address, 8);
   return octets;
 }
 
 /** Throws RangeError when the path does not fit. */
-export function unixSocketAddress(path: string): Uint8Array<ArrayBuffer> {
+export function unixSocketAddress(path: string, system = abi): Uint8Array<ArrayBuffer> {
   const name = new TextEncoder().encode(path);
-  if (name.length >= UNIX_PATH_MAX) {
+  if (name.length >= system.unixPathMax) {
     throw new RangeError(
-      `Cannot use the socket path ${path}: it has ${name.length} octets and the system takes ${UNIX_PATH_MAX - 1} (choose a shorter LIMANET_HOME)`,
+      `Cannot use the socket path ${path}: it has ${name.length} octets and the system takes ${system.unixPathMax - 1} (choose a shorter LIMANET_HOME)`,
     );
   }
-  const octets = new Uint8Array(2 + name.length + 1);
-  new DataView(octets.buffer).setUint16(0, AF_UNIX, true);
+  const octets = socketAddress(2 + name.length + 1, AF_UNIX, system);
   octets.set(name, 2);
   return octets;
 }

@@ -7,8 +7,9 @@ import type { BridgePort } from "../link/bridge-port.ts";
 import { deframe, MAX_PREFIX, QEMU_FRAMING, type StreamFraming } from "../link/stream-framing.ts";
 import { Gather } from "../storage/gather.ts";
 import type { PacketMemory } from "../storage/packet-memory.ts";
-import { EDGE_TRIGGERED, type EventHandler, type EventLoop } from "./event-loop.ts";
-import { EAGAIN, EPOLLIN, EPOLLOUT, EPOLLRDHUP, libc, SO_SNDBUF, SOL_SOCKET } from "./libc.ts";
+import type { EventHandler, EventLoop } from "./event-loop.ts";
+import { EAGAIN, libc, SO_SNDBUF, SOL_SOCKET } from "./libc.ts";
+import { EDGE_TRIGGERED, PEER_DONE, READABLE, WRITABLE } from "./poller.ts";
 import type { PortOwner } from "./port-owner.ts";
 import type { VectoredIo } from "./vectored-io.ts";
 
@@ -78,7 +79,7 @@ export class StreamPort implements BridgePort, EventHandler {
   }
 
   watch(loop: EventLoop): void {
-    loop.add(this.fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EDGE_TRIGGERED, this);
+    loop.add(this.fd, READABLE | WRITABLE | PEER_DONE | EDGE_TRIGGERED, this);
   }
 
   get busy(): boolean {
@@ -86,8 +87,8 @@ export class StreamPort implements BridgePort, EventHandler {
   }
 
   onEvents(events: number): void {
-    if (events & EPOLLOUT && this.#full) this.flush();
-    if (events & ~EPOLLOUT) this.receive();
+    if (events & WRITABLE && this.#full) this.flush();
+    if (events & ~WRITABLE) this.receive();
   }
 
   /** One receive; more than fits is left for the next turn. */

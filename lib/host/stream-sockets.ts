@@ -1,4 +1,4 @@
-/** The host's TCP and unix stream sockets for `flow/tcp-flows.ts`, on epoll. A handle is the descriptor. */
+/** The host's TCP and unix stream sockets for `flow/tcp-flows.ts`, each told of by the event loop. A handle is the descriptor. */
 import { ptr } from "bun:ffi";
 import type {
   HostFailure,
@@ -7,35 +7,30 @@ import type {
   HostTarget,
 } from "../flow/host-sockets.ts";
 import type { Gather } from "../storage/gather.ts";
-import { EDGE_TRIGGERED, type EventHandler, type EventLoop } from "./event-loop.ts";
+import { openSocket } from "./descriptors.ts";
+import type { EventHandler, EventLoop } from "./event-loop.ts";
 import { hostFailure } from "./host-failure.ts";
 import {
   AF_INET,
   AF_UNIX,
   EAGAIN,
   EINPROGRESS,
-  EPOLLERR,
-  EPOLLHUP,
-  EPOLLIN,
-  EPOLLOUT,
-  EPOLLRDHUP,
   libc,
   orErrno,
   SHUT_WR,
   SO_ERROR,
   SO_LINGER,
-  SOCK_CLOEXEC,
-  SOCK_NONBLOCK,
   SOCK_STREAM,
   SOL_SOCKET,
   SOL_TCP,
   TCP_NODELAY,
 } from "./libc.ts";
 import { pinned } from "./pinned.ts";
+import { EDGE_TRIGGERED, FAILED, HUNG_UP, PEER_DONE, READABLE, WRITABLE } from "./poller.ts";
 import { ipv4SocketAddress, unixSocketAddress } from "./socket-address.ts";
 import type { VectoredIo } from "./vectored-io.ts";
 
-const EVENTS = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EDGE_TRIGGERED;
+const EVENTS = READABLE | WRITABLE | PEER_DONE | EDGE_TRIGGERED;
 const ONE_AT = pinned(new Int32Array([1]));
 /** struct linger: on, 0 seconds: close sends RST */
 const ABORT_AT = pinned(new Int32Array([1, 0]));
@@ -56,7 +51,7 @@ export class StreamSockets implements HostStreams {
 
   connect(target: HostTarget, owner: HostStreamOwner): number | HostFailure {
     const family = target.kind === "ipv4" ? AF_INET : AF_UNIX;
-    const fd = orErrno(libc.socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+    const fd = openSocket(family, SOCK_STREAM);
     if (fd < 0) return hostFailure(fd);
     if (target.kind === "ipv4") libc.setsockopt(fd, SOL_TCP, TCP_NODELAY, ONE_AT, 4);
     const address =
@@ -124,7 +119,7 @@ class Socket implements EventHandler {
   onEvents(events: number): void {
     const now = this.#now();
     if (this.#connecting) {
-      if (!(events & (EPOLLOUT | EPOLLERR | EPOLLHUP))) return;
+      if (!(events & (WRITABLE | FAILED | HUNG_UP))) return;
       this.#connecting = false;
       libc.getsockopt(this.#fd, SOL_SOCKET, SO_ERROR, ERROR_AT, ERROR_LENGTH_AT);
       if (error[0] !== 0) {
@@ -133,7 +128,7 @@ class Socket implements EventHandler {
       }
       this.#owner.onHostConnected(now);
     }
-    if (events & (EPOLLIN | EPOLLRDHUP | EPOLLERR | EPOLLHUP)) this.#owner.onHostReadable(now);
-    if (events & EPOLLOUT) this.#owner.onHostWritable(now);
+    if (events & (READABLE | PEER_DONE | FAILED | HUNG_UP)) this.#owner.onHostReadable(now);
+    if (events & WRITABLE) this.#owner.onHostWritable(now);
   }
 }

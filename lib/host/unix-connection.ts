@@ -1,21 +1,14 @@
 /** A connection to a unix socket as a bare descriptor, for the engine, which does its own reading and writing. */
 import { ptr } from "bun:ffi";
-import {
-  AF_UNIX,
-  errnoName,
-  libc,
-  orErrno,
-  SOCK_CLOEXEC,
-  SOCK_NONBLOCK,
-  SOCK_STREAM,
-} from "./libc.ts";
+import { openSocket } from "./descriptors.ts";
+import { AF_UNIX, errnoName, libc, orErrno, SOCK_STREAM } from "./libc.ts";
 import { HostError } from "./listening-sockets.ts";
 import { unixSocketAddress } from "./socket-address.ts";
 
 /** The descriptor of a connection that is made at once or not at all; throws HostError. */
 export function connectUnix(path: string): number {
   const address = unixSocketAddress(path);
-  const fd = orErrno(libc.socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  const fd = openSocket(AF_UNIX, SOCK_STREAM);
   if (fd < 0) throw new HostError(errnoName(fd), `Cannot open a socket: ${errnoName(fd)}`);
   const result = orErrno(libc.connect(fd, ptr(address), address.length));
   if (result < 0) {

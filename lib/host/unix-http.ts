@@ -5,7 +5,7 @@
 import { chmodSync, lstatSync, unlinkSync } from "node:fs";
 import { createConnection } from "node:net";
 import type { Socket, UnixSocketListener } from "bun";
-import { F_DUPFD_CLOEXEC, libc, orErrno } from "./libc.ts";
+import { duplicate } from "./descriptors.ts";
 
 const MAX_HEAD = 16 * 1024;
 const MAX_BODY = 1024 * 1024;
@@ -127,7 +127,7 @@ function handOver(
     return;
   }
   const { fd } = socket as unknown as { fd: number };
-  const own = orErrno(libc.fcntl(fd, F_DUPFD_CLOEXEC, 0));
+  const own = duplicate(fd);
   const early = socket.data.input;
   socket.terminate();
   if (own >= 0) owner(own, early);

@@ -2,6 +2,7 @@
 import type { Gather } from "../storage/gather.ts";
 import type { PacketMemory } from "../storage/packet-memory.ts";
 import { libc, MSG_DONTWAIT, MSG_NOSIGNAL, orErrno } from "./libc.ts";
+import { MessageHeader } from "./message-header.ts";
 import { addressOf } from "./pinned.ts";
 
 const MAX_PIECES = 1024;
@@ -9,15 +10,15 @@ const MAX_PIECES = 1024;
 export class VectoredIo {
   /** address of packet memory's first octet */
   readonly base: number;
+  readonly octets: Uint8Array;
   readonly #iovecs = new Uint32Array(MAX_PIECES * 4);
   readonly #iovecsAt = addressOf(this.#iovecs);
-  readonly #message = new DataView(new ArrayBuffer(56));
-  readonly #messageAt = addressOf(this.#message);
+  readonly #message = new MessageHeader();
 
   constructor(memory: PacketMemory) {
+    this.octets = memory.octets;
     this.base = addressOf(memory.octets);
-    // struct msghdr: name 0, namelen 8, iov 16, iovlen 24, control 32, controllen 40, flags 48
-    this.#message.setBigUint64(16, BigInt(this.#iovecsAt), true);
+    this.#message.setIovecs(this.#iovecsAt);
   }
 
   #list(gather: Gather): number {
@@ -48,8 +49,8 @@ export class VectoredIo {
         ),
       );
     }
-    this.#message.setUint32(24, this.#list(gather), true);
-    return orErrno(libc.sendmsg(fd, this.#messageAt, flags));
+    this.#message.iovecCount = this.#list(gather);
+    return orErrno(libc.sendmsg(fd, this.#message.at, flags));
   }
 
   /** octets read (0: end of stream), or a negative errno */

@@ -6,7 +6,8 @@ import { createServer, type Server, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { EventLoop } from "../../lib/host/event-loop.ts";
-import { AF_UNIX, libc, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_STREAM } from "../../lib/host/libc.ts";
+import { openSocket } from "../../lib/host/descriptors.ts";
+import { AF_UNIX, libc, SOCK_STREAM } from "../../lib/host/libc.ts";
 import { unixSocketAddress } from "../../lib/host/socket-address.ts";
 import { reservePortMemory, StreamPort } from "../../lib/host/stream-port.ts";
 import { VectoredIo } from "../../lib/host/vectored-io.ts";
@@ -29,7 +30,7 @@ beforeEach(async () => {
     server = createServer(resolve).listen(path);
   });
   await new Promise((resolve) => server.once("listening", resolve));
-  const fd = libc.socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  const fd = openSocket(AF_UNIX, SOCK_STREAM);
   const address = unixSocketAddress(path) as Uint8Array<ArrayBuffer>;
   expect(libc.connect(fd, ptr(address), address.length)).toBe(0);
   guest = await accepted;

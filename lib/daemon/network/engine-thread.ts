@@ -2,7 +2,7 @@
  * The engine thread: runs a network's turns for ever and takes the main thread's messages in between. While nothing
  * happens it sleeps in the loop; the main thread wakes it by the doorbell after each message it has sent.
  */
-import { Doorbell } from "../../host/doorbell.ts";
+import { watchDoorbell } from "../../host/doorbell.ts";
 import { HostError } from "../../host/listening-sockets.ts";
 import { afterMessages, onMessage, postToMain } from "../../host/thread.ts";
 import { VPNKIT_FRAMING } from "../../link/stream-framing.ts";
@@ -47,7 +47,7 @@ function start(options: EngineStart): void {
     return;
   }
   sent = new Int32Array(options.sent);
-  new Doorbell(options.doorbell).watch(engine.loop);
+  watchDoorbell(options.doorbell, engine.loop);
   postToMain({ type: "ready" } satisfies EngineMessage);
   afterMessages(run);
 }

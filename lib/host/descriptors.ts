@@ -1,0 +1,44 @@
+/** Descriptors that never block and are not inherited, however the system makes them so. */
+import type { Pointer } from "bun:ffi";
+import { abi, accept, fcntl, libc, orErrno } from "./libc.ts";
+import { addressOf } from "./pinned.ts";
+
+const F_SETFD = 2;
+const F_GETFL = 3;
+const F_SETFL = 4;
+const FD_CLOEXEC = 1;
+
+/** For descriptors that come from elsewhere. */
+export function closeOnExec(fd: number): void {
+  fcntl(fd, F_SETFD, FD_CLOEXEC);
+}
+
+function prepare(fd: number): number {
+  closeOnExec(fd);
+  fcntl(fd, F_SETFL, fcntl(fd, F_GETFL, 0) | abi.O_NONBLOCK);
+  return fd;
+}
+
+const prepared = (fd: number): number => (fd < 0 || abi.openFlags !== 0 ? fd : prepare(fd));
+
+/** A descriptor, or a negative errno. */
+export function openSocket(family: number, type: number, protocol = 0): number {
+  return prepared(orErrno(libc.socket(family, type | abi.openFlags, protocol)));
+}
+
+/** The next connection of a listener, or a negative errno. */
+export function acceptConnection(listener: number, peer: Pointer, length: Pointer): number {
+  return prepared(orErrno(accept(listener, peer, length, abi.openFlags)));
+}
+
+/** Another descriptor of the same thing, or a negative errno. */
+export function duplicate(fd: number): number {
+  return orErrno(fcntl(fd, abi.F_DUPFD_CLOEXEC, 0));
+}
+
+/** The reading and the writing end of a pipe, or a negative errno. */
+export function openPipe(): { from: number; to: number } | number {
+  const ends = new Int32Array(2);
+  const result = orErrno(libc.pipe(addressOf(ends)));
+  return result < 0 ? result : { from: prepare(ends[0]!), to: prepare(ends[1]!) };
+}
