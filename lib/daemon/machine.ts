@@ -11,7 +11,7 @@ import {
 import { monotonicMs, sleep } from "../host/clock.ts";
 import { exists, lastLines, readTextIfThere, remove } from "../host/files.ts";
 import { isLocked, tryLockForChild } from "../host/lock.ts";
-import { hostArchitecture, kvmUsable } from "../host/machine.ts";
+import { hostArchitecture, machineMonitor } from "../host/machine.ts";
 import {
   findProgram,
   runCommand,
@@ -87,12 +87,13 @@ export async function startQemu(
     serialLog: paths.serialLog,
     nics,
   };
-  if (kvmUsable() && arch === hostArchitecture()) {
+  const accelerator = arch === hostArchitecture() ? machineMonitor() : undefined;
+  if (accelerator !== undefined) {
     try {
-      return await launch({ ...facts, accelerator: "kvm" }, paths);
+      return await launch({ ...facts, accelerator }, paths);
     } catch (error) {
-      // a /dev/kvm that cannot be used, as in some nested machines, is worse than none only in speed
-      log.warn(`${(error as Error).message}; it is tried again without KVM`);
+      // one that cannot be used after all, as /dev/kvm in some nested machines, is worse than none only in speed
+      log.warn(`${(error as Error).message}; it is tried again without ${accelerator}`);
     }
   }
   return launch({ ...facts, accelerator: "tcg" }, paths);

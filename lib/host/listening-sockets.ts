@@ -20,7 +20,7 @@ import {
   SOL_IPV6,
   SOL_SOCKET,
 } from "./libc.ts";
-import { isLoopbackPeer, listenPlan } from "./loopback-peers.ts";
+import { isLoopbackPeer, listenPlan, portAdvice } from "./loopback-peers.ts";
 import { hostPlatform } from "./machine.ts";
 import { READABLE } from "./poller.ts";
 import {
@@ -174,8 +174,7 @@ export function hostError(verb: string, what: string, result: number): HostError
   const code = errnoName(result);
   const why: Record<string, string> = {
     EADDRINUSE: "the address is in use (stop the other program or choose another port)",
-    EACCES:
-      "permission denied (ports below 1024 need privileges: choose another port, or sudo sysctl net.ipv4.ip_unprivileged_port_start=PORT; a socket's folder must be writable)",
+    EACCES: `permission denied: ${portAdvice(hostPlatform(), "PORT")}; a socket's folder must be writable`,
     EADDRNOTAVAIL: "this machine has no such address",
     ENOENT: "its folder does not exist",
     EMFILE: "this process has no descriptors left (raise the limit with ulimit -n)",

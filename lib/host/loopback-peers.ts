@@ -18,6 +18,12 @@ export function listenPlan(platform: "darwin" | "linux", host: string, port: num
   return { host: host.includes(":") ? "::" : "0.0.0.0", loopbackOnly: true };
 }
 
+/** What to do about a port below 1024 that this user may not have. */
+export const portAdvice = (platform: "darwin" | "linux", port: string): string =>
+  platform === "darwin"
+    ? "ports below 1024 need privileges (choose a port from 1024 on)"
+    : `ports below 1024 need privileges (choose a port from 1024 on, or: sudo sysctl net.ipv4.ip_unprivileged_port_start=${port})`;
+
 /** Is the peer in a sockaddr_in, or sockaddr_in6, on this machine? The address stands at the same place on both systems. */
 export function isLoopbackPeer(address: Uint8Array, family: "ipv4" | "ipv6"): boolean {
   if (family === "ipv4") return address[4] === 127;

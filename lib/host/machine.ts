@@ -95,13 +95,19 @@ export const hostArchitecture = (): Architecture =>
   process.arch === "arm64" ? "aarch64" : "x86_64";
 export const hostEnvironment = (): Readonly<Record<string, string | undefined>> => process.env;
 
-/** may this user use the kernel's virtual machine monitor? */
-export function kvmUsable(): boolean {
+/** the kernel's virtual machine monitor, if this user may use it */
+export function machineMonitor(): "kvm" | "hvf" | undefined {
+  if (hostPlatform() === "darwin") {
+    const { stdout } = spawnSync("/usr/sbin/sysctl", ["-n", "kern.hv_support"], {
+      encoding: "utf8",
+    });
+    return stdout?.trim() === "1" ? "hvf" : undefined;
+  }
   try {
     accessSync("/dev/kvm", constants.R_OK | constants.W_OK);
-    return true;
+    return "kvm";
   } catch {
-    return false;
+    return undefined;
   }
 }
 

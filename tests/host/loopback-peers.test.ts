@@ -3,8 +3,13 @@ import { describe, expect, test } from "bun:test";
 import { parseIpv4 } from "../../lib/addr/ipv4.ts";
 import { EventLoop } from "../../lib/host/event-loop.ts";
 import { ListeningSockets } from "../../lib/host/listening-sockets.ts";
-import { isLoopbackPeer, listenPlan } from "../../lib/host/loopback-peers.ts";
+import { isLoopbackPeer, listenPlan, portAdvice } from "../../lib/host/loopback-peers.ts";
 import { ipv4SocketAddress, ipv6SocketAddress, parseIpv6 } from "../../lib/host/socket-address.ts";
+
+test("advice about a port below 1024 names Linux' sysctl on Linux alone", () => {
+  expect(portAdvice("linux", "80")).toContain("net.ipv4.ip_unprivileged_port_start=80");
+  expect(portAdvice("darwin", "80")).not.toContain("sysctl");
+});
 
 describe("listenPlan()", () => {
   test.each([

@@ -2,7 +2,7 @@
 import { afterAll, expect, test } from "bun:test";
 import { createSocket } from "node:dgram";
 import { createServer, type AddressInfo } from "node:net";
-import { portHolder } from "../../lib/host/port-holder.ts";
+import { parseLsof, portHolder } from "../../lib/host/port-holder.ts";
 
 const closers: (() => void)[] = [];
 afterAll(() => closers.forEach((close) => close()));
@@ -36,18 +36,22 @@ test("a listener on another address is in nobody's way", async () => {
   expect(portHolder("tcp", "127.0.0.2", port)).toBeUndefined();
 });
 
-test("a UDP socket is found, with its process's name", async () => {
-  const socket = createSocket("udp4");
-  await new Promise<void>((resolve) => socket.bind(0, "127.0.0.1", resolve));
-  closers.push(() => socket.close());
-  expect(portHolder("udp", "127.0.0.1", socket.address().port)?.process).toEqual({
-    pid: process.pid,
-    name: (await Bun.file("/proc/self/comm").text()).trim(),
-  });
-});
+// lsof has a name of its own for processes
+test.skipIf(process.platform !== "linux")(
+  "a UDP socket is found, with its process's name",
+  async () => {
+    const socket = createSocket("udp4");
+    await new Promise<void>((resolve) => socket.bind(0, "127.0.0.1", resolve));
+    closers.push(() => socket.close());
+    expect(portHolder("udp", "127.0.0.1", socket.address().port)?.process).toEqual({
+      pid: process.pid,
+      name: (await Bun.file("/proc/self/comm").text()).trim(),
+    });
+  },
+);
 
-const isRoot = process.getuid?.() === 0;
-if (!isRoot) process.stderr.write("skipped: processes of other users (needs root)\n");
+const isRoot = process.platform === "linux" && process.getuid?.() === 0;
+if (!isRoot) process.stderr.write("skipped: processes of other users (needs root on Linux)\n");
 test.skipIf(!isRoot)("a process of another user is told by the user alone", async () => {
   const port = await tcpServer("127.0.0.1");
   const script = `
@@ -64,4 +68,27 @@ console.log(JSON.stringify(portHolder("tcp", "127.0.0.1", ${port})));`;
     env: { HOME: "/tmp", BUN_RUNTIME_TRANSPILER_CACHE_PATH: "0" },
   });
   expect(JSON.parse(await new Response(child.stdout).text())).toEqual({ uid: 0 });
+});
+
+/** as `lsof -nP -F pcun` prints it (lsof(8), "OUTPUT FOR OTHER PROGRAMS") */
+const LSOF = [
+  ...["p311", "clima", "u501", "f7", "n127.0.0.1:8080->127.0.0.1:50000", "f8", "n127.0.0.1:8080"],
+  ...["p42", "cweb server", "u0", "f3", "n[::1]:8080"],
+  ...["p77", "cother", "u502", "f3", "n192.0.2.9:8080", ""],
+].join("\n");
+
+test.each([
+  ["127.0.0.1", { process: { pid: 311, name: "lima" }, uid: 501 }],
+  ["::1", { process: { pid: 42, name: "web server" }, uid: 0 }],
+  ["192.0.2.9", { process: { pid: 77, name: "other" }, uid: 502 }],
+  ["0.0.0.0", { process: { pid: 311, name: "lima" }, uid: 501 }],
+  ["192.0.2.1", undefined],
+])("on macOS lsof tells who has %s", (ip, expected) => {
+  expect<unknown>(parseLsof(LSOF, ip)).toEqual(expected);
+});
+
+test("on macOS a listener on all addresses is in everybody's way, and nothing found is nobody", () => {
+  const all = "p5\ncnc\nu501\nf3\nn*:80\n";
+  expect(parseLsof(all, "127.0.0.1")).toEqual({ process: { pid: 5, name: "nc" }, uid: 501 });
+  expect(parseLsof("", "127.0.0.1")).toBeUndefined();
 });

@@ -1,7 +1,8 @@
 /** Why a place on the host cannot be bound for a forward, who has it, and what to do about it. */
 import { parseEndpoint } from "../../addr/endpoint.ts";
 import { isWildcardIp } from "../../addr/ip-text.ts";
-import { userName } from "../../host/machine.ts";
+import { portAdvice } from "../../host/loopback-peers.ts";
+import { hostPlatform, userName } from "../../host/machine.ts";
 import { portHolder } from "../../host/port-holder.ts";
 import { tryToBind } from "../../host/listening-sockets.ts";
 import { inspectInstance, instanceNames } from "../../instance/store.ts";
@@ -33,8 +34,7 @@ export async function forwardFailure(
   const problem = tryToBind(forward.protocol, host, port);
   if (problem === undefined) return { type: "failed", why: error.message };
   if (problem.code === "EACCES") {
-    const why = `ports below 1024 need privileges (choose a hostPort from 1024 on, or: sudo sysctl net.ipv4.ip_unprivileged_port_start=${port})`;
-    return { type: "not-forwarding", why };
+    return { type: "not-forwarding", why: portAdvice(hostPlatform(), String(port)) };
   }
   const isUsual = USUALLY_TAKEN.has(port) || (host === "::1" && NO_IPV6.has(problem.code));
   const type = isUsual ? "not-forwarding" : "failed";
