@@ -9,7 +9,7 @@ import { Gather } from "../storage/gather.ts";
 import type { PacketMemory } from "../storage/packet-memory.ts";
 import type { EventHandler, EventLoop } from "./event-loop.ts";
 import { EAGAIN, libc, SO_SNDBUF, SOL_SOCKET } from "./libc.ts";
-import { EDGE_TRIGGERED, PEER_DONE, READABLE, WRITABLE } from "./poller.ts";
+import { EDGE_TRIGGERED, FAILED, HUNG_UP, PEER_DONE, READABLE, WRITABLE } from "./poller.ts";
 import type { PortOwner } from "./port-owner.ts";
 import type { VectoredIo } from "./vectored-io.ts";
 
@@ -46,6 +46,9 @@ export class StreamPort implements BridgePort, EventHandler {
   readonly #octets: Uint8Array;
   readonly #owner: PortOwner;
   readonly #gather = new Gather(PIECES);
+  /** the guest has gone, and what it sent before may still be there to read */
+  #ending = false;
+  #detached = false;
   #received = 0;
   #nextPrefix = 0;
   #backlogStart = 0;
@@ -88,27 +91,36 @@ export class StreamPort implements BridgePort, EventHandler {
 
   onEvents(events: number): void {
     if (events & WRITABLE && this.#full) this.flush();
+    if (events & (PEER_DONE | HUNG_UP | FAILED)) this.#ending = true;
     if (events & ~WRITABLE) this.receive();
   }
 
   /** One receive; more than fits is left for the next turn. */
   receive(): void {
+    if (this.#detached) return;
     const room = RECEIVE_SIZE + MAX_PREFIX + MAX_STREAM_FRAME - this.#received;
     const got = this.#io.readPiece(this.fd, this.memory.receive + this.#received, room);
     if (got <= 0) {
       if (got === -EAGAIN) return;
-      this.#owner.detach(this, got === 0 ? "the guest has gone" : "the connection broke");
+      this.#detach(got === 0 ? "the guest has gone" : "the connection broke");
       return;
     }
     this.#take(got);
-    // edge-triggered: a full buffer may have left octets behind, which wait until the others had their turn
-    if (got === room) this.#owner.receiveLater(this);
+    // edge-triggered: a full buffer may have left octets behind, and an end that came with the last octets is not told
+    // again; both wait until the others had their turn
+    if (!this.#detached && (got === room || this.#ending)) this.#owner.receiveLater(this);
+  }
+
+  /** Ends the port; a turn that was put off for it finds nothing to do. */
+  #detach(why: string): void {
+    this.#detached = true;
+    this.#owner.detach(this, why);
   }
 
   /** Takes in octets that somebody else has read from the connection before it was ours. */
   receiveEarly(octets: Uint8Array): void {
     if (octets.length > RECEIVE_SIZE) {
-      this.#owner.detach(this, "it sent more than it may before it was attached");
+      this.#detach("it sent more than it may before it was attached");
       return;
     }
     this.#octets.set(octets, this.memory.receive);
@@ -128,7 +140,7 @@ export class StreamPort implements BridgePort, EventHandler {
     // everything that refers to the receive buffer leaves before it is used again
     this.#owner.settle();
     if (typeof rest === "string") {
-      this.#owner.detach(this, "it announced a frame of more than 128 KiB");
+      this.#detach("it announced a frame of more than 128 KiB");
       return;
     }
     this.#received = end - rest;

@@ -21,6 +21,8 @@ let guest: Socket;
 let port: StreamPort;
 let loop: EventLoop;
 let drained = 0;
+let later: { receive(): void }[] = [];
+let detached: string[] = [];
 let frame: number;
 
 beforeEach(async () => {
@@ -38,6 +40,8 @@ beforeEach(async () => {
   const memory = new PacketMemory(8 << 20);
   frame = memory.reserve(FRAME + 64) + 64;
   drained = 0;
+  later = [];
+  detached = [];
   loop = new EventLoop();
   port = new StreamPort(
     0,
@@ -50,10 +54,10 @@ beforeEach(async () => {
       now: () => 0,
       onFrame: () => {},
       settle: () => {},
-      receiveLater: () => {},
+      receiveLater: (put) => void later.push(put),
       flushLater: () => {},
       portDrained: () => drained++,
-      detach: () => {},
+      detach: (_port, why) => void detached.push(why),
     },
   );
   port.watch(loop);
@@ -92,4 +96,18 @@ test("a port whose guest does not read is busy until it reads, and nothing that 
   expect(octets).toBe(taken * (FRAME + 4));
   expect(port.busy).toBe(false);
   expect(drained).toBeGreaterThan(before);
+});
+
+test("a guest that vanishes together with its last octets is noticed, once", async () => {
+  loop.wait(0);
+  await new Promise<void>((resolve) => guest.end(Uint8Array.of(0), resolve));
+  guest.destroy();
+  await Bun.sleep(50);
+  // both are told by one event, or by one for each filter, and never again
+  loop.wait(1000);
+  while (later.length > 0) later.shift()!.receive();
+  expect(port.octetsIn).toBe(1);
+  expect(detached).toEqual(["the guest has gone"]);
+  port.receive();
+  expect(detached).toHaveLength(1);
 });

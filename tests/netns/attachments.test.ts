@@ -147,6 +147,7 @@ for n in range(4000): s.sendto(b"b" * 1400, ("192.168.104.255", 9))`;
     expect(JSON.parse(stdout)).toMatchObject({ ok: 10, bad: 0 });
     expect((await lab.stats())["framesDropped"]).toBeGreaterThan(0);
     deaf.destroy();
+    await ports(before);
   });
 
   test("a guest may come and go many times", async () => {
