@@ -7,6 +7,7 @@ import type {
   Received,
   ReceivedDetails,
 } from "../flow/host-sockets.ts";
+import { DESTINATION_UNREACHABLE } from "../wire/icmpv4.ts";
 import { random32 } from "./clock.ts";
 import { openSocket } from "./descriptors.ts";
 import { exchangeIdentifier, readEchoArrival } from "./echo-socket.ts";
@@ -87,8 +88,6 @@ export class DatagramSockets implements HostDatagrams {
   readonly #control = new DataView(new ArrayBuffer(256));
   readonly #iovec = new BigUint64Array(2);
   readonly #message = new MessageHeader();
-  readonly #nameAt = addressOf(this.#name);
-  readonly #controlAt = addressOf(this.#control);
   readonly #system: DatagramAbi;
   readonly #firstIdentifier = random32();
 
@@ -102,8 +101,10 @@ export class DatagramSockets implements HostDatagrams {
     this.#io = io;
     this.#now = now;
     this.#system = system;
+    this.#message.setName(addressOf(this.#name), this.#name.length);
     this.#message.setIovecs(addressOf(this.#iovec));
     this.#message.iovecCount = 1;
+    this.#message.setControl(addressOf(this.#control), 0);
   }
 
   connectUdp(address: number, port: number, owner: HostDatagramOwner): number | HostFailure {
@@ -216,8 +217,8 @@ export class DatagramSockets implements HostDatagrams {
     this.#iovec[1] = BigInt(room);
     if (socket?.errorPending && this.#receiveError(handle, socket)) return "error";
     for (;;) {
-      this.#message.setName(this.#nameAt, this.#name.length);
-      this.#message.setControl(0, 0);
+      this.#message.nameLength = this.#name.length;
+      this.#message.controlLength = 0;
       const got = orErrno(libc.recvmsg(handle, this.#message.at, MSG_DONTWAIT));
       if (got < 0) {
         if (got === -EAGAIN || socket === undefined) return "nothing";
@@ -259,7 +260,6 @@ export class DatagramSockets implements HostDatagrams {
     socket.errorPending = false;
     socket.failedWith = 0;
     if (code === undefined) return false;
-    const DESTINATION_UNREACHABLE = 3;
     const { received } = this;
     received.length = 0;
     received.icmpType = DESTINATION_UNREACHABLE;
@@ -272,8 +272,8 @@ export class DatagramSockets implements HostDatagrams {
   /** ip(7), IP_RECVERR: struct sock_extended_err in a control message, the offender's address behind it; data as sent */
   #receiveQueued(handle: number, socket: Socket): boolean {
     const control = this.#control;
-    this.#message.setName(this.#nameAt, this.#name.length);
-    this.#message.setControl(this.#controlAt, control.byteLength);
+    this.#message.nameLength = this.#name.length;
+    this.#message.controlLength = control.byteLength;
     const got = orErrno(libc.recvmsg(handle, this.#message.at, MSG_ERRQUEUE | MSG_DONTWAIT));
     if (got < 0 || this.#message.controlLength < 16 + 16) {
       socket.errorPending = false;

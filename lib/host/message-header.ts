@@ -20,6 +20,10 @@ export class MessageHeader {
     return this.#view.getUint32(8, true);
   }
 
+  set nameLength(length: number) {
+    this.#view.setUint32(8, length, true);
+  }
+
   setIovecs(at: number): void {
     this.#view.setBigUint64(16, BigInt(at), true);
   }
@@ -30,12 +34,17 @@ export class MessageHeader {
 
   setControl(at: number, length: number): void {
     this.#view.setBigUint64(32, BigInt(at), true);
-    this.#view.setUint32(40, length, true);
-    this.#view.setUint32(44, 0, true);
+    this.controlLength = length;
   }
 
   get controlLength(): number {
     return this.#view.getUint32(40, true);
+  }
+
+  /** 0: no control message is wanted, wherever its octets would go */
+  set controlLength(length: number) {
+    this.#view.setUint32(40, length, true);
+    this.#view.setUint32(44, 0, true);
   }
 
   get octets(): Uint8Array {
