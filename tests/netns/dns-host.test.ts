@@ -40,6 +40,9 @@ describe.skipIf(!canMakeNamespaces)("the host's DNS", () => {
   const dig = async (...words: string[]) =>
     (await space.run("dig", "@127.0.0.9", "-p", "5300", "+tries=1", "+time=4", ...words)).stdout;
   const short = async (...words: string[]) => (await dig("+short", ...words)).trim().split("\n");
+  // kdig is strict where dig is lenient
+  const kdig = async (...words: string[]) =>
+    (await space.run("kdig", "@127.0.0.9", "-p", "5300", "+retry=0", "+time=4", ...words)).stdout;
   const status = async (...words: string[]) => /status: (\w+)/.exec(await dig(...words))?.[1];
   const ttls = async (...words: string[]) =>
     [...(await dig("+noall", "+answer", ...words)).matchAll(/^\S+\s+(\d+)\s+IN/gm)].map(
@@ -64,8 +67,10 @@ describe.skipIf(!canMakeNamespaces)("the host's DNS", () => {
     ["liar.a.test", "HINFO", ['"1" "x"']],
     ["cut.a.test", "TXT", ['"1"']],
   ])("%s %s is %j over UDP and TCP", async (name, type, answer) => {
-    expect(await short(name, type)).toEqual(answer);
-    expect(await short("+tcp", name, type)).toEqual(answer);
+    for (const transport of ["+notcp", "+tcp"]) {
+      expect(await short(transport, name, type)).toEqual(answer);
+      expect((await kdig("+short", transport, name, type)).trim().split("\n")).toEqual(answer);
+    }
   });
 
   test.each([
@@ -176,24 +181,6 @@ time.sleep(1000)`,
     ]);
     const long = await dig("+bufsize=512", "+ignore", "only-in-hosts.test", "A");
     expect(long).toContain("EDNS: version: 0");
-  });
-
-  const kdig = async (...words: string[]) =>
-    (await space.run("kdig", "@127.0.0.9", "-p", "5300", "+retry=0", "+time=4", ...words)).stdout;
-
-  test.each([
-    ["a.test", "A", "192.0.2.1"],
-    ["only-in-hosts.test", "A", "192.0.2.70"],
-    ["a.test", "MX", "1 mail.example.test."],
-    ["a.test", "TXT", '"1"'],
-    ["a.test", "NS", "ns1.example.test."],
-    ["_x._tcp.a.test", "SRV", "1 2 1 srv.example.test."],
-    ["a.test", "HINFO", '"1" "x"'],
-  ])("kdig, which is strict, takes the answer to %s %s", async (name, type, answer) => {
-    for (const transport of ["+notcp", "+tcp"]) {
-      const text = await kdig("+short", transport, name, type);
-      expect(text.trim()).toBe(answer);
-    }
   });
 
   test("kdig: many queries over one kept connection, EDNS answered as it was asked", async () => {
