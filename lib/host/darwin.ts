@@ -2,6 +2,7 @@
  * Darwin (macOS 13 and later) on arm64 and x86-64. Nobody of this project has run it: each line names the public header
  * of xnu (github.com/apple-oss-distributions/xnu) in which the fact stands.
  */
+import { SOCKET_PATH_LIMIT } from "../config/paths.ts";
 import type { HostAbi } from "./host-abi.ts";
 
 export const DARWIN: HostAbi = {
@@ -37,7 +38,7 @@ export const DARWIN: HostAbi = {
 
   // bsd/sys/socket.h, bsd/netinet/in.h, bsd/sys/un.h: sa_len and sa_family are an octet each
   addressHasLength: true,
-  unixPathMax: 104,
+  unixPathMax: SOCKET_PATH_LIMIT.darwin,
   // bsd/sys/socket.h: struct cmsghdr is three words of 32 bits, data follow aligned to four octets
   control: { level: 4, type: 8, data: 12 },
 

@@ -3,6 +3,7 @@
  * front, every ICMP message that comes from its peer. So each has an identifier of its own, by which it knows its replies
  * and the errors about its requests.
  */
+import { fold } from "../wire/checksum.ts";
 import {
   DESTINATION_UNREACHABLE,
   ECHO_REPLY,
@@ -12,10 +13,9 @@ import {
   icmpType,
   TIME_EXCEEDED,
 } from "../wire/icmpv4.ts";
-import { PROTOCOL_ICMP } from "../wire/ipv4.ts";
+import { IPV4_HEADER_LENGTH, PROTOCOL_ICMP } from "../wire/ipv4.ts";
 import { put16, u16, u32 } from "../wire/octets.ts";
 
-const IPV4_HEADER = 20;
 const SOURCE_QUENCH = 4;
 const PARAMETER_PROBLEM = 12;
 const FRAGMENTATION_NEEDED = 4;
@@ -23,10 +23,8 @@ const FRAGMENTATION_NEEDED = 4;
 /** Changes the identifier of the echo message at `at`, and its checksum accordingly (RFC 1624); the one it had. */
 export function exchangeIdentifier(octets: Uint8Array, at: number, identifier: number): number {
   const before = echoIdentifier(octets, at);
-  let sum = (~u16(octets, at + 2) & 0xffff) + (~before & 0xffff) + identifier;
-  sum = (sum & 0xffff) + (sum >>> 16);
-  sum = (sum & 0xffff) + (sum >>> 16);
-  put16(octets, at + 2, ~sum & 0xffff);
+  const sum = (~u16(octets, at + 2) & 0xffff) + (~before & 0xffff) + identifier;
+  put16(octets, at + 2, ~fold(sum));
   put16(octets, at + 4, identifier);
   return before;
 }
@@ -72,7 +70,7 @@ export function readEchoArrival(
 
 /** where the ICMP message of an IPv4 packet begins; undefined when there is none */
 function pastIpv4(octets: Uint8Array, at: number, end: number): number | undefined {
-  if (at + IPV4_HEADER > end || octets[at]! >> 4 !== 4) return undefined;
+  if (at + IPV4_HEADER_LENGTH > end || octets[at]! >> 4 !== 4) return undefined;
   const length = (octets[at]! & 0xf) * 4;
-  return length < IPV4_HEADER || octets[at + 9] !== PROTOCOL_ICMP ? undefined : at + length;
+  return length < IPV4_HEADER_LENGTH || octets[at + 9] !== PROTOCOL_ICMP ? undefined : at + length;
 }

@@ -1,4 +1,5 @@
 /** Linux on x86-64 and arm64, glibc and musl: the kernel's asm-generic headers, cmsg(3), unix(7), ip(7). */
+import { SOCKET_PATH_LIMIT } from "../config/paths.ts";
 import type { HostAbi } from "./host-abi.ts";
 
 export const LINUX: HostAbi = {
@@ -26,7 +27,7 @@ export const LINUX: HostAbi = {
   MSG_CMSG_CLOEXEC: 0x40000000,
 
   addressHasLength: false,
-  unixPathMax: 108,
+  unixPathMax: SOCKET_PATH_LIMIT.linux,
   // length 8
   control: { level: 8, type: 12, data: 16 },
 

@@ -3,7 +3,7 @@
  * drives them. One turn: wait for events, let each handler take in what came, settle (writes to the host, segments to
  * the guests), flush the ports, run what is due.
  */
-import { formatIpv4, parseCidr, parseIpv4 } from "../../addr/ipv4.ts";
+import { formatIpv4, LIMITED_BROADCAST, parseCidr, parseIpv4 } from "../../addr/ipv4.ts";
 import { formatMac } from "../../addr/mac.ts";
 import { formatEndpoint, parseEndpoint } from "../../addr/endpoint.ts";
 import type { UdpService } from "../../flow/datagram-flows.ts";
@@ -292,7 +292,8 @@ export class NetworkEngine implements PortOwner {
         );
         if (reply === undefined) return;
         const { gateway } = this.#network;
-        if (reply.address !== 0xffffffff) gateway.learnNeighbor(now, reply.address, reply.mac);
+        if (reply.address !== LIMITED_BROADCAST)
+          gateway.learnNeighbor(now, reply.address, reply.mac);
         const from = gateway.plan.address;
         this.#network.sendService(
           now,

@@ -8,6 +8,7 @@ import {
   isLoopback,
   isMulticast,
   isReserved,
+  LIMITED_BROADCAST,
   LOOPBACK,
   parseCidr,
   parseIpv4,
@@ -27,6 +28,7 @@ import { Scratch } from "../../storage/scratch.ts";
 import type { RingPools } from "../../tcp/stream-ring.ts";
 import { Counters } from "../../trace/counters.ts";
 import type { SumOctets } from "../../wire/checksum.ts";
+import { DHCP_SERVER_PORT } from "../../wire/dhcpv4.ts";
 import { PROTOCOL_UDP } from "../../wire/ipv4.ts";
 import { emitUdp, UDP_HEADER_LENGTH } from "../../wire/udp.ts";
 import type { NetworkPlan } from "./engine-protocol.ts";
@@ -38,7 +40,6 @@ const SMALL_RINGS = 8192;
 const LARGE_RING = 512 * 1024;
 const LARGE_RINGS = 384;
 const DNS_PORT = 53;
-const DHCP_SERVER_PORT = 67;
 
 export interface NetworkOptions {
   plan: NetworkPlan;
@@ -101,12 +102,12 @@ export class Network {
     };
     this.tcp = new TcpFlows(this.gateway, options.streams, pools, translateTcp, random);
     const translate = (to: number, port: number): UdpTarget => {
-      if (port === DHCP_SERVER_PORT && (this.gateway.isOwn(to) || to === 0xffffffff)) {
+      if (port === DHCP_SERVER_PORT && (this.gateway.isOwn(to) || to === LIMITED_BROADCAST)) {
         return { kind: "service", handler: options.dhcp };
       }
       if (to === dns && port === DNS_PORT) return { kind: "service", handler: options.dns };
       if (aliases.has(to)) return { kind: "host", address: LOOPBACK, port };
-      const notHost = this.gateway.isOwn(to) || to === 0xffffffff || to === subnet.broadcast;
+      const notHost = this.gateway.isOwn(to) || to === LIMITED_BROADCAST || to === subnet.broadcast;
       return notHost ? { kind: "refuse" } : { kind: "host", address: to, port };
     };
     this.datagrams = new DatagramFlows(this.gateway, options.datagrams, translate, random, () =>

@@ -172,6 +172,13 @@ class State {
     return `${this.#folder}/${id}.json`;
   }
 
+  /** the networks that have a journal */
+  #journals(): string[] {
+    return listFolder(this.#folder).flatMap((name) =>
+      name.endsWith(".json") ? name.slice(0, -".json".length) : [],
+    );
+  }
+
   get #forwarding(): string {
     return `${this.#folder}/forwarding-${networkNamespace().replaceAll(/\D/g, "")}`;
   }
@@ -217,9 +224,7 @@ class State {
   /** `own`: the network whose lock is ours */
   async undoAbandoned(own?: string): Promise<number> {
     let count = 0;
-    for (const name of listFolder(this.#folder)) {
-      if (!name.endsWith(".json")) continue;
-      const id = name.slice(0, -".json".length);
+    for (const id of this.#journals()) {
       if (id !== own && lockHolder(this.pidFile(id)) !== 0) continue;
       if (this.#read(id)?.namespace !== networkNamespace()) continue;
       this.#log.info?.(`undoing what was left of ${id}`);
@@ -247,9 +252,8 @@ class State {
     const text = readTextIfThere(this.#forwarding);
     if (text === undefined) return;
     const namespace = networkNamespace();
-    for (const name of listFolder(this.#folder)) {
-      if (!name.endsWith(".json")) continue;
-      const journal = this.#read(name.slice(0, -".json".length));
+    for (const id of this.#journals()) {
+      const journal = this.#read(id);
       if (journal?.mode === "shared" && journal.namespace === namespace) return;
     }
     for (const [key, value] of restoreForwarding(JSON.parse(text) as Forwarding, networkSetting))
