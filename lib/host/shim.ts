@@ -21,24 +21,24 @@ const symbols = {
   vmn_stop: { args: ["i32"], returns: "i32" },
 } as const;
 
-type Library = ReturnType<typeof dlopen<typeof symbols>>["symbols"];
-
 const LIBRARY = new URL(
   `../../dist/native/limanet-${process.platform}-${process.arch}.so`,
   import.meta.url,
 ).pathname;
-let loaded: Library | undefined;
+const open = () => dlopen(LIBRARY, symbols).symbols;
+let loaded: ReturnType<typeof open> | undefined;
 
-function library(): Library {
-  if (loaded !== undefined) return loaded;
-  const opened = dlopen(LIBRARY, symbols).symbols;
-  const abi = opened.vmn_abi();
-  if (abi >>> 16 !== ABI_MAJOR)
-    throw new Error(
-      `Cannot use the native library ${LIBRARY}: its ABI is ${abi >>> 16}, not ${ABI_MAJOR} (build it again with scripts/build-native)`,
-    );
-  loaded = opened;
-  return opened;
+function library(): ReturnType<typeof open> {
+  if (loaded === undefined) {
+    const opened = open();
+    const major = opened.vmn_abi() >>> 16;
+    if (major !== ABI_MAJOR)
+      throw new Error(
+        `Cannot use the native library ${LIBRARY}: its ABI is ${major}, not ${ABI_MAJOR} (build it again with scripts/build-native)`,
+      );
+    loaded = opened;
+  }
+  return loaded;
 }
 
 /** key=value lines */

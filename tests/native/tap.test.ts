@@ -30,3 +30,36 @@ test.skipIf(!canMakeNamespaces).each([
   expect(text).toContain(`ready ${header}\n`);
   expect(text).toContain("2000 packets transmitted, 2000 received, 0% packet loss");
 });
+
+test.skipIf(!canMakeNamespaces)(
+  "TAP: a full ring drops and counts, failures are told, two hundred starts and stops leave nothing",
+  async () => {
+    const script = new URL("tap-lifetime.ts", import.meta.url).pathname;
+    const child = Bun.spawn(["unshare", "-n", process.execPath, script], {
+      stdout: "pipe",
+      stderr: "pipe",
+    });
+    const [text, errors] = await Promise.all([
+      new Response(child.stdout).text(),
+      new Response(child.stderr).text(),
+    ]);
+    expect(errors).toBe("");
+    const seen = JSON.parse(text);
+    const cannot = (name: string, why: string) =>
+      `Cannot make the TAP device ${name}: ${why} (it needs CAP_NET_ADMIN and /dev/net/tun)`;
+    expect(seen).toMatchObject({
+      taken: cannot("vt0", "interface: EBUSY"),
+      long: cannot("a-name-of-sixteen", "name: ENAMETOOLONG"),
+      size: cannot("vt1", "rings: EINVAL"),
+      stopped: "Cannot stop the TAP device: EBADF",
+      capabilities: { backend: "tap", device: "0", max_batch: "1" },
+    });
+    // 1042 octets a frame: three fit into 4096, besides what the kernel sends of itself
+    expect(seen.framesIn).toBeLessThan(46);
+    expect(seen.dropped).toBeGreaterThan(40);
+    expect(seen.counted).toBe(seen.dropped);
+    expect(seen.after.descriptors).toBe(seen.before.descriptors);
+    // Bun ends idle threads of its own meanwhile
+    expect(seen.after.threads).toBeLessThanOrEqual(seen.before.threads);
+  },
+);
