@@ -26,20 +26,18 @@ const LIBRARY = new URL(
   import.meta.url,
 ).pathname;
 const open = () => dlopen(LIBRARY, symbols).symbols;
-let loaded: ReturnType<typeof open> | undefined;
 
-function library(): ReturnType<typeof open> {
-  if (loaded === undefined) {
-    const opened = open();
-    const major = opened.vmn_abi() >>> 16;
-    if (major !== ABI_MAJOR)
-      throw new Error(
-        `Cannot use the native library ${LIBRARY}: its ABI is ${major}, not ${ABI_MAJOR} (build it again with scripts/build-native)`,
-      );
-    loaded = opened;
-  }
-  return loaded;
-}
+/** Opens the library at the first call; later ones give the same. */
+let library = (): ReturnType<typeof open> => {
+  const opened = open();
+  const major = opened.vmn_abi() >>> 16;
+  if (major !== ABI_MAJOR)
+    throw new Error(
+      `Cannot use the native library ${LIBRARY}: its ABI is ${major}, not ${ABI_MAJOR} (build it again with scripts/build-native)`,
+    );
+  library = () => opened;
+  return opened;
+};
 
 /** key=value lines */
 function parseFacts(text: Uint8Array): Map<string, string> {

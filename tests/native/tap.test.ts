@@ -59,7 +59,7 @@ test.skipIf(!canMakeNamespaces)(
     expect(seen.dropped).toBeGreaterThan(40);
     expect(seen.counted).toBe(seen.dropped);
     expect(seen.after.descriptors).toBe(seen.before.descriptors);
-    // Bun ends idle threads of its own meanwhile
-    expect(seen.after.threads).toBeLessThanOrEqual(seen.before.threads);
+    // Bun starts and ends threads of its own meanwhile; one left by each start would be two hundred
+    expect(seen.after.threads).toBeLessThan(seen.before.threads + 20);
   },
 );
