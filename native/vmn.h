@@ -2,7 +2,7 @@
  * The ABI of limanet's native library: one Ethernet interface of the host behind two rings of packet memory.
  *
  * Integers and pointers only, no policy. An int32_t result is >= 0 (done), or the negative of an errno (1..999) or of a
- * vmnet status (1001..1010, see applefacts.h). `conf` and `out` are text: lines of key=value; `out` is always ended by a
+ * vmnet status (1001..1010). `conf` and `out` are text: lines of key=value; `out` is always ended by a
  * zero octet, and cut when it does not fit. Calls for one interface come from one thread at a time.
  */
 #ifndef VMN_H
@@ -75,7 +75,7 @@ int32_t vmn_shared_ifs(char *out, uint32_t cap);
  * conf, both: rx=, tx= octets of the rings' data; offload=0|1 (ask for it); timeout_ms= (10000)
  * conf, tap:  tap= name of the interface ("" or without: the system picks one)
  * conf, vmnet: mode=shared|host|bridged, gateway=, end=, mask=, interface=, uuid=, nat66=, identifier=, isolation=0|1,
- *             dhcp=0|1, net_mtu= (macOS 26's networks), see be_vmnet.c
+ *             dhcp=0|1, net_mtu= (macOS 26's networks)
  * out: name=, mtu=, mac=, max_packet=, header=0|12 and what the system told besides; on failure step= (what failed)
  */
 int32_t vmn_start(const char *conf, uint32_t len, void *rx, void *tx, char *out, uint32_t cap);
