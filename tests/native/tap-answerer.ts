@@ -1,6 +1,7 @@
 /** In a network namespace: a host at 10.77.0.9 behind the TAP device vt0, who answers ARP and ping until it is killed. */
 import { EventLoop } from "../../lib/host/event-loop.ts";
-import { EPOLLIN, libc } from "../../lib/host/libc.ts";
+import { libc } from "../../lib/host/libc.ts";
+import { READABLE } from "../../lib/host/poller.ts";
 import { addressOf } from "../../lib/host/pinned.ts";
 import { ShimInterface } from "../../lib/host/shim.ts";
 import { PacketMemory } from "../../lib/storage/packet-memory.ts";
@@ -54,7 +55,7 @@ function drain(): void {
   while (!shim.receive.arm());
 }
 
-loop.add(shim.bell, EPOLLIN, {
+loop.add(shim.bell, READABLE, {
   onEvents: () => {
     libc.read(shim.bell, addressOf(counted), 8);
     drain();
