@@ -121,6 +121,13 @@ function commands(done: (code: number) => void): Command {
         each,
       );
 
+  program
+    .command("version")
+    .description("print the version, and which native library this is and what it can do here")
+    .option("--json", "as one JSON object")
+    .action(async ({ json }) =>
+      done((await import("./version-facts.ts")).printVersion(json === true)),
+    );
   newSettings(
     program
       .command("create")

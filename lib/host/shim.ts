@@ -6,6 +6,7 @@ import { dlopen, type Pointer } from "bun:ffi";
 import type { PacketMemory } from "../storage/packet-memory.ts";
 import { errnoName } from "./libc.ts";
 import { addressOf } from "./pinned.ts";
+import { libraryFile, loadLibrary } from "./shim-library.ts";
 import { ReceiveRing, TransmitRing } from "./shim-ring.ts";
 
 const ABI_MAJOR = 1;
@@ -21,23 +22,21 @@ const symbols = {
   vmn_stop: { args: ["i32"], returns: "i32" },
 } as const;
 
-const LIBRARY = new URL(
-  `../../dist/native/limanet-${process.platform}-${process.arch}.so`,
-  import.meta.url,
-).pathname;
-const open = () => dlopen(LIBRARY, symbols).symbols;
+const open = () => loadLibrary((path) => dlopen(path, symbols).symbols);
 
 /** Opens the library at the first call; later ones give the same. */
 let library = (): ReturnType<typeof open> => {
   const opened = open();
-  const major = opened.vmn_abi() >>> 16;
-  if (major !== ABI_MAJOR)
+  const abi = opened.vmn_abi();
+  if (abi >>> 16 !== ABI_MAJOR)
     throw new Error(
-      `Cannot use the native library ${LIBRARY}: its ABI is ${major}, not ${ABI_MAJOR} (build it again with scripts/build-native)`,
+      `Cannot use the native library ${libraryFile().place}: its ABI is ${abiText(abi)}, not ${ABI_MAJOR} (build it again with scripts/build-native)`,
     );
   library = () => opened;
   return opened;
 };
+
+const abiText = (abi: number): string => `${abi >>> 16}.${abi & 0xffff}`;
 
 /** key=value lines */
 function parseFacts(text: Uint8Array): Map<string, string> {
@@ -54,6 +53,17 @@ export function shimCapabilities(): Map<string, string> {
   const out = new Uint8Array(TEXT_SIZE);
   library().vmn_caps(addressOf(out), TEXT_SIZE);
   return parseFacts(out);
+}
+
+/** Which library it is, and what it can do here. */
+export function shimIdentity(): {
+  place: string;
+  sha256: string;
+  abi: string;
+  capabilities: object;
+} {
+  const abi = abiText(library().vmn_abi());
+  return { ...libraryFile(), abi, capabilities: Object.fromEntries(shimCapabilities()) };
 }
 
 export interface ShimSettings {

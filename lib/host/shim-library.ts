@@ -1,0 +1,89 @@
+/**
+ * Where the native library is and how it is loaded. In the source tree it is a file that scripts/build-native has made.
+ * In the executable it is an embedded file: its octets are compared with the hash that scripts/build compiled in, and the
+ * system's loader gets them in a way that nobody else can write to. (What Bun does by itself, a file below $TMPDIR whose
+ * content nobody checks, would let others choose the code that root runs.)
+ */
+import { createHash } from "node:crypto";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync, writeSync } from "node:fs";
+import { abi, errno, errnoName, libc, openLibrary } from "./libc.ts";
+import { addressOf } from "./pinned.ts";
+
+/** hexadecimal; there only in the executable */
+declare const LIMANET_LIBRARY_SHA256: string | undefined;
+const expected = typeof LIMANET_LIBRARY_SHA256 === "string" ? LIMANET_LIBRARY_SHA256 : undefined;
+
+const NAME =
+  process.platform === "darwin"
+    ? "limanet-darwin.dylib"
+    : `limanet-${process.platform}-${process.arch}.so`;
+const SOURCE_TREE = new URL(`../../dist/native/${NAME}`, import.meta.url).pathname;
+const EMBEDDED = `/$bunfs/root/${NAME}`;
+
+/** The library's file for whoever reads a message, and the hash of its octets. */
+export function libraryFile(): { place: string; sha256: string } {
+  const place = expected === undefined ? SOURCE_TREE : `${NAME} of the executable`;
+  return { place, sha256: sha256(readLibrary()) };
+}
+
+/** Gives `load` the name by which the library can be loaded, during the call. */
+export function loadLibrary<Loaded>(load: (path: string) => Loaded): Loaded {
+  const octets = readLibrary();
+  if (expected === undefined) return load(SOURCE_TREE);
+  const found = sha256(octets);
+  if (found !== expected)
+    throw new Error(
+      `Cannot load the native library: its SHA-256 is ${found}, not ${expected} with which the executable was built (install the executable again)`,
+    );
+  return process.platform === "darwin" ? fromFolder(octets, load) : fromMemory(octets, load);
+}
+
+const sha256 = (octets: Uint8Array): string => createHash("sha256").update(octets).digest("hex");
+
+function readLibrary(): Uint8Array {
+  try {
+    return readFileSync(expected === undefined ? SOURCE_TREE : EMBEDDED);
+  } catch (error) {
+    throw new Error(
+      `Cannot read the native library ${NAME}: ${(error as Error).message} (make it with scripts/build-native)`,
+      { cause: error },
+    );
+  }
+}
+
+// memfd_create(2)
+const MFD_CLOEXEC = 1;
+
+/** Linux: a file without a name, which only this process has. */
+function fromMemory<Loaded>(octets: Uint8Array, load: (path: string) => Loaded): Loaded {
+  const { memfd_create: createFile } = openLibrary(abi.libraries, {
+    memfd_create: { args: ["ptr", "u32"], returns: "i32" },
+  });
+  const fd = createFile(addressOf(new TextEncoder().encode(`${NAME}\0`)), MFD_CLOEXEC);
+  if (fd < 0)
+    throw new Error(`Cannot load the native library: memfd_create: ${errnoName(errno())}`);
+  try {
+    writeAll(fd, octets);
+    return load(`/proc/self/fd/${fd}`);
+  } finally {
+    libc.close(fd);
+  }
+}
+
+function writeAll(fd: number, octets: Uint8Array): void {
+  for (let at = 0; at < octets.length;) at += writeSync(fd, octets, at);
+}
+
+/**
+ * macOS, whose loader wants a name: a file in a new folder of this user's with mode 0700, gone when it is loaded. It is in
+ * /private/tmp (root's, sticky: nobody else can rename the folder), whatever TMPDIR says.
+ */
+function fromFolder<Loaded>(octets: Uint8Array, load: (path: string) => Loaded): Loaded {
+  const folder = mkdtempSync("/private/tmp/limanet-");
+  try {
+    writeFileSync(`${folder}/${NAME}`, octets, { mode: 0o500, flag: "wx" });
+    return load(`${folder}/${NAME}`);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}

@@ -1,0 +1,82 @@
+/** The native library inside of the compiled executable (scripts/build): checked, and loaded without a file. */
+import { afterAll, expect, test } from "bun:test";
+import {
+  chmodSync,
+  cpSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
+import { canMakeNamespaces, LIMANET } from "../support/lab.ts";
+
+const LIBRARY = new URL(`../../dist/native/limanet-linux-${process.arch}.so`, import.meta.url)
+  .pathname;
+const folder = mkdtempSync("/var/tmp/limanet-executable-");
+afterAll(() => rmSync(folder, { recursive: true }));
+chmodSync(folder, 0o755);
+
+const library = readFileSync(LIBRARY);
+const sha256 = new Bun.CryptoHasher("sha256").update(library).digest("hex");
+
+function versionOf(executable: string, ...before: string[]) {
+  const { stdout, stderr } = Bun.spawnSync([...before, executable, "version", "--json"]);
+  expect(stderr.toString()).toBe("");
+  return JSON.parse(stdout.toString());
+}
+
+test("executable: its native library is that of dist/native", () => {
+  expect(versionOf(LIMANET)).toMatchObject({
+    native: {
+      place: `limanet-linux-${process.arch}.so of the executable`,
+      sha256,
+      abi: "1.0",
+    },
+  });
+});
+
+test.skipIf(!canMakeNamespaces)("executable: an ordinary user's process loads the library", () => {
+  cpSync(LIMANET, `${folder}/limanet`);
+  const { native } = versionOf(
+    `${folder}/limanet`,
+    "setpriv",
+    "--reuid=65534",
+    "--regid=65534",
+    "--clear-groups",
+  );
+  expect(native).toMatchObject({ sha256, abi: "1.0", capabilities: { backend: "tap" } });
+});
+
+test.skipIf(!canMakeNamespaces).each([
+  ["a read-only /tmp", "mount -t tmpfs -o ro none /tmp"],
+  ["a /tmp without execution", "mount -t tmpfs -o noexec none /tmp"],
+  [
+    "another user's TMPDIR",
+    `export TMPDIR=${folder}/foreign BUN_TMPDIR=${folder}/foreign; mkdir -p "$TMPDIR"; chown 65534 "$TMPDIR"`,
+  ],
+])(
+  "executable: root's process loads the library with %s, and writes nothing there",
+  (_, setting) => {
+    const script = `${setting} && exec "$0" "$@"`;
+    expect(versionOf(LIMANET, "unshare", "-m", "sh", "-c", script).native).toMatchObject({
+      sha256,
+      abi: "1.0",
+    });
+    expect(
+      readdirSync(folder, { recursive: true }).filter((name) => String(name).includes(".bun")),
+    ).toEqual([]);
+  },
+);
+
+test("executable: a library that was changed is not loaded", () => {
+  const executable = readFileSync(LIMANET);
+  const at = executable.indexOf(library);
+  expect(at).toBeGreaterThan(0);
+  executable[at + library.length - 1]! ^= 1;
+  writeFileSync(`${folder}/tampered`, executable, { mode: 0o755 });
+  expect(versionOf(`${folder}/tampered`).native.error).toMatch(
+    `Cannot load the native library: its SHA-256 is `,
+  );
+  expect(versionOf(`${folder}/tampered`).native.error).toContain(`not ${sha256} with which`);
+});
