@@ -5,7 +5,8 @@ import { hostSearchDomains } from "../host/host-naming.ts";
 import { releaseHandedLock, tryLockPidFile } from "../host/lock.ts";
 import { terminationSignal } from "../host/signals.ts";
 import type { Log } from "../trace/log.ts";
-import type { AttachKind, Lease, NetworkPlan } from "./network/engine-protocol.ts";
+import type { AttachKind } from "./engine/guest-ports.ts";
+import type { Lease, NetworkPlan } from "./network/engine-protocol.ts";
 import type { DnsPolicy } from "./network/host-responder.ts";
 import { startNetworkService } from "./network/network-service.ts";
 

@@ -1,7 +1,5 @@
-/**
- * What the main thread and the engine thread say to each other. Requests carry an `id` and get exactly one
- * reply with the same `id`; events have none. All values are structured-clone data.
- */
+/** What the main thread and a user-mode network's engine say to each other, within the frame of `engine/thread-protocol.ts`. */
+import type { AttachKind, PortEvent } from "../engine/guest-ports.ts";
 import type { Lease } from "../../service/dhcp/lease-table.ts";
 
 export type { Lease };
@@ -40,14 +38,6 @@ export interface Forward {
   protocol: Transport;
 }
 
-export type AttachKind =
-  /** unix stream, 4-octet big-endian length + frame, many clients (QEMU) */
-  | "stream"
-  /** unix stream on which each client passes one SOCK_DGRAM descriptor (SCM_RIGHTS) */
-  | "descriptor"
-  /** unix datagram, a frame each; a "VFKT" hello is swallowed (vfkit) */
-  | "datagram";
-
 export type EngineRequest =
   | { type: "listen"; kind: AttachKind; path: string }
   /** a connection that carries frames in VPNKit's framing; `early` has been read from it already */
@@ -66,8 +56,7 @@ export type EngineRequest =
   | { type: "socks"; port: number }
   /** can a TCP connection to the guest be made? */
   | { type: "probe"; ip: string; port: number; timeoutMs: number }
-  | { type: "capture"; path: string | null }
-  | { type: "shutdown" };
+  | { type: "capture"; path: string | null };
 
 export interface EngineReplies {
   listen: null;
@@ -85,7 +74,6 @@ export interface EngineReplies {
   socks: { port: number };
   probe: "connected" | "refused" | "timeout";
   capture: null;
-  shutdown: null;
 }
 
 export type EngineEvent =
@@ -95,9 +83,7 @@ export type EngineEvent =
   | { type: "name-query"; query: number; name: string }
   /** the lease table changed; write it to disk */
   | { type: "leases-changed"; leases: Lease[] }
-  | { type: "port-attached"; port: number; kind: AttachKind }
-  | { type: "port-detached"; port: number; reason: string }
-  | { type: "log"; level: "error" | "warn" | "info" | "debug"; line: string };
+  | PortEvent;
 
 export interface DnsAnswer {
   type: "dns-answer";
@@ -113,23 +99,11 @@ export interface NameAnswer {
   address?: string;
 }
 
+/** what an engine is started with */
 export interface EngineStart {
-  type: "start";
   plan: NetworkPlan;
   leases: Lease[];
   /** unix socket served by the main thread: DNS over TCP is relayed to it */
   dnsTcpPath: string;
-  /** eventfd or pipe the main thread signals after each message */
-  doorbell: number;
-  /** Int32Array[1] over this counts the messages sent to the engine */
-  sent: SharedArrayBuffer;
   capture?: string;
-}
-
-/** An expected failure, told to the person as it stands. */
-export interface EngineFailure {
-  /** e.g. "EADDRINUSE" */
-  code: string;
-  /** sentence in the style of style.md 3.5 */
-  message: string;
 }

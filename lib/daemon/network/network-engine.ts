@@ -9,35 +9,21 @@ import { formatEndpoint, parseEndpoint } from "../../addr/endpoint.ts";
 import type { UdpService } from "../../flow/datagram-flows.ts";
 import type { GuestConnectOutcome } from "../../flow/tcp-flows.ts";
 import { monotonicMs, random32, unixMs } from "../../host/clock.ts";
-import { DatagramPort, reserveDatagramMemory } from "../../host/datagram-port.ts";
 import { DatagramSockets } from "../../host/datagram-sockets.ts";
-import { acceptDescriptor } from "../../host/descriptor-passing.ts";
 import { EventLoop } from "../../host/event-loop.ts";
-import { libc } from "../../host/libc.ts";
 import { HostError, ListeningSockets } from "../../host/listening-sockets.ts";
 import { FrameCapture } from "../../host/frame-capture.ts";
-import type { PortOwner } from "../../host/port-owner.ts";
-import { reservePortMemory, StreamPort, type PortMemory } from "../../host/stream-port.ts";
 import { StreamSockets } from "../../host/stream-sockets.ts";
-import { connectUnix } from "../../host/unix-connection.ts";
 import { VectoredIo } from "../../host/vectored-io.ts";
 import type { BridgePort } from "../../link/bridge-port.ts";
-import { QEMU_FRAMING, type StreamFraming } from "../../link/stream-framing.ts";
 import { DhcpServer } from "../../service/dhcp/server.ts";
 import { PacketMemory } from "../../storage/packet-memory.ts";
 import { simdSumOctets } from "../../wire/checksum-simd.ts";
 import { DHCP_CLIENT_PORT, DHCP_SERVER_PORT } from "../../wire/dhcpv4.ts";
-import type {
-  AttachKind,
-  EngineEvent,
-  EngineStart,
-  Forward,
-  Lease,
-  Transport,
-} from "./engine-protocol.ts";
+import { GuestPorts, type PortsEngine } from "../engine/guest-ports.ts";
+import type { EngineEvent, EngineStart, Forward, Lease, Transport } from "./engine-protocol.ts";
 import { Network, PACKET_MEMORY_SIZE } from "./network.ts";
 
-const MAX_PORTS = 64;
 /** times that senders who wait for a port are asked again in one turn */
 const MAX_ROUNDS = 8;
 /** DNS queries waiting for the main thread */
@@ -53,9 +39,10 @@ interface PendingQuery {
   guestPort: number;
 }
 
-export class NetworkEngine implements PortOwner {
+export class NetworkEngine implements PortsEngine {
   readonly loop = new EventLoop();
-  readonly #tell: (event: EngineEvent) => void;
+  readonly tell: (event: EngineEvent) => void;
+  readonly ports: GuestPorts;
   readonly #memory = new PacketMemory(PACKET_MEMORY_SIZE);
   readonly #io: VectoredIo;
   readonly #streams: StreamSockets;
@@ -64,30 +51,21 @@ export class NetworkEngine implements PortOwner {
   readonly #dhcp: DhcpServer;
   readonly #dnsAddress: number;
   readonly #forwards = new Map<string, OpenForward>();
-  readonly #attachments: number[] = [];
-  /** sockets on which a QEMU listens → the port that was connected to it */
-  readonly #listening = new Map<string, number>();
-  readonly #freeStreamMemory: PortMemory[] = [];
-  readonly #freeDatagramMemory: number[] = [];
+  readonly #proxies: number[] = [];
   readonly #queries = new Map<number, PendingQuery>();
   #capture: FrameCapture | undefined;
-  #ports = new Map<number, StreamPort | DatagramPort>();
-  #toFlush: { flush(): void }[] = [];
-  #toReceive: { receive(): void }[] = [];
-  /** a port takes frames again: those who waited for it are to be told */
-  #drained = false;
-  #nextPort = 0;
   #nextQuery = 0;
   #now = monotonicMs();
   #probes: { at: number; end(): void }[] = [];
 
   constructor(start: EngineStart, tell: (event: EngineEvent) => void) {
-    this.#tell = tell;
+    this.tell = tell;
     const { plan } = start;
     this.#io = new VectoredIo(this.#memory);
     const now = () => this.#now;
     this.#streams = new StreamSockets(this.loop, this.#io, now);
     this.#listeners = new ListeningSockets(this.loop, now);
+    this.ports = new GuestPorts(this, this.loop, this.#listeners, this.#io, this.#memory);
     const subnet = parseCidr(plan.subnet)!;
     this.#dnsAddress = parseIpv4(plan.dns)!;
     this.#network = new Network({
@@ -100,8 +78,8 @@ export class NetworkEngine implements PortOwner {
       dnsTcpPath: start.dnsTcpPath,
       dhcp: this.#dhcpService(),
       dns: this.#dnsService(),
-      askName: (query, name) => this.#tell({ type: "name-query", query, name }),
-      flush: () => this.#flush(),
+      askName: (query, name) => this.tell({ type: "name-query", query, name }),
+      flush: () => this.ports.flush(),
       onEchoRefused: () =>
         this.#log(
           "warn",
@@ -128,7 +106,7 @@ export class NetworkEngine implements PortOwner {
   }
 
   #log(level: "error" | "warn" | "info" | "debug", line: string): void {
-    this.#tell({ type: "log", level, line });
+    this.tell({ type: "log", level, line });
   }
 
   // ---------------------------------------------------------------- turns
@@ -136,14 +114,12 @@ export class NetworkEngine implements PortOwner {
   /** One turn; waits at most `limitMs` for something to happen (Infinity: as long as it takes). */
   turn(limitMs: number): void {
     const due = Math.min(this.#network.nextDeadline(), this.#nextProbe()) - monotonicMs();
-    const idle = this.#toReceive.length === 0 && !this.#network.hasUnfinished && !this.#drained;
+    const idle = !this.ports.hasUnfinished && !this.#network.hasUnfinished;
     const wait = idle ? Math.min(limitMs, due) : 0;
     this.#now = monotonicMs();
     this.loop.wait(wait === Infinity ? -1 : Math.max(0, Math.ceil(wait)));
     this.#now = monotonicMs();
-    const ports = this.#toReceive;
-    this.#toReceive = [];
-    for (const port of ports) port.receive();
+    this.ports.receive();
     this.#network.resume(this.#now);
     if (this.#network.nextDeadline() <= this.#now) this.#network.onDeadline(this.#now);
     this.#endProbes();
@@ -162,122 +138,27 @@ export class NetworkEngine implements PortOwner {
     const { tcp } = this.#network;
     // what still waits after the last round is taken up by the next turn, which then does not sleep
     for (let round = 0; round < MAX_ROUNDS; round++) {
-      if (this.#drained) {
-        this.#drained = false;
+      if (this.ports.drained) {
+        this.ports.drained = false;
         tcp.onPortsDrained();
       }
       tcp.settle(this.#now);
-      this.#flush();
-      if (!this.#drained) break;
+      this.ports.flush();
+      if (!this.ports.drained) break;
     }
     this.#network.gateway.scratch.reset();
     if (this.#dhcp.leases.changed) {
       this.#dhcp.leases.changed = false;
-      this.#tell({ type: "leases-changed", leases: this.#dhcp.leases.list() });
+      this.tell({ type: "leases-changed", leases: this.#dhcp.leases.list() });
     }
   }
 
-  #flush(): void {
-    const ports = this.#toFlush;
-    if (ports.length === 0) return;
-    this.#toFlush = [];
-    for (const port of ports) port.flush();
-  }
-
-  receiveLater(port: { receive(): void }): void {
-    this.#toReceive.push(port);
-  }
-
-  flushLater(port: { flush(): void }): void {
-    this.#toFlush.push(port);
-  }
-
-  portDrained(): void {
-    this.#drained = true;
-  }
-
-  // ---------------------------------------------------------------- attachments
-
-  listen(kind: AttachKind, path: string): void {
-    if (kind === "datagram") {
-      this.#attachDatagram(this.#listeners.bindUnixDatagram(path), kind, false);
-      return;
-    }
-    const handle = this.#listeners.listenUnix(path, {
-      onAccept: (_now, fd) => {
-        if (kind === "stream") this.attach(fd, QEMU_FRAMING);
-        else acceptDescriptor(this.loop, fd, (passed) => this.#attachDatagram(passed, kind, true));
-      },
-    });
-    this.#attachments.push(handle);
-  }
-
-  /** Takes over a connection as a guest's port; `early` has been read from it before. */
-  attach(fd: number, framing: StreamFraming, early?: Uint8Array): void {
-    if (!this.#hasRoom(fd)) return;
-    const memory = this.#freeStreamMemory.pop() ?? reservePortMemory(this.#memory);
-    const { octets } = this.#memory;
-    const port = new StreamPort(this.#nextPort++, fd, framing, memory, this.#io, octets, this);
-    this.#connect(port, "stream");
-    if (early !== undefined) port.receiveEarly(early);
-  }
-
-  /** Connects to a QEMU that listens, unless that is done; throws HostError. */
-  attachListening(path: string): void {
-    const port = this.#listening.get(path);
-    if (port !== undefined && this.#ports.has(port)) return;
-    const fd = connectUnix(path);
-    this.#listening.set(path, this.#nextPort);
-    this.attach(fd, QEMU_FRAMING);
-  }
-
-  #attachDatagram(fd: number, kind: AttachKind, connected: boolean): void {
-    if (!this.#hasRoom(fd)) return;
-    const memory = this.#freeDatagramMemory.pop() ?? reserveDatagramMemory(this.#memory);
-    this.#connect(
-      new DatagramPort(
-        this.#nextPort++,
-        fd,
-        memory,
-        this.#io.base,
-        this.#memory.octets,
-        this,
-        connected,
-      ),
-      kind,
-    );
-  }
-
-  #hasRoom(fd: number): boolean {
-    if (this.#ports.size < MAX_PORTS) return true;
-    libc.close(fd);
-    this.#log(
-      "warn",
-      `a guest was turned away: ${MAX_PORTS} are attached, which is the limit of one network`,
-    );
-    return false;
-  }
-
-  #connect(port: StreamPort | DatagramPort, kind: AttachKind): void {
-    this.#ports.set(port.id, port);
+  connect(port: BridgePort): void {
     this.#network.link.attach(port);
-    port.watch(this.loop);
-    this.#tell({ type: "port-attached", port: port.id, kind });
   }
 
-  detach(port: BridgePort, reason: string): void {
-    const open = this.#ports.get(port.id);
-    if (open === undefined) return;
-    this.#ports.delete(port.id);
-    for (const [path, id] of this.#listening) if (id === port.id) this.#listening.delete(path);
-    this.#network.detach(open);
-    this.loop.remove(open.fd);
-    libc.close(open.fd);
-    this.#toFlush = this.#toFlush.filter((other) => other !== open);
-    this.#toReceive = this.#toReceive.filter((other) => other !== open);
-    if (open instanceof StreamPort) this.#freeStreamMemory.push(open.memory);
-    else this.#freeDatagramMemory.push(open.memory);
-    this.#tell({ type: "port-detached", port: port.id, reason });
+  disconnect(port: BridgePort): void {
+    this.#network.detach(port);
   }
 
   // ---------------------------------------------------------------- services
@@ -318,7 +199,7 @@ export class NetworkEngine implements PortOwner {
         const query = this.#nextQuery++;
         this.#queries.set(query, { guest: packet.src, guestPort: srcPort });
         const message = this.#memory.octets.slice(start, end);
-        this.#tell({
+        this.tell({
           type: "dns-query",
           query,
           message,
@@ -387,7 +268,7 @@ export class NetworkEngine implements PortOwner {
     const bound = this.#listeners.listenTcp("127.0.0.1", port, {
       onAccept: (now, fd) => this.#network.socks.onAccept(now, fd),
     });
-    this.#attachments.push(bound.handle);
+    this.#proxies.push(bound.handle);
     return bound.port;
   }
 
@@ -469,26 +350,13 @@ export class NetworkEngine implements PortOwner {
   }
 
   stats(): Record<string, number> {
-    const stats: Record<string, number> = {
+    return {
       ...this.#network.counters.values,
-      BytesSent: 0,
-      BytesReceived: 0,
-      framesSent: 0,
-      framesReceived: 0,
-      framesDropped: 0,
-      ports: this.#ports.size,
+      ...this.ports.stats(),
       tcpFlows: this.#network.tcp.size,
       datagramFlows: this.#network.datagrams.size,
       socksConnections: this.#network.socks.size,
     };
-    for (const port of this.#ports.values()) {
-      stats["BytesSent"]! += port.octetsOut;
-      stats["BytesReceived"]! += port.octetsIn;
-      stats["framesSent"]! += port.framesOut;
-      stats["framesReceived"]! += port.framesIn;
-      stats["framesDropped"]! += port.dropped;
-    }
-    return stats;
   }
 
   /** Starts or (null) ends writing all frames of the guests to a pcap file. */
@@ -507,9 +375,8 @@ export class NetworkEngine implements PortOwner {
     this.#network.socks.closeAll();
     this.#network.tcp.closeAll();
     this.#network.datagrams.closeAll();
-    this.#flush();
-    for (const handle of this.#attachments) this.#listeners.close(handle);
-    for (const port of this.#ports.values()) libc.close(port.fd);
+    this.ports.close();
+    for (const handle of this.#proxies) this.#listeners.close(handle);
     this.#capture?.close();
     this.loop.close();
   }

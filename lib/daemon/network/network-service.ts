@@ -11,7 +11,8 @@ import { controlApi } from "./control-api.ts";
 import { startEngine } from "./engine-client.ts";
 import { SocksPorts } from "./socks-ports.ts";
 import type { Engine, EngineNotice } from "./engine.ts";
-import type { AttachKind, Lease, NetworkPlan } from "./engine-protocol.ts";
+import type { AttachKind } from "../engine/guest-ports.ts";
+import type { Lease, NetworkPlan } from "./engine-protocol.ts";
 import { startHostResponder, type DnsPolicy, type HostResponder } from "./host-responder.ts";
 
 export interface NetworkServiceOptions {

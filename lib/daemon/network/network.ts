@@ -80,7 +80,7 @@ export class Network {
     const scratch = new Scratch(octets, memory.reserve(SCRATCH_SIZE), SCRATCH_SIZE, () =>
       options.flush(),
     );
-    this.link = new Switch(octets, mac, this.counters);
+    this.link = new Switch(octets, this.counters);
     this.gateway = new Gateway(
       { subnet, address, aliases: [...aliases, dns], mac, mtu: plan.mtu },
       octets,
@@ -132,7 +132,7 @@ export class Network {
         this.tcp.connectToGuest(now, handle, to, port, onOutcome),
       askName: (query, name) => options.askName(query, name),
     });
-    this.link.connectGateway(this.gateway);
+    this.link.connectGateway(this.gateway, mac);
     this.gateway.connect({
       tcp: this.tcp,
       udp: this.datagrams.udp,
