@@ -18,8 +18,12 @@ import { VERSION } from "./version.ts";
 const WRONG_USAGE = 2;
 const FAILED = 1;
 
+/** Under the name of the program for which it stands in, the executable has that one's command line and exit codes. */
+export const runAs = async (name: string, args: string[]): Promise<number> =>
+  name === "socket_vmnet" ? Math.min(await run(["vmnet", ...args]), FAILED) : run(args);
+
 /** Runs a command line; the exit code: 0 done, 1 failed, 2 wrong usage. */
-export async function run(args: string[]): Promise<number> {
+async function run(args: string[]): Promise<number> {
   let code = 0;
   const program = commands((result) => {
     code = result;
@@ -380,6 +384,35 @@ function commands(done: (code: number) => void): Command {
           log(),
         ),
       );
+    });
+  program
+    .command("vmnet")
+    .description(
+      "run one shared, host or bridged network (a daemon of root's; socket_vmnet's options)",
+    )
+    .argument(
+      "<socket>",
+      "unix socket on which guests attach; SOCKET.datagram is for datagram guests",
+    )
+    .option("--socket-group <group>", "who may attach", "staff")
+    .addOption(
+      new Option("--vmnet-mode <mode>", "what the network reaches")
+        .choices(["shared", "host", "bridged"])
+        .default("shared"),
+    )
+    .option("--vmnet-interface <interface>", "bridged: the host's interface")
+    .option("--vmnet-gateway <address>", "the host's address in the network")
+    .option("--vmnet-dhcp-end <address>", "last address for guests")
+    .option("--vmnet-mask <mask>", "netmask (default: 255.255.255.0)")
+    .option("--vmnet-interface-id <uuid>", "macOS: makes the interface's hardware address")
+    .option("--vmnet-network-identifier <uuid>", "host: a network without DHCP")
+    .option("--vmnet-nat66-prefix <prefix>", "macOS: the shared network's IPv6 prefix")
+    .option("--vmnet-disable-dhcp", "no DHCP")
+    .option("-p, --pidfile <file>", "written and locked when the network is up")
+    .version(VERSION, "-v, --version")
+    .action(async (socket, { socketGroup, pidfile, ...options }) => {
+      const { runVmnet } = await import("../daemon/vmnet/vmnet-daemon.ts");
+      done(await runVmnet({ socket, group: socketGroup, pidFile: pidfile, ...options }, log()));
     });
   program
     .command("hostagent", { hidden: true })

@@ -1,6 +1,7 @@
 /** Listening sockets of port forwards, the control of who may connect, and the guests' attachment sockets. */
 import { ptr } from "bun:ffi";
-import { unlinkSync, lstatSync, chmodSync } from "node:fs";
+import { chmodSync, lchownSync, lstatSync, renameSync, unlinkSync } from "node:fs";
+import { dirname, join } from "node:path";
 import { parseIpv4 } from "../addr/ipv4.ts";
 import type { HostListenerOwner, HostListeners } from "../flow/host-sockets.ts";
 import { acceptConnection, openSocket } from "./descriptors.ts";
@@ -35,6 +36,11 @@ const BACKLOG = 1024;
 /** struct sockaddr_storage */
 const SOCKET_ADDRESS_SIZE = 128;
 const ONE = new Int32Array([1]);
+
+/** Who but ourselves may connect to a unix socket: a group. */
+export interface SocketAccess {
+  gid: number;
+}
 
 /** A call on the host that a person asked for and that failed. */
 export class HostError extends Error {
@@ -91,37 +97,59 @@ export class ListeningSockets implements HostListeners {
     return { handle: fd, port: portOfSocketAddress(address) };
   }
 
-  listenUnix(path: string, owner: HostListenerOwner): number {
-    const fd = this.#unixSocket(path, SOCK_STREAM);
+  listenUnix(path: string, owner: HostListenerOwner, access?: SocketAccess): number {
+    const fd = this.#unixSocket(path, SOCK_STREAM, access);
     this.#accept(fd, owner);
     return fd;
   }
 
   /** A bound datagram socket; the caller watches it. */
-  bindUnixDatagram(path: string): number {
-    return this.#unixSocket(path, SOCK_DGRAM);
+  bindUnixDatagram(path: string, access?: SocketAccess): number {
+    return this.#unixSocket(path, SOCK_DGRAM, access);
   }
 
-  #unixSocket(path: string, type: number): number {
-    let address: Uint8Array<ArrayBuffer>;
-    try {
-      address = unixSocketAddress(path);
-    } catch (error) {
-      throw new HostError("ENAMETOOLONG", (error as Error).message);
-    }
+  #unixSocket(path: string, type: number, access: SocketAccess | undefined): number {
+    const address = unixAddress(path);
     removeStaleSocket(path, address, type);
     const fd = openSocket(AF_UNIX, type);
     if (fd < 0) throw hostError("open a socket for", path, fd);
-    // the socket is never open to others, not even between bind and chmod
-    const before = libc.umask(0o177);
+    if (access !== undefined) this.#bindForGroup(fd, path, type, access.gid);
+    else {
+      // the socket is never open to others, not even between bind and chmod
+      const before = libc.umask(0o177);
+      try {
+        this.#bind(fd, address, path, type === SOCK_STREAM);
+      } finally {
+        libc.umask(before);
+      }
+      chmodSync(path, 0o600);
+    }
+    this.#paths.set(fd, path);
+    return fd;
+  }
+
+  /**
+   * The socket is made under another name and gets its own when all is right with it: whoever sees it there may use it, and
+   * nobody may before. Its mode comes from the umask, as a chmod would follow a link that somebody else puts in its place.
+   */
+  #bindForGroup(fd: number, path: string, type: number, gid: number): void {
+    const made = join(dirname(path), `.${process.pid}.${fd}`);
+    const address = unixAddress(made);
+    const before = libc.umask(0o007);
     try {
       this.#bind(fd, address, path, type === SOCK_STREAM);
     } finally {
       libc.umask(before);
     }
-    chmodSync(path, 0o600);
-    this.#paths.set(fd, path);
-    return fd;
+    try {
+      lchownSync(made, -1, gid);
+      renameSync(made, path);
+    } catch (error) {
+      libc.close(fd);
+      unlinkSync(made);
+      const { code = "EIO" } = error as { code?: string };
+      throw new HostError(code, `Cannot give the socket ${path} to the group ${gid}: ${code}`);
+    }
   }
 
   #bind(fd: number, address: Uint8Array<ArrayBuffer>, what: string, listen = true): void {
@@ -155,6 +183,7 @@ export class ListeningSockets implements HostListeners {
     this.#loop.add(fd, READABLE, handler);
   }
 
+  /** Ends a listener, or any other socket that is watched, with the file that it may have. */
   close(handle: number): void {
     this.#loop.remove(handle);
     libc.close(handle);
@@ -166,6 +195,14 @@ export class ListeningSockets implements HostListeners {
     } catch {
       // somebody else has removed it already
     }
+  }
+}
+
+function unixAddress(path: string): Uint8Array<ArrayBuffer> {
+  try {
+    return unixSocketAddress(path);
+  } catch (error) {
+    throw new HostError("ENAMETOOLONG", (error as Error).message);
   }
 }
 

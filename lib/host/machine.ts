@@ -65,6 +65,26 @@ export function hostGroup(): string {
   return nameIn("/etc/group", gid) ?? nameById("-gn") ?? String(gid);
 }
 
+/** the number of a group; undefined when there is none of that name */
+export function groupId(name: string): number | undefined {
+  const fields = [...linesOf("/etc/group"), ...groupLines(name)]
+    .map((line) => line.split(":"))
+    .find(([known]) => known === name);
+  return fields === undefined ? undefined : Number(fields[2]);
+}
+
+/** what the system knows of a group that is not in the file; macOS has no getent(1) */
+function groupLines(name: string): string[] {
+  if (hostPlatform() === "linux")
+    return (spawnSync("/usr/bin/getent", ["group", name], { encoding: "utf8" }).stdout ?? "").split(
+      "\n",
+    );
+  const words = [".", "-read", `/Groups/${name}`, "PrimaryGroupID"];
+  const { stdout } = spawnSync("/usr/bin/dscl", words, { encoding: "utf8" });
+  const gid = /^PrimaryGroupID: (\d+)$/m.exec(stdout ?? "")?.[1];
+  return gid === undefined ? [] : [`${name}:*:${gid}:`];
+}
+
 /** the name in front of a number in a file like passwd(5) and group(5) */
 function nameIn(path: string, id: number): string | undefined {
   const entries = linesOf(path).map((line) => line.split(":"));

@@ -21,9 +21,15 @@ const EMBEDDED_ROOT = "/$bunfs/root/";
 /** this program is one compiled executable */
 export const isCompiled = import.meta.url.includes(EMBEDDED_ROOT);
 
-/** In the main thread: starts a worker in a module of this program, named from the project's folder. */
+/** the modules that run in threads of their own, named from the project's folder; `scripts/build` has the same list */
+export type ThreadModule =
+  | "lib/daemon/network/engine-thread.ts"
+  | "lib/daemon/vmnet/switch-thread.ts"
+  | "lib/host/resolver-thread.ts";
+
+/** In the main thread: starts a worker in a module of this program. */
 export function startThread(
-  module: "lib/daemon/network/engine-thread.ts" | "lib/host/resolver-thread.ts",
+  module: ThreadModule,
   listener: (message: unknown) => void,
   onFailure: (why: string) => void,
 ): Worker {

@@ -1,5 +1,6 @@
 /**
- * A learning switch (IEEE 802.1D) between the guests' ports and the gateway. Known unicast goes to one port; broadcast,
+ * A learning switch (IEEE 802.1D) between the guests' ports and what leads out of the network: the gateway of a user-mode
+ * network, or the port of a vmnet network's uplink. Known unicast goes to one port; broadcast,
  * multicast and unknown unicast go to all others. The table (Fdb) is bounded and ages.
  */
 import { isGroupMac } from "../addr/mac.ts";
@@ -15,6 +16,7 @@ export type SwitchDrop =
   | "switch-runt"
   | "switch-group-source"
   | "switch-gateway-source"
+  | "switch-pinned-source"
   | "switch-table-full";
 
 /** The router's own attachment. */
@@ -35,32 +37,47 @@ export type FrameObserver = (
 
 interface FdbEntry {
   port: BridgePort;
+  /** Infinity: pinned */
   seenAt: number;
+}
+
+interface Learned {
+  count: number;
+  most: number;
 }
 
 export class Switch {
   readonly #octets: Uint8Array;
-  readonly #gatewayMac: number;
   readonly #counters: Counters;
   readonly #ports: BridgePort[] = [];
   readonly #fdb = new Map<number, FdbEntry>();
-  readonly #learned = new Map<BridgePort, number>();
+  readonly #learned = new Map<BridgePort, Learned>();
   #gateway: GatewayPort | undefined;
+  #gatewayMac = -1;
   observer: FrameObserver | undefined;
 
-  constructor(octets: Uint8Array, gatewayMac: number, counters: Counters) {
+  constructor(octets: Uint8Array, counters: Counters) {
     this.#octets = octets;
-    this.#gatewayMac = gatewayMac;
     this.#counters = counters;
   }
 
-  connectGateway(gateway: GatewayPort): void {
+  connectGateway(gateway: GatewayPort, mac: number): void {
     this.#gateway = gateway;
+    this.#gatewayMac = mac;
   }
 
-  attach(port: BridgePort): void {
+  /** `most`: addresses that are known behind the port at a time */
+  attach(port: BridgePort, most = MAX_ADDRESSES_PER_PORT): void {
     this.#ports.push(port);
-    this.#learned.set(port, 0);
+    this.#learned.set(port, { count: 0, most });
+  }
+
+  /** An address is behind this port for as long as the port is attached, whoever else says that it is theirs. */
+  pin(mac: number, port: BridgePort): void {
+    const entry = this.#fdb.get(mac);
+    if (entry !== undefined) this.#forget(mac, entry);
+    this.#fdb.set(mac, { port, seenAt: Infinity });
+    this.#learned.get(port)!.count++;
   }
 
   detach(port: BridgePort): void {
@@ -134,7 +151,7 @@ export class Switch {
   #learn(now: number, port: BridgePort, mac: number): boolean {
     const entry = this.#fdb.get(mac);
     if (entry !== undefined && entry.port === port) {
-      entry.seenAt = now;
+      if (entry.seenAt !== Infinity) entry.seenAt = now;
       return true;
     }
     if (isGroupMac(mac)) {
@@ -146,20 +163,23 @@ export class Switch {
       return false;
     }
     if (entry !== undefined) {
+      if (entry.seenAt === Infinity) {
+        this.#counters.count("switch-pinned-source" satisfies SwitchDrop);
+        return false;
+      }
       this.#forget(mac, entry);
     }
-    let count = this.#learned.get(port) ?? 0;
-    if (count >= MAX_ADDRESSES_PER_PORT) {
+    const learned = this.#learned.get(port)!;
+    if (learned.count >= learned.most) {
       this.#age(now);
-      count = this.#learned.get(port) ?? 0;
-      if (count >= MAX_ADDRESSES_PER_PORT) {
+      if (learned.count >= learned.most) {
         // the frame is still carried; its source is reached by flooding
         this.#counters.count("switch-table-full" satisfies SwitchDrop);
         return true;
       }
     }
     this.#fdb.set(mac, { port, seenAt: now });
-    this.#learned.set(port, count + 1);
+    learned.count++;
     return true;
   }
 
@@ -170,6 +190,6 @@ export class Switch {
 
   #forget(mac: number, entry: FdbEntry): void {
     this.#fdb.delete(mac);
-    this.#learned.set(entry.port, (this.#learned.get(entry.port) ?? 1) - 1);
+    this.#learned.get(entry.port)!.count--;
   }
 }

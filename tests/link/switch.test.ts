@@ -23,9 +23,9 @@ let toGateway: number;
 beforeEach(() => {
   octets = new Uint8Array(4096);
   counters = new Counters();
-  link = new Switch(octets, parseMac(GATEWAY_MAC)!, counters);
+  link = new Switch(octets, counters);
   toGateway = 0;
-  link.connectGateway({ onFrame: () => void toGateway++ });
+  link.connectGateway({ onFrame: () => void toGateway++ }, parseMac(GATEWAY_MAC)!);
   ports = [0, 1, 2].map((id) => new ArrayPort(id, octets));
   for (const port of ports) link.attach(port);
 });
@@ -94,6 +94,28 @@ test("detach() forgets what was behind the port", () => {
   link.detach(ports[1]!);
   expect(link.portOf(parseMac(B)!)).toBeUndefined();
   expect(carry(0, A, B)).toBe("0 0 1 0");
+});
+
+test("pin() keeps an address behind its port, whoever says that it is theirs, and however old it is", () => {
+  learn(2, C);
+  link.pin(parseMac(C)!, ports[1]!);
+  expect(carry(2, C, ALL)).toBe("0 0 0 0");
+  expect(counters.values).toEqual({ "switch-pinned-source": 1 });
+  expect(carry(0, A, C)).toBe("0 1 0 0");
+  fill(1);
+  learn(1, B, 2 * AGEING_MS);
+  expect(carry(0, A, C)).toBe("0 1 0 0");
+  link.detach(ports[1]!);
+  expect(carry(2, C, ALL)).toBe("1 0 0 1");
+});
+
+test("attach() lets a port have more addresses than others", () => {
+  link.attach(new ArrayPort(3, octets), 65);
+  const uplink = link.ports[3]!;
+  for (let n = 0; n < 65; n++) inject(uplink, ethernet(GATEWAY_MAC, nth(n), "88b5", text("x")));
+  expect(counters.values).toEqual({});
+  inject(uplink, ethernet(GATEWAY_MAC, B, "88b5", text("x")));
+  expect(counters.values).toEqual({ "switch-table-full": 1 });
 });
 
 /** the n-th of many addresses */

@@ -149,6 +149,28 @@ export class Guest extends Space {
   }
 }
 
+export type Pump = Bun.Subprocess<"ignore", "pipe", "pipe">;
+
+/** Puts a TAP device into a guest's namespace and carries its frames to and from a socket, as a virtual machine does. */
+export async function plugIn(
+  guest: Guest,
+  socket: string,
+  mode: NonNullable<GuestOptions["mode"]>,
+  mac: string,
+  mtu: number,
+): Promise<Pump> {
+  const pump = Bun.spawn(
+    [
+      ...[TAPSTREAM, "--sock", socket, "--mode", mode, "--no-ipv6"],
+      ...["--netns", `/run/netns/${guest.name}`, "--mac", mac, "--mtu", String(mtu)],
+    ],
+    { stdin: "ignore", stdout: "pipe", stderr: "pipe" },
+  );
+  for await (const chunk of pump.stdout)
+    if (new TextDecoder().decode(chunk).includes("ready")) return pump;
+  throw new Error(`tapstream: ${await new Response(pump.stderr).text()}`);
+}
+
 export class Lab {
   static #count = 0;
   readonly folder = mkdtempSync(join(tmpdir(), "limanet-lab-"));
@@ -251,29 +273,13 @@ export class Lab {
     this.#guests.push(guest);
     await guest.open({ "resolv.conf": `nameserver ${GATEWAY}\noptions timeout:2 attempts:2\n` });
     const address = mac ?? `52:55:55:00:00:${(16 + index).toString(16)}`;
-    const pump = Bun.spawn(
-      [
-        // VPNKit's guests come through the control API
-        ...[TAPSTREAM, "--sock", this.socket(mode === "vpnkit" ? "api" : mode), "--mode", mode],
-        ...[
-          "--no-ipv6",
-          "--netns",
-          `/run/netns/${guest.name}`,
-          "--mac",
-          address,
-          "--mtu",
-          String(mtu),
-        ],
-      ],
-      { stdout: "pipe", stderr: "pipe" },
-    );
-    this.#pumps.push(pump);
-    for await (const chunk of pump.stdout)
-      if (new TextDecoder().decode(chunk).includes("ready")) return guest;
-    throw new Error(`tapstream: ${await new Response(pump.stderr).text()}`);
+    // VPNKit's guests come through the control API
+    const socket = this.socket(mode === "vpnkit" ? "api" : mode);
+    this.#pumps.push(await plugIn(guest, socket, mode, address, mtu));
+    return guest;
   }
 
-  readonly #pumps: Bun.Subprocess<"ignore", "pipe", "pipe">[] = [];
+  readonly #pumps: Pump[] = [];
 
   async api(method: "GET" | "POST", path: string, body?: unknown) {
     return requestUnixHttp(this.socket("api"), method, path, body);

@@ -1,0 +1,140 @@
+/**
+ * A vmnet network's frames: a learning switch between the guests' ports and one uplink, the interface of the host that the
+ * native library has made. What goes from guest to guest does not leave the process, and what the host sends goes to the
+ * guest it is meant for alone. Where the host has no DHCP server the guests' requests are answered here.
+ */
+import { monotonicMs, unixMs } from "../../host/clock.ts";
+import { EventLoop } from "../../host/event-loop.ts";
+import { ListeningSockets } from "../../host/listening-sockets.ts";
+import { ShimInterface } from "../../host/shim.ts";
+import { UplinkPort } from "../../host/uplink-port.ts";
+import { VectoredIo } from "../../host/vectored-io.ts";
+import { FRAME_HEADROOM, type BridgePort } from "../../link/bridge-port.ts";
+import { Switch } from "../../link/switch.ts";
+import { DhcpServer, type DhcpPlan } from "../../service/dhcp/server.ts";
+import type { Lease } from "../../service/dhcp/lease-table.ts";
+import { PacketMemory } from "../../storage/packet-memory.ts";
+import { Scratch } from "../../storage/scratch.ts";
+import { Counters } from "../../trace/counters.ts";
+import { DhcpAnswerer } from "../../vmnet/dhcp-answerer.ts";
+import { GuestPorts, type PortEvent, type PortsEngine } from "../engine/guest-ports.ts";
+import type { SwitchEvent, SwitchStart, UplinkFacts } from "./switch-protocol.ts";
+
+/** all ports at their largest, and the rings; what nobody uses takes no room */
+const PACKET_MEMORY_SIZE = 256 << 20;
+const SCRATCH_SIZE = 64 << 10;
+/** behind the uplink of a bridged network is the whole local network */
+const UPLINK_ADDRESSES = 4096;
+
+export class SwitchEngine implements PortsEngine {
+  readonly loop = new EventLoop();
+  readonly tell: (event: SwitchEvent | PortEvent) => void;
+  readonly ports: GuestPorts;
+  readonly facts: UplinkFacts;
+  readonly #memory = new PacketMemory(PACKET_MEMORY_SIZE);
+  readonly #counters = new Counters();
+  readonly #link = new Switch(this.#memory.octets, this.#counters);
+  readonly #scratch: Scratch;
+  readonly #uplink: UplinkPort;
+  #dhcp: { server: DhcpServer; answerer: DhcpAnswerer } | undefined;
+
+  /** Blocks until the interface is there; throws when it cannot be made. */
+  constructor(start: SwitchStart, tell: (event: SwitchEvent) => void) {
+    this.tell = tell;
+    const listeners = new ListeningSockets(this.loop, monotonicMs);
+    const io = new VectoredIo(this.#memory);
+    const ports = new GuestPorts(this, this.loop, listeners, io, this.#memory);
+    this.ports = ports;
+    this.#scratch = new Scratch(
+      this.#memory.octets,
+      this.#memory.reserve(SCRATCH_SIZE),
+      SCRATCH_SIZE,
+      () => ports.flush(),
+    );
+    const shim = new ShimInterface(start, this.#memory);
+    this.facts = shim.facts;
+    this.#uplink = new UplinkPort(shim, this.#memory.octets, {
+      now: monotonicMs,
+      onFrame: (now, port, from, to) => this.#link.onFrame(now, port, from, to),
+      settle: () => this.settle(),
+      receiveLater: (port) => ports.receiveLater(port),
+      flushLater: (port) => ports.flushLater(port),
+      portDrained: () => {},
+      detach: (_port, reason) => this.tell({ type: "uplink-lost", reason }),
+    });
+    this.#link.attach(this.#uplink, UPLINK_ADDRESSES);
+    this.#uplink.watch(this.loop);
+  }
+
+  // ---------------------------------------------------------------- turns
+
+  turn(limitMs: number): void {
+    const wait = this.ports.hasUnfinished ? 0 : limitMs;
+    this.loop.wait(wait === Infinity ? -1 : wait);
+    this.ports.receive();
+    this.settle();
+  }
+
+  now(): number {
+    return monotonicMs();
+  }
+
+  /** A frame of a guest. */
+  onFrame(now: number, port: BridgePort, start: number, end: number): void {
+    const answer = this.#dhcp?.answerer.onGuestFrame(unixMs(), this.#memory.octets, start, end);
+    if (answer === undefined || answer === "forward") this.#link.onFrame(now, port, start, end);
+    else if (answer !== "drop") this.#send(port, answer);
+  }
+
+  #send(port: BridgePort, frame: Uint8Array): void {
+    const at = this.#scratch.take(FRAME_HEADROOM + frame.length) + FRAME_HEADROOM;
+    this.#memory.octets.set(frame, at);
+    port.transmit(at, frame.length, 0, 0, 0, 0);
+  }
+
+  settle(): void {
+    // nobody here waits for a port that is busy
+    this.ports.drained = false;
+    this.ports.flush();
+    this.#scratch.reset();
+    const leases = this.#dhcp?.server.leases;
+    if (leases?.changed) {
+      leases.changed = false;
+      this.tell({ type: "leases-changed", leases: leases.list() });
+    }
+  }
+
+  connect(port: BridgePort): void {
+    this.#link.attach(port);
+  }
+
+  disconnect(port: BridgePort): void {
+    this.#link.detach(port);
+  }
+
+  // ---------------------------------------------------------------- requests
+
+  pin(mac: number): void {
+    this.#link.pin(mac, this.#uplink);
+  }
+
+  serveDhcp(plan: DhcpPlan, gatewayMac: number, leases: Lease[]): void {
+    const server = new DhcpServer(plan, leases, this.#counters);
+    this.#dhcp = { server, answerer: new DhcpAnswerer(server, plan.gateway, gatewayMac) };
+  }
+
+  stats(): Record<string, number> {
+    const uplink = Object.entries(this.#uplink.stats());
+    return {
+      ...this.#counters.values,
+      ...this.ports.stats(),
+      ...Object.fromEntries(uplink.map(([name, value]) => [`uplink-${name}`, value])),
+    };
+  }
+
+  close(): void {
+    this.ports.close();
+    this.#uplink.stop(this.loop);
+    this.loop.close();
+  }
+}

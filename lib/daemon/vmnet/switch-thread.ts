@@ -1,0 +1,28 @@
+/** The module of a vmnet network's engine thread: what each request asks of the engine. */
+import { postToMain } from "../../host/thread.ts";
+import { serveEngine } from "../engine/thread-server.ts";
+import { SwitchEngine } from "./switch-engine.ts";
+import type { SwitchRequest, SwitchStart } from "./switch-protocol.ts";
+
+serveEngine<SwitchEngine, SwitchStart, never, SwitchRequest>({
+  open: (options) => new SwitchEngine(options, postToMain),
+  factsOf: ({ facts }) => facts,
+  serve(engine, request, reply) {
+    switch (request.type) {
+      case "pin":
+        engine.pin(request.mac);
+        reply(null);
+        return;
+      case "serve-dhcp":
+        engine.serveDhcp(request.plan, request.gatewayMac, request.leases);
+        reply(null);
+        return;
+      case "listen":
+        engine.ports.listen(request.kind, request.path, { gid: request.gid });
+        reply(null);
+        return;
+      case "stats":
+        reply(engine.stats());
+    }
+  },
+});

@@ -1,0 +1,150 @@
+/** `limanet vmnet` as a whole: guests on each of its sockets, the sockets themselves, its start and its end (issue 5). */
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { existsSync, lstatSync, readdirSync } from "node:fs";
+import { connect } from "node:net";
+import { lockHolder } from "../../lib/host/lock.ts";
+import { canMakeNamespaces, type Guest } from "../support/lab.ts";
+import { GROUP, SHARED, VMNET_GATEWAY, VmnetLab } from "../support/vmnet-lab.ts";
+
+const pings = async (guest: Guest, address: string) =>
+  (await guest.run("ping", "-n", "-c", "3", "-i", "0.05", "-W", "2", address)).stdout;
+
+interface Link {
+  ifname: string;
+  address: string;
+}
+
+describe.skipIf(!canMakeNamespaces)("a shared network", () => {
+  let lab: VmnetLab;
+  let first: Guest;
+  let address: string;
+  beforeAll(async () => {
+    lab = await VmnetLab.open();
+    await lab.start(...SHARED);
+    first = await lab.guest();
+    address = (await first.dhcp())["ip"]!;
+  });
+  afterAll(() => lab.close());
+
+  test.each([
+    ["a unix stream, as QEMU and Lima speak", "stream"],
+    ["a unix datagram socket, as vfkit and krunkit speak", "dgram"],
+    ["a passed descriptor of a datagram socket, as VZ needs it", "fdpass"],
+  ] as const)(
+    "a guest on %s gets a lease, and reaches the host and others",
+    async (_name, mode) => {
+      const guest = await lab.guest({ mode });
+      const lease = await guest.dhcp();
+      expect(lease).toMatchObject({ router: VMNET_GATEWAY, serverid: VMNET_GATEWAY, mask: "24" });
+      expect(await pings(guest, VMNET_GATEWAY)).toContain("3 received");
+      expect(await pings(guest, address)).toContain("3 received");
+      expect(await pings(first, lease["ip"]!)).toContain("3 received");
+      expect((await lab.host.run("ping", "-c", "1", "-W", "2", lease["ip"]!)).code).toBe(0);
+    },
+  );
+
+  test("a guest that takes the host's hardware address gets none of its frames", async () => {
+    const links = JSON.parse((await lab.host.run("ip", "-j", "link")).stdout) as Link[];
+    const bridge = links.find(({ ifname }) => ifname.startsWith("lm-net-"))!;
+    const thief = await lab.guest({ mac: bridge.address });
+    await thief.ip("addr", "add", "192.168.105.77/24", "dev", "tap0");
+    expect(await pings(thief, VMNET_GATEWAY)).toContain("0 received");
+    expect(await pings(first, VMNET_GATEWAY)).toContain("3 received");
+  });
+
+  test.each([
+    ["announces a frame of 4 GiB", "ffffffff"],
+    ["announces a frame of 200 KB", "00030d40"],
+    ["speaks HTTP", Buffer.from("GET / HTTP/1.1\r\n\r\n").toString("hex")],
+  ])("a client that %s is cut off with one line, and nobody else is", async (_name, octets) => {
+    const lines = () => lab.log.split("\n").filter((line) => line.includes("guest detached"));
+    const before = lines().length;
+    const socket = connect(lab.socket);
+    const closed = new Promise<void>((resolve) =>
+      socket.on("error", () => {}).on("close", resolve),
+    );
+    socket.resume();
+    socket.write(Buffer.from(octets, "hex"));
+    await closed;
+    while (lines().length === before) await Bun.sleep(5);
+    expect(lines().slice(before)).toEqual([
+      expect.stringContaining("it announced a frame of more than 128 KiB"),
+    ]);
+    expect(await pings(first, VMNET_GATEWAY)).toContain("3 received");
+  });
+
+  test("a client that ends within a frame costs nobody anything", async () => {
+    const before = lab.log.length;
+    const socket = connect(lab.socket);
+    socket.write(Buffer.from("0000002affffffffffff", "hex"), () => socket.end());
+    while (!lab.log.slice(before).includes("guest detached")) await Bun.sleep(5);
+    socket.destroy();
+    expect(await pings(first, VMNET_GATEWAY)).toContain("3 received");
+  });
+});
+
+describe.skipIf(!canMakeNamespaces)("the daemon", () => {
+  let lab: VmnetLab;
+  beforeAll(async () => {
+    lab = await VmnetLab.open();
+  });
+  afterAll(() => lab.close());
+  /** what a stop has to take away */
+  const made = async () =>
+    [
+      (await lab.host.run("ip", "-br", "link")).stdout.replaceAll(/ .*/g, ""),
+      (await lab.host.run("nft", "list", "ruleset")).stdout,
+      ...readdirSync(lab.folder),
+    ].join("\n");
+
+  test.each(["SIGINT", "SIGTERM", "SIGHUP"] as const)(
+    "%s ends it with everything put back",
+    async (signal) => {
+      const before = await made();
+      const daemon = await lab.start(...SHARED);
+      expect(lockHolder(lab.pidFile)).toBe(daemon.pid);
+      expect(await lab.stop(signal)).toBe(0);
+      expect(await made()).toBe(before);
+      expect(lab.log).toContain(`network ends signal=${signal}`);
+    },
+  );
+
+  test("its sockets have their owner and mode at the moment they are there", async () => {
+    const paths = ["", ".datagram", ".descriptor"].map((suffix) => `${lab.socket}${suffix}`);
+    const seen = new Set<string>();
+    const daemon = lab.spawn(...SHARED);
+    while (lockHolder(lab.pidFile) === 0) {
+      for (let look = 0; look < 1000; look++)
+        for (const path of paths) {
+          const stats = lstatSync(path, { throwIfNoEntry: false });
+          if (stats) seen.add(`${stats.uid} ${stats.gid} ${(stats.mode & 0o7777).toString(8)}`);
+        }
+      if (daemon.exitCode !== null) throw new Error(lab.log);
+      await Bun.sleep(0);
+    }
+    expect([...seen]).toEqual([`0 ${GROUP.gid} 770`]);
+    expect(await lab.stop()).toBe(0);
+  });
+
+  test("a second one for the same socket or pid file is refused, and the first goes on", async () => {
+    const first = await lab.start(...SHARED);
+    const second = lab.spawn(...SHARED);
+    expect(await second.exited).toBe(1);
+    expect(lockHolder(lab.pidFile)).toBe(first.pid);
+    expect(existsSync(lab.socket)).toBe(true);
+    first.kill("SIGTERM");
+    expect(await first.exited).toBe(0);
+  });
+
+  test.each([
+    ["no interface to bridge to", ["--vmnet-mode=bridged"], /--vmnet-interface=INTERFACE/, 2],
+    ["a mode that there is not", ["--vmnet-mode=lan"], /argument 'lan' is invalid/, 2],
+    ["a gateway that is none", ["--vmnet-gateway=192.168.105"], /an IPv4 address is needed/, 2],
+    ["a group that there is not", ["--socket-group=nobody-here"], /none of that name/, 2],
+  ])("refused with nothing changed: %s", async (_why, options, sentence, code) => {
+    const before = await made();
+    expect(await lab.spawn(...options).exited).toBe(code);
+    expect(lab.log).toMatch(sentence);
+    expect(await made()).toBe(before);
+  });
+});
