@@ -232,7 +232,7 @@ test(
     const { endpoint } = networkPaths(other, "user-v2");
     mkdirSync(dirname(endpoint), { recursive: true });
     const added: unknown[] = [];
-    using _daemon = Bun.serve({
+    const daemon = Bun.serve({
       unix: endpoint,
       async fetch(request) {
         if (new URL(request.url).pathname !== "/services/dns/add")
@@ -248,6 +248,7 @@ test(
     expect(added).toEqual([{ Name: "test.", Records: [{ Name: "a", IP: "192.0.2.1" }] }]);
     expect(warnings).toEqual(["the network's daemon does not know *.b.test: 404 page not found"]);
     await member.close();
+    await daemon.stop(true);
     rmSync(other, { recursive: true, force: true });
   },
   LIMIT,
