@@ -5,3 +5,8 @@ export function terminationSignal(): Promise<string> {
       process.on(name, () => resolve(name));
   });
 }
+
+/** Calls `tell` whenever somebody asks how the process is doing (SIGUSR1; a BSD's SIGINFO, Ctrl-T, is macOS's alone). */
+export function onStatusSignal(tell: () => void): void {
+  process.on("SIGUSR1", tell);
+}

@@ -43,6 +43,20 @@ describe.skipIf(!canMakeNamespaces)("a shared network", () => {
     },
   );
 
+  test("a datagram guest that is gone is noticed, and its place is there for another", async () => {
+    const stays = await lab.guest({ mode: "dgram" });
+    const { ip } = await stays.dhcp();
+    await (await lab.guest({ mode: "dgram" })).dhcp();
+    const before = lab.log.length;
+    await lab.unplug();
+    // a broadcast is sent to all
+    while (!lab.log.slice(before).includes("the guest has gone"))
+      await pings(first, "192.168.105.250");
+    const next = await lab.guest({ mode: "dgram" });
+    await next.dhcp();
+    expect(await pings(next, ip!)).toContain("3 received");
+  });
+
   test("a guest that takes the host's hardware address gets none of its frames", async () => {
     const links = JSON.parse((await lab.host.run("ip", "-j", "link")).stdout) as Link[];
     const bridge = links.find(({ ifname }) => ifname.startsWith("lm-net-"))!;
@@ -71,6 +85,16 @@ describe.skipIf(!canMakeNamespaces)("a shared network", () => {
       expect.stringContaining("it announced a frame of more than 128 KiB"),
     ]);
     expect(await pings(first, VMNET_GATEWAY)).toContain("3 received");
+  });
+
+  test("SIGUSR1 has it tell what it has carried", async () => {
+    await pings(first, VMNET_GATEWAY);
+    process.kill(lab.pid, "SIGUSR1");
+    while (!lab.log.includes("statistics")) await Bun.sleep(5);
+    const line = lab.log.split("\n").find((each) => each.includes("statistics"))!;
+    for (const name of ["BytesSent", "framesReceived", "uplink-framesIn", "uplink-framesOut"])
+      expect(Number(new RegExp(` ${name}=(\\d+)`).exec(line)![1])).toBeGreaterThan(0);
+    expect(line).toContain(" framesDropped=0 ");
   });
 
   test("a client that ends within a frame costs nobody anything", async () => {

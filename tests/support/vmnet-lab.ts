@@ -67,9 +67,14 @@ export class VmnetLab {
     return daemon;
   }
 
+  /** of limanet itself: `ip netns exec` becomes the command that it runs */
+  get pid(): number {
+    return this.#daemon!.pid;
+  }
+
   /** Ends the daemon; its exit code. */
   async stop(signal: "SIGTERM" | "SIGINT" | "SIGHUP" = "SIGTERM"): Promise<number> {
-    process.kill(this.#daemon!.pid, signal);
+    process.kill(this.pid, signal);
     return this.#daemon!.exited;
   }
 
@@ -84,6 +89,13 @@ export class VmnetLab {
     const address = mac ?? `52:55:55:00:01:${(16 + index).toString(16)}`;
     this.#pumps.push(await plugIn(guest, `${this.socket}${SUFFIX[mode]}`, mode, address, mtu));
     return guest;
+  }
+
+  /** Ends the virtual machine of the last guest, so to say. */
+  async unplug(): Promise<void> {
+    const pump = this.#pumps.pop()!;
+    pump.kill("SIGKILL");
+    await pump.exited;
   }
 
   async close(): Promise<void> {

@@ -3,11 +3,16 @@
  * which of them have frames to flush or more to receive in the next turn.
  */
 import { acceptDescriptor } from "../../host/descriptor-passing.ts";
-import { DatagramPort, reserveDatagramMemory } from "../../host/datagram-port.ts";
+import type { DatagramPort } from "../../host/datagram-port.ts";
+import {
+  DatagramSocket,
+  reserveDatagramMemory,
+  type DatagramOwner,
+  type Guests,
+} from "../../host/datagram-socket.ts";
 import type { EventLoop } from "../../host/event-loop.ts";
 import { libc } from "../../host/libc.ts";
 import type { ListeningSockets, SocketAccess } from "../../host/listening-sockets.ts";
-import type { PortOwner } from "../../host/port-owner.ts";
 import { reservePortMemory, StreamPort, type PortMemory } from "../../host/stream-port.ts";
 import { connectUnix } from "../../host/unix-connection.ts";
 import type { VectoredIo } from "../../host/vectored-io.ts";
@@ -22,11 +27,13 @@ export type AttachKind =
   | "stream"
   /** unix stream on which each client passes one SOCK_DGRAM descriptor (SCM_RIGHTS) */
   | "descriptor"
-  /** unix datagram, a frame each; a "VFKT" hello is swallowed (vfkit) */
-  | "datagram";
+  /** unix datagram, a frame each, for the guest that sends first; a "VFKT" hello is swallowed (vfkit) */
+  | "datagram"
+  /** the same for many guests, which are told apart by their addresses */
+  | "datagrams";
 
 export type PortEvent =
-  | { type: "port-attached"; port: number; kind: AttachKind }
+  | { type: "port-attached"; port: number; kind: "stream" | "datagram" }
   | { type: "port-detached"; port: number; reason: string }
   | { type: "log"; level: "error" | "warn" | "info" | "debug"; line: string };
 
@@ -41,7 +48,13 @@ export interface PortsEngine {
   tell(event: PortEvent): void;
 }
 
-export class GuestPorts implements PortOwner {
+interface OpenPort {
+  port: StreamPort | DatagramPort;
+  /** closes what is the port's alone */
+  end(): void;
+}
+
+export class GuestPorts implements DatagramOwner {
   readonly #engine: PortsEngine;
   readonly #loop: EventLoop;
   readonly #listeners: ListeningSockets;
@@ -52,7 +65,8 @@ export class GuestPorts implements PortOwner {
   readonly #calledUpon = new Map<string, number>();
   readonly #freeStreamMemory: PortMemory[] = [];
   readonly #freeDatagramMemory: number[] = [];
-  readonly #ports = new Map<number, StreamPort | DatagramPort>();
+  readonly #ports = new Map<number, OpenPort>();
+  #isFull = false;
   #toFlush: { flush(): void }[] = [];
   #toReceive: { receive(): void }[] = [];
   #nextPort = 0;
@@ -126,14 +140,16 @@ export class GuestPorts implements PortOwner {
 
   /** Throws HostError. */
   listen(kind: AttachKind, path: string, access?: SocketAccess): void {
-    if (kind === "datagram") {
-      this.#attachDatagram(this.#listeners.bindUnixDatagram(path, access), kind, false);
+    if (kind === "datagram" || kind === "datagrams") {
+      const fd = this.#listeners.bindUnixDatagram(path, access);
+      this.#listening.push(fd);
+      this.#watchDatagrams(fd, kind === "datagram" ? "one" : "many");
       return;
     }
     const owner = {
       onAccept: (_now: number, fd: number) => {
         if (kind === "stream") this.attach(fd, QEMU_FRAMING);
-        else acceptDescriptor(this.#loop, fd, (passed) => this.#attachDatagram(passed, kind, true));
+        else acceptDescriptor(this.#loop, fd, (passed) => this.#watchDatagrams(passed, "passed"));
       },
     };
     this.#listening.push(this.#listeners.listenUnix(path, owner, access));
@@ -141,11 +157,18 @@ export class GuestPorts implements PortOwner {
 
   /** Takes over a connection as a guest's port; `early` has been read from it before. */
   attach(fd: number, framing: StreamFraming, early?: Uint8Array): void {
-    if (!this.#hasRoom(fd)) return;
+    const id = this.admit();
+    if (id === undefined) {
+      libc.close(fd);
+      return;
+    }
     const memory = this.#freeStreamMemory.pop() ?? reservePortMemory(this.#memory);
-    const { octets } = this.#memory;
-    const port = new StreamPort(this.#nextPort++, fd, framing, memory, this.#io, octets, this);
-    this.#connect(port, "stream");
+    const port = new StreamPort(id, fd, framing, memory, this.#io, this.#memory.octets, this);
+    this.#connect(port, () => {
+      this.#listeners.close(fd);
+      this.#freeStreamMemory.push(memory);
+    });
+    port.watch(this.#loop);
     if (early !== undefined) port.receiveEarly(early);
   }
 
@@ -158,38 +181,42 @@ export class GuestPorts implements PortOwner {
     this.attach(fd, QEMU_FRAMING);
   }
 
-  #attachDatagram(fd: number, kind: AttachKind, connected: boolean): void {
-    if (!this.#hasRoom(fd)) return;
+  #watchDatagrams(fd: number, guests: Guests): void {
     const memory = this.#freeDatagramMemory.pop() ?? reserveDatagramMemory(this.#memory);
-    this.#connect(
-      new DatagramPort(
-        this.#nextPort++,
-        fd,
-        memory,
-        this.#io.base,
-        this.#memory.octets,
-        this,
-        connected,
-      ),
-      kind,
-    );
-  }
-
-  #hasRoom(fd: number): boolean {
-    if (this.#ports.size < MAX_PORTS) return true;
+    const { octets } = this.#memory;
+    const socket = new DatagramSocket(fd, guests, memory, this.#io.base, octets, this);
+    if (socket.watch(this.#loop)) return;
     libc.close(fd);
-    this.#engine.tell({
-      type: "log",
-      level: "warn",
-      line: `a guest was turned away: ${MAX_PORTS} are attached, which is the limit of one network`,
-    });
-    return false;
+    this.#freeDatagramMemory.push(memory);
   }
 
-  #connect(port: StreamPort | DatagramPort, kind: AttachKind): void {
-    this.#ports.set(port.id, port);
+  admit(): number | undefined {
+    if (this.#ports.size < MAX_PORTS) return this.#nextPort++;
+    if (!this.#isFull)
+      this.#engine.tell({
+        type: "log",
+        level: "warn",
+        line: `guests are turned away: ${MAX_PORTS} are attached, which is the limit of one network`,
+      });
+    this.#isFull = true;
+    return undefined;
+  }
+
+  admitted(port: DatagramPort): void {
+    const { socket } = port;
+    this.#connect(port, () => {
+      socket.forget(port);
+      if (!socket.isPassed) return;
+      this.#listeners.close(socket.fd);
+      this.#toReceive = this.#toReceive.filter((other) => other !== socket);
+      this.#freeDatagramMemory.push(socket.memory);
+    });
+  }
+
+  #connect(port: StreamPort | DatagramPort, end: () => void): void {
+    this.#ports.set(port.id, { port, end });
     this.#engine.connect(port);
-    port.watch(this.#loop);
+    const kind = port instanceof StreamPort ? "stream" : "datagram";
     this.#engine.tell({ type: "port-attached", port: port.id, kind });
   }
 
@@ -197,13 +224,12 @@ export class GuestPorts implements PortOwner {
     const open = this.#ports.get(port.id);
     if (open === undefined) return;
     this.#ports.delete(port.id);
+    this.#isFull = false;
     for (const [path, id] of this.#calledUpon) if (id === port.id) this.#calledUpon.delete(path);
-    this.#engine.disconnect(open);
-    this.#listeners.close(open.fd);
-    this.#toFlush = this.#toFlush.filter((other) => other !== open);
-    this.#toReceive = this.#toReceive.filter((other) => other !== open);
-    if (open instanceof StreamPort) this.#freeStreamMemory.push(open.memory);
-    else this.#freeDatagramMemory.push(open.memory);
+    this.#engine.disconnect(open.port);
+    this.#toFlush = this.#toFlush.filter((other) => other !== open.port);
+    this.#toReceive = this.#toReceive.filter((other) => other !== open.port);
+    open.end();
     this.#engine.tell({ type: "port-detached", port: port.id, reason });
   }
 
@@ -217,7 +243,7 @@ export class GuestPorts implements PortOwner {
       framesDropped: 0,
       ports: this.#ports.size,
     };
-    for (const port of this.#ports.values()) {
+    for (const { port } of this.#ports.values()) {
       stats.BytesSent += port.octetsOut;
       stats.BytesReceived += port.octetsIn;
       stats.framesSent += port.framesOut;
@@ -229,7 +255,7 @@ export class GuestPorts implements PortOwner {
 
   close(): void {
     this.flush();
+    for (const open of this.#ports.values()) open.end();
     for (const handle of this.#listening) this.#listeners.close(handle);
-    for (const port of this.#ports.values()) this.#listeners.close(port.fd);
   }
 }

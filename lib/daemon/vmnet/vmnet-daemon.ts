@@ -3,7 +3,7 @@ import { resolve } from "node:path";
 import { formatCidr, formatIpv4 } from "../../addr/ipv4.ts";
 import { lockHolder, tryLockPidFile, type Lock } from "../../host/lock.ts";
 import { groupId } from "../../host/machine.ts";
-import { terminationSignal } from "../../host/signals.ts";
+import { onStatusSignal, terminationSignal } from "../../host/signals.ts";
 import type { Log } from "../../trace/log.ts";
 import { vmnetSettings, type VmnetOptions, type VmnetSettings } from "../../vmnet/settings.ts";
 import type { AttachKind } from "../engine/guest-ports.ts";
@@ -43,12 +43,14 @@ export async function runVmnet(options: VmnetDaemonOptions, log: Log): Promise<n
     network = await startSwitch({ tap: host.plan.tap, ...RINGS }, log);
     await host.attach();
     await serveDhcp(network, settings, host.plan);
-    for (const kind of ["stream", "datagram", "descriptor"] as const)
-      await network.request({ type: "listen", kind, path: socketFor(socket, kind), gid });
+    for (const [kind, path] of Object.entries(socketsAt(socket)))
+      await network.request({ type: "listen", kind: kind as AttachKind, path, gid });
     if (pidFile !== undefined) {
       lock = tryLockPidFile(pidFile);
       if (lock === undefined) throw pidFileInUse(pidFile);
     }
+    const running = network;
+    onStatusSignal(() => void tellStatistics(running, log));
     log.info?.(`network ready ${describe(settings, host.plan)} socket=${socket}`);
     log.info?.(`network ends signal=${await Promise.race([ended, network.failed])}`);
     return 0;
@@ -66,8 +68,11 @@ const pidFileInUse = (path: string): Error =>
   new Error(`Cannot start the network: process ${lockHolder(path)} holds the pid file ${path}`);
 
 /** Datagram guests have sockets of their own beside the stream guests'. */
-const socketFor = (socket: string, kind: AttachKind): string =>
-  kind === "stream" ? socket : `${socket}.${kind}`;
+const socketsAt = (socket: string): Partial<Record<AttachKind, string>> => ({
+  stream: socket,
+  datagrams: `${socket}.datagram`,
+  descriptor: `${socket}.descriptor`,
+});
 
 function hostSettings(name: string, { mode, own, interface: taken }: VmnetSettings) {
   return {
@@ -85,6 +90,13 @@ const describe = ({ mode }: VmnetSettings, { bridge, mtu, own }: HostPlan): stri
       ? []
       : [`gateway=${formatIpv4(own.gateway)} subnet=${formatCidr(own.subnet)}`]),
   ].join(" ");
+
+async function tellStatistics(network: RunningSwitch, log: Log): Promise<void> {
+  // a network that ends meanwhile has nothing to tell
+  const stats = (await network.request({ type: "stats" }).catch(() => ({}))) as object;
+  const words = Object.entries(stats).map(([name, count]) => `${name}=${count}`);
+  log.info?.(["statistics", ...words].join(" "));
+}
 
 interface RunningSwitch {
   facts: UplinkFacts;
