@@ -69,6 +69,18 @@ export function instancePaths(home: string, name: string): InstancePaths {
   };
 }
 
+/** The longest path of an instance's sockets; ssh makes its own under a name with 17 more octets first. */
+export function longestSocket(paths: InstancePaths): string {
+  const { guestSocket, descriptorSocket, dnsSocket, endpoint, sshControl } = paths;
+  return [
+    guestSocket,
+    descriptorSocket,
+    dnsSocket,
+    endpoint,
+    `${sshControl}.0123456789abcdef`,
+  ].toSorted((a, b) => b.length - a.length)[0]!;
+}
+
 export interface NetworkPaths {
   dir: string;
   pid: string;

@@ -12,12 +12,9 @@ import { monotonicMs, sleep } from "../host/clock.ts";
 import { serveDnsTcp, serveDnsUdp } from "../host/dns-server.ts";
 import { hostSearchDomains } from "../host/host-naming.ts";
 import { hostEnvironment } from "../host/machine.ts";
-import { serveUnixHttp } from "../host/unix-http.ts";
 import type { QmpClient } from "../host/qmp-client.ts";
 import { loadNetworks } from "../instance/settings.ts";
-import { canonicalName } from "../service/dns/message.ts";
-import type { HostTable } from "../service/dns/static-hosts.ts";
-import { zonesOfHosts } from "../service/dns/zones.ts";
+import { hostsBeyondZones, zonesOfHosts } from "../service/dns/zones.ts";
 import type { Log } from "../trace/log.ts";
 import type { Forward, NetworkPlan, Transport } from "./network/engine-protocol.ts";
 import type { NetworkAbilities } from "./forwards/forward-plan.ts";
@@ -27,14 +24,12 @@ import {
   startHostResponder,
   type DnsPolicy,
 } from "./network/host-responder.ts";
-import { handlerOf } from "./network/api-routes.ts";
-import { DNS_ROUTES } from "./network/dns-routes.ts";
 import { startNetworkService } from "./network/network-service.ts";
 import { userV2Network } from "./reconcile.ts";
 import { GATEWAY_MAC, gatewayNames, userV2Plan } from "./usernet.ts";
 
 /** the default network (specification, section 1) */
-const DEFAULT_SUBNET = "192.168.5.0/24";
+export const DEFAULT_SUBNET = "192.168.5.0/24";
 const DEFAULT_CIDR = parseCidr(DEFAULT_SUBNET)!;
 const DEFAULT_GATEWAY = "192.168.5.2";
 const DEFAULT_DNS = "192.168.5.3";
@@ -56,8 +51,6 @@ export interface FirstNetwork {
   waitForAddress(signal: AbortSignal): Promise<string>;
   expose(forward: Forward, qmp: QmpClient): Promise<void>;
   unexpose(local: string, protocol: Transport, qmp: QmpClient): Promise<void>;
-  /** Other `hostResolver.hosts` in place of those before. */
-  setHosts(hosts: HostTable): Promise<void>;
   /** what its forwards can listen on */
   abilities: NetworkAbilities;
   /** rejects when the network breaks down under the machine */
@@ -97,7 +90,7 @@ export async function carryDefaultNetwork(
     endpoint: paths.endpoint,
     dnsTcpPath: paths.dnsSocket,
     leaseFile: undefined,
-    hosts: staticHosts(config.hostResolver.hosts, name),
+    hosts: staticHosts(config, name),
     dns: dnsPolicy(config),
     capture: undefined,
     log,
@@ -123,7 +116,6 @@ export async function carryDefaultNetwork(
     expose: async (forward) => void (await service.engine.request({ type: "expose", forward })),
     unexpose: async (local, protocol) =>
       void (await service.engine.request({ type: "unexpose", local, protocol })),
-    setHosts: async (hosts) => service.dns.setNames(staticHosts(hosts, name)),
     abilities: { hasSockets: true, hasIpv6: true },
     failed: service.failed,
     close: () => service.close(),
@@ -135,10 +127,10 @@ function dnsPolicy({ hostResolver }: InstanceConfig): DnsPolicy {
   return { ipv6, publicFallback, emptyOnOutage };
 }
 
-function staticHosts(hosts: HostTable, name: string): HostTable {
+function staticHosts(config: InstanceConfig, name: string): Record<string, string> {
   // these win over entries of the same name (specification 10.1)
   return {
-    ...hosts,
+    ...config.hostResolver.hosts,
     ...gatewayNames(DEFAULT_GATEWAY),
     [hostnameOf(name)]: DEFAULT_GUEST,
     [`${hostnameOf(name)}.internal`]: DEFAULT_GUEST,
@@ -147,25 +139,19 @@ function staticHosts(hosts: HostTable, name: string): HostTable {
 
 /** QEMU's own network, with our DNS on two loopback ports that the guest redirects to. */
 export async function useQemuSlirp(
-  paths: InstancePaths,
   config: InstanceConfig,
   name: string,
   sshPort: number,
 ): Promise<FirstNetwork> {
   const closers: (() => void)[] = [];
   const dnsPorts = { udp: 0, tcp: 0 };
-  let setHosts = (_hosts: HostTable): void => {};
   if (config.hostResolver.enabled) {
-    const names = staticHosts(config.hostResolver.hosts, name);
-    const dns = startHostResponder(names, dnsPolicy(config), DEFAULT_CIDR);
-    setHosts = (hosts) => dns.setNames(staticHosts(hosts, name));
-    const api = await serveUnixHttp(paths.endpoint, handlerOf(DNS_ROUTES, { dns }));
+    const dns = startHostResponder(staticHosts(config, name), dnsPolicy(config), DEFAULT_CIDR);
     const udp = await serveDnsUdp(dns.responder, "127.0.0.1", 0);
     const tcp = serveDnsTcp(dns.responder, "127.0.0.1", 0);
     dnsPorts.udp = udp.port;
     dnsPorts.tcp = tcp.port;
     closers.push(
-      () => api.close(),
       () => udp.close(),
       () => tcp.close(),
       () => dns.close(),
@@ -182,7 +168,6 @@ export async function useQemuSlirp(
     waitForAddress: async () => DEFAULT_GUEST,
     expose: exposeThroughQemu,
     unexpose: (local, protocol, qmp) => askQemu(qmp, `hostfwd_remove net0 ${protocol}:${local}`),
-    setHosts: async (hosts) => setHosts(hosts),
     abilities: { hasSockets: false, hasIpv6: false },
     failed: NEVER,
     close: async () => {
@@ -225,16 +210,6 @@ export async function joinUserV2(
   const { gateway } = userV2Plan(subnet, mtu, undefined);
   const limitMs = addressLimitMs(hostEnvironment());
   const joined = new JoinedNetwork(options);
-  const ownName = `${hostnameOf(name)}.internal`;
-  const reserved = new Set([ownName, ...Object.keys(gatewayNames(gateway))]);
-  // what the network says itself is not a user's to change
-  const setHosts = (hosts: HostTable) =>
-    joined.setHosts(
-      name,
-      Object.fromEntries(
-        Object.entries(hosts).filter(([host]) => !reserved.has(canonicalName(host))),
-      ),
-    );
   return {
     nic: joined.backend(listen),
     mtu,
@@ -255,14 +230,18 @@ export async function joinUserV2(
         return found;
       });
       if (address === "") return "";
-      for (const zone of zonesOfHosts({ [ownName]: address, ...gatewayNames(gateway) }))
-        await joined.addZone(zone);
-      await setHosts(config.hostResolver.hosts);
+      const hosts = {
+        ...config.hostResolver.hosts,
+        [`${hostnameOf(name)}.internal`]: address,
+        ...gatewayNames(gateway),
+      };
+      for (const zone of zonesOfHosts(hosts)) await joined.addZone(zone);
+      const more = hostsBeyondZones(hosts);
+      if (Object.keys(more).length > 0) await joined.addHosts({ owner: name, hosts: more });
       return address;
     },
     expose: (forward) => joined.expose(forward),
     unexpose: (local, protocol) => joined.unexpose({ local, protocol }),
-    setHosts,
     abilities: { hasSockets: true, hasIpv6: true },
     failed: NEVER,
     close: () => joined.close(),

@@ -61,10 +61,7 @@ export async function startQemu(
       `Cannot start the virtual machine: ${program} is not installed (on Debian and Ubuntu: apt install ${fix}; on macOS: brew install qemu)`,
     );
   }
-  const version = /version (\d+)\.(\d+)/.exec(
-    (await runCommand([program, "--version"], COMMAND_LIMIT_MS)).stdout,
-  );
-  const number: [number, number] = [Number(version?.[1] ?? 0), Number(version?.[2] ?? 0)];
+  const number = (await qemuVersion(program)) ?? ([0, 0] as const);
   if (number[0] < 7 || (number[0] === 7 && number[1] < 2)) {
     throw new Error(
       `Cannot start the virtual machine: QEMU ${number.join(".")} has no stream network device (7.2 or later is needed)`,
@@ -97,6 +94,13 @@ export async function startQemu(
     }
   }
   return launch({ ...facts, accelerator: "tcg" }, paths);
+}
+
+/** major and minor number of a QEMU; undefined when it does not tell them */
+export async function qemuVersion(program: string): Promise<readonly [number, number] | undefined> {
+  const { stdout } = await runCommand([program, "--version"], COMMAND_LIMIT_MS);
+  const [, major, minor] = /version (\d+)\.(\d+)/.exec(stdout) ?? [];
+  return major === undefined ? undefined : [Number(major), Number(minor)];
 }
 
 async function launch(facts: QemuFacts, paths: InstancePaths): Promise<Machine> {

@@ -68,7 +68,7 @@ export async function verifySudo(networks: NetworksConfig, file: string, log: Lo
     text = readTextIfThere(file);
   } catch (error) {
     // ordinary users may not look into this folder on many systems; sudo knows all the same
-    if (await allows(networks, log)) return;
+    if (await sudoAllows(networks, log)) return;
     throw cannotRead(file, (error as Error).message);
   }
   if (text === undefined) {
@@ -93,8 +93,8 @@ async function needsNoPassword(networks: NetworksConfig, log: Log): Promise<bool
   return (await runSudo(asRoot(["true"], platform()), log)).code === 0;
 }
 
-/** Does sudo say that it would run every command? */
-async function allows(networks: NetworksConfig, log: Log): Promise<boolean> {
+/** Does sudo say that it would run every command of the file? */
+export async function sudoAllows(networks: NetworksConfig, log: Log): Promise<boolean> {
   if (await needsNoPassword(networks, log)) return true;
   const facts = platform();
   for (const command of allowedCommands(networks, facts)) {

@@ -17,7 +17,7 @@ const HEDGE_MS = 250;
 const AGAIN_MS = 1000;
 /** UDP may not get through at all */
 const TCP_MS = 2000;
-const LIMIT_MS = 3500;
+export const UPSTREAM_LIMIT_MS = 3500;
 /** who answered is asked first for so long; then the host's order counts again */
 const PREFER_MS = 30_000;
 
@@ -114,7 +114,7 @@ class Race {
     while (!this.#isOver) {
       const step = this.#steps[0];
       const elapsed = performance.now() - this.#began;
-      const wait = (step?.atMs ?? LIMIT_MS) - elapsed;
+      const wait = (step?.atMs ?? UPSTREAM_LIMIT_MS) - elapsed;
       if (!isDue && wait > 0) {
         this.#timer = setTimeout(() => this.go(), wait);
         return;

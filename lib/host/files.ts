@@ -1,7 +1,9 @@
 /** Files and folders. */
 import {
+  accessSync,
   chmodSync,
   closeSync,
+  constants,
   existsSync,
   fsyncSync,
   lstatSync,
@@ -9,13 +11,14 @@ import {
   openSync,
   readdirSync,
   readFileSync,
+  readlinkSync,
   realpathSync,
   renameSync,
   rmSync,
   statSync,
   writeSync,
 } from "node:fs";
-import { dirname } from "node:path";
+import { dirname, resolve } from "node:path";
 import { orFileFailure } from "./file-failure.ts";
 
 /** undefined when there is no such file */
@@ -80,6 +83,26 @@ export function fileKind(path: string): "socket" | "other" | "none" {
     return statSync(path).isSocket() ? "socket" : "other";
   } catch {
     return "none";
+  }
+}
+
+/** may this user change a file, or what is in a folder? */
+export function isWritable(path: string): boolean {
+  try {
+    accessSync(path, constants.W_OK);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** whether a file is there; of a symbolic link that leads to nothing, where it leads */
+export function linkTarget(path: string): "there" | "absent" | { leadsTo: string } {
+  if (existsSync(path)) return "there";
+  try {
+    return { leadsTo: resolve(dirname(path), readlinkSync(path)) };
+  } catch {
+    return "absent";
   }
 }
 

@@ -85,6 +85,9 @@ function groupLines(name: string): string[] {
   return gid === undefined ? [] : [`${name}:*:${gid}:`];
 }
 
+/** the numbers of all groups of this process */
+export const groupIds = (): number[] => [process.getegid!(), ...process.getgroups!()];
+
 /** the name in front of a number in a file like passwd(5) and group(5) */
 function nameIn(path: string, id: number): string | undefined {
   const entries = linesOf(path).map((line) => line.split(":"));

@@ -7,8 +7,11 @@ import { isProgram } from "./process.ts";
 const FOLDERS = ["/usr/sbin", "/sbin", "/usr/bin", "/bin"];
 const PACKAGE = { ip: "iproute2", nft: "nftables" } as const;
 
+export const findNetworkTool = (name: "ip" | "nft" | "iptables-legacy"): string | undefined =>
+  FOLDERS.map((folder) => `${folder}/${name}`).find(isProgram);
+
 export function networkTool(name: "ip" | "nft"): string {
-  const path = FOLDERS.map((folder) => `${folder}/${name}`).find(isProgram);
+  const path = findNetworkTool(name);
   if (path !== undefined) return path;
   throw new Error(
     `Cannot make the network: the program ${name} is not installed (on Debian and Ubuntu: apt install ${PACKAGE[name]})`,
@@ -56,6 +59,3 @@ export const networkNamespace = (): string => readlinkSync("/proc/self/ns/net");
 
 export const isWireless = (name: string): boolean =>
   existsSync(`/sys/class/net/${name}/wireless`) || existsSync(`/sys/class/net/${name}/phy80211`);
-
-/** there is no hardware behind the interface */
-export const isVirtual = (name: string): boolean => !existsSync(`/sys/class/net/${name}/device`);

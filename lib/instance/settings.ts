@@ -61,7 +61,17 @@ export function loadNetworks(
     makeFolder(configFolder(home));
     writeFileAtomically(file, defaultNetworksText(networksDefaults()));
   }
-  const { config, diagnostics } = parseNetworks(readTextIfThere(file) ?? "", file);
+  return readNetworks(home, warn);
+}
+
+/** The same without making the file: where there is none, what would be in it counts. */
+export function readNetworks(
+  home: string,
+  warn: (sentence: string) => void = () => {},
+): NetworksConfig {
+  const file = networksFile(home);
+  const text = readTextIfThere(file) ?? defaultNetworksText(networksDefaults());
+  const { config, diagnostics } = parseNetworks(text, file);
   if (config === undefined)
     throw new Error(`Cannot use the networks:\n${diagnostics.map(formatDiagnostic).join("\n")}`);
   for (const diagnostic of diagnostics) warn(formatDiagnostic(diagnostic));
