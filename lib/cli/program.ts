@@ -3,12 +3,14 @@
  * action imports, which is loaded only when the command runs, so that daemons start quickly.
  */
 import {
+  Argument,
   Command,
   CommanderError,
   InvalidArgumentError,
   Option,
   type OptionValues,
 } from "@commander-js/extra-typings";
+import { AREA_NAMES, type Area } from "../doctor/area.ts";
 import { terminationSignal } from "../host/signals.ts";
 import { writeError, writeOut } from "../host/terminal.ts";
 import { unixMs } from "../host/clock.ts";
@@ -95,6 +97,9 @@ function commands(done: (code: number) => void): Command {
     };
     return lineLog(logLevel, logFormat, unixMs, writeError);
   };
+
+  /** for a command whose own words tell what it does */
+  const warnings = () => lineLog("warn", "text", unixMs, writeError);
 
   const settings = <Args extends unknown[], Global extends OptionValues>(
     command: Command<Args, Record<never, never>, Global>,
@@ -305,6 +310,14 @@ function commands(done: (code: number) => void): Command {
     .option("--check", "compare with the file that is installed, and ask sudo")
     .action(async (file, { check }) =>
       done(await (await import("./sudoers.ts")).sudoers(file, check === true, log())),
+    );
+  program
+    .command("doctor")
+    .addArgument(new Argument("[area...]", "what to look at (default: all)").choices(AREA_NAMES))
+    .description("look for what is wrong with this machine, and say what to do")
+    .option("--json", "as one JSON object")
+    .action(async (areas, options) =>
+      done(await (await import("./doctor.ts")).doctor(areas as Area[], options, warnings())),
     );
   const dns = program.command("dns").description("the host's DNS as guests get it");
   dns

@@ -33,6 +33,24 @@ function writeAll(fd: number, text: string): void {
 export const isTerminal = (stream: "in" | "out" | "error"): boolean =>
   isatty({ in: 0, out: 1, error: 2 }[stream]);
 
+export type Colours = Record<"red" | "yellow" | "green" | "bold", (text: string) => string>;
+
+/** ECMA-48's "select graphic rendition" */
+const RENDITIONS = { red: 31, yellow: 33, green: 32, bold: 1 } as const;
+
+/**
+ * Colours for a stream: none where no terminal is, where it has none (TERM=dumb), or where nobody wants any (NO_COLOR,
+ * no-color.org, which counts when it is not empty).
+ */
+export function colours(stream: "out" | "error"): Colours {
+  const { NO_COLOR = "", TERM = "" } = process.env;
+  const isOn = isTerminal(stream) && NO_COLOR === "" && TERM !== "dumb" && TERM !== "";
+  const painter = (rendition: number) => (text: string) =>
+    isOn ? `\x1b[${rendition}m${text}\x1b[0m` : text;
+  const { red, yellow, green, bold } = RENDITIONS;
+  return { red: painter(red), yellow: painter(yellow), green: painter(green), bold: painter(bold) };
+}
+
 /** Puts a question and gives the line that a person types; undefined when there are no more. */
 export type ReadAnswer = (question: string) => Promise<string | undefined>;
 

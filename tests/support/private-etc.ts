@@ -12,15 +12,24 @@ if (!canUseSudo)
 const SET_UP = `
 mount --make-rprivate / &&
 for folder in /etc/sudoers.d /run /opt; do mount -t tmpfs -o mode=755 tmpfs $folder || exit 1; done
+`;
+const HOLD = `
 echo ready
 exec sleep infinity`;
 
 export class PrivateEtc {
-  readonly #holder = Bun.spawn(["unshare", "--mount", "sh", "-c", SET_UP], {
-    stdin: "ignore",
-    stdout: "pipe",
-    stderr: "ignore",
-  });
+  readonly #holder;
+  readonly #kinds: readonly string[];
+
+  /** `hasNetwork`: a network namespace of its own, too; `more`: shell commands that make further changes */
+  constructor({ hasNetwork = false, more = "" } = {}) {
+    this.#kinds = ["--mount", ...(hasNetwork ? ["--net"] : [])];
+    this.#holder = Bun.spawn(["unshare", ...this.#kinds, "sh", "-ec", SET_UP + more + HOLD], {
+      stdin: "ignore",
+      stdout: "pipe",
+      stderr: "inherit",
+    });
+  }
 
   async open(): Promise<void> {
     const reader = this.#holder.stdout.getReader();
@@ -32,7 +41,7 @@ export class PrivateEtc {
 
   /** runs a command in the namespace */
   get enter(): string[] {
-    return ["nsenter", "--mount", `--target=${this.#holder.pid}`];
+    return ["nsenter", ...this.#kinds, `--target=${this.#holder.pid}`];
   }
 
   /** makes pgrep look at the processes of the namespace only */

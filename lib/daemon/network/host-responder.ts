@@ -32,8 +32,6 @@ export interface HostResponder {
   responder: DnsResponder;
   zones: DnsZones;
   hosts: StaticHosts;
-  /** Other names in place of those it began with. */
-  setNames(names: HostTable): void;
   close(): void;
 }
 
@@ -44,8 +42,7 @@ export function startHostResponder(
 ): HostResponder {
   const zones = new DnsZones();
   const hosts = new StaticHosts();
-  const setNames = (table: HostTable) => hosts.set(NETWORK, table);
-  setNames(names);
+  hosts.set(NETWORK, names);
   const naming = new WatchedHostNaming(policy.publicFallback);
   const system = new ThreadedSystemResolver();
   const upstream = new NameServerUpstream();
@@ -64,7 +61,6 @@ export function startHostResponder(
     responder,
     zones,
     hosts,
-    setNames,
     close: () => {
       system.close();
       upstream.close();

@@ -1,0 +1,45 @@
+import { parseCidr, parseIpv4 } from "../../addr/ipv4.ts";
+import { networkProblem, subnetOf } from "../../config/networks.ts";
+import type { NetworkFacts, NetworkSubnet } from "../../doctor/network.ts";
+import { hostSubnets } from "../../host/host-subnets.ts";
+import { groupIds, hostPlatform } from "../../host/machine.ts";
+import { networkSetting } from "../../host/network-tools.ts";
+import { isManaged, socketOf } from "../../privilege/commands.ts";
+import { partNames } from "../../vmnet/host-plan.ts";
+import { DEFAULT_SUBNET } from "../first-network.ts";
+import { managedDaemon } from "../managed-network.ts";
+import type { Surroundings } from "./surroundings.ts";
+
+export async function networkFacts({ networks, managed }: Surroundings): Promise<NetworkFacts> {
+  const subnets: NetworkSubnet[] = [
+    { name: "default", mode: "default", subnet: parseCidr(DEFAULT_SUBNET)!, runs: false },
+  ];
+  for (const [name, network] of Object.entries(networks?.networks ?? {})) {
+    const { mode, gateway } = network;
+    const isUsable = networkProblem(name, network) === undefined;
+    if (!isUsable || gateway === undefined || parseIpv4(gateway) === undefined) continue;
+    if (isManaged(network) && !managed.includes(name)) continue;
+    const isOfRoot = mode === "shared" || mode === "host";
+    subnets.push({
+      name,
+      mode: isOfRoot ? mode : "user-v2",
+      subnet: subnetOf(gateway, network),
+      ...(isOfRoot ? { bridge: partNames(socketOf(networks!, name)).bridge } : {}),
+      runs:
+        isOfRoot &&
+        (await managedDaemon(networks!, name).then(
+          ({ pid }) => pid !== 0,
+          () => false,
+        )),
+    });
+  }
+  return { networks: subnets, taken: hostSubnets(), ...pingFacts() };
+}
+
+/** ping sockets are for the groups of a range (icmp(7)); on macOS for everybody */
+function pingFacts(): Pick<NetworkFacts, "ping"> {
+  if (hostPlatform() === "darwin") return {};
+  const [first, last] = (networkSetting("ipv4/ping_group_range") ?? "").split(/\s+/).map(Number);
+  if (first === undefined || last === undefined) return {};
+  return { ping: { first, last, groups: groupIds() } };
+}
