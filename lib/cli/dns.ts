@@ -211,9 +211,7 @@ function endpointOf({ instance, network }: Whom): string | undefined {
 async function call(endpoint: string, method: "GET" | "POST", target: string, body?: unknown) {
   const answer = await requestUnixHttp(endpoint, method, target, body).catch(() => undefined);
   if (answer === undefined)
-    throw new Error(
-      `Cannot ask the network: nobody serves ${endpoint} (start an instance on it; with --slirp=qemu there is none)`,
-    );
+    throw new Error(`Cannot ask the network: nobody serves ${endpoint} (start an instance on it)`);
   if (answer.status !== 200) throw new Error(`Cannot ask the network: ${answer.body.trim()}`);
   return answer.body;
 }

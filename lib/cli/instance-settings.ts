@@ -1,5 +1,6 @@
 /** Making instances from templates, changing their lima.yaml, and taking over those of Lima. */
 import { formatDiagnostic, placedIn, type Diagnostic } from "../config/document.ts";
+import type { InstanceConfig } from "../config/instance.ts";
 import { instanceNameProblem } from "../config/names.ts";
 import {
   SOCKET_PATH_LIMIT,
@@ -27,6 +28,7 @@ import {
   inspectInstance,
   isAdopted,
   isOurs,
+  loadConfig,
   markAsAdopted,
   markAsOurs,
   removeInstance,
@@ -129,12 +131,9 @@ export async function refuseWhileLimaRuns(
 }
 
 /** Changes lima.yaml as the options say; nothing is written unless all of it is right. */
-export function changeSettings(
-  home: string,
-  { name, paths }: Instance,
-  options: SettingsOptions,
-): void {
+export function changeSettings(home: string, instance: Instance, options: SettingsOptions): void {
   if (!hasEdits(options)) return;
+  const { name, paths } = instance;
   const { text, warnings } = editSettings(readTextIfThere(paths.config) ?? "", options);
   warnings.forEach(warn);
   const { config, diagnostics } = checkSettings(home, text, paths.config, warn);
@@ -143,7 +142,20 @@ export function changeSettings(
     throw new Error(
       `Cannot change the instance ${name}: its settings would not be right (see above); lima.yaml is as it was`,
     );
+  refuseWhileRunning(home, instance, config);
   writeFileAtomically(paths.config, text);
+}
+
+/** What a running instance follows is `hostResolver.hosts`; everything else counts from its next start on. */
+function refuseWhileRunning(home: string, instance: Instance, changed: InstanceConfig): void {
+  if (instance.status !== "Running") return;
+  const { name } = instance;
+  const rest = (config: InstanceConfig) =>
+    JSON.stringify({ ...config, hostResolver: { ...config.hostResolver, hosts: {} } });
+  if (rest(loadConfig(home, name)) !== rest(changed))
+    throw new Error(
+      `Cannot edit the instance ${name}: it runs, and only hostResolver.hosts changes under a running one (limanet stop ${name})`,
+    );
 }
 
 export interface EditOptions extends SettingsOptions {
@@ -155,8 +167,6 @@ export async function edit(name: string, options: EditOptions): Promise<number> 
   const home = limanetHome();
   const instance = inspectInstance(home, name);
   const { paths } = instance;
-  if (isOurs(paths) && instance.status === "Running")
-    throw new Error(`Cannot edit the instance ${name}: it runs (limanet stop ${name})`);
   await claimInstance(instance, options.adopt === true, "edit");
   if (hasEdits(options)) {
     changeSettings(home, instance, options);
@@ -180,6 +190,7 @@ export async function edit(name: string, options: EditOptions): Promise<number> 
     throw new Error(
       `Cannot keep the changes: they are not right (see above; they are in ${draft}, lima.yaml is as it was)`,
     );
+  refuseWhileRunning(home, instance, config);
   writeFileAtomically(paths.config, text);
   remove(draft);
   return 0;

@@ -29,9 +29,8 @@ export async function tunnel(
   if (status !== "Running" || config === undefined)
     throw new Error(`Cannot open a tunnel into ${name}: it does not run (limanet start ${name})`);
   const endpoint = controlEndpoint(home, instance);
-  const proxy = (await isServed(endpoint))
-    ? await openAtNetwork(endpoint, socksPort, name)
-    : await openBySsh(paths, name, socksPort);
+  const proxy =
+    (await openAtNetwork(endpoint, socksPort, name)) ?? (await openBySsh(paths, name, socksPort));
   const host = `${hostnameOf(name)}.internal`;
   if (options.json) writeOut(`${JSON.stringify({ type: "socks", proxy, host })}\n`);
   else
@@ -42,8 +41,15 @@ In a browser: SOCKS version 5, host 127.0.0.1, port ${proxy.split(":")[1]}, name
   return 0;
 }
 
-async function openAtNetwork(endpoint: string, port: number, name: string): Promise<string> {
+/** undefined: the network is none of ours that has a proxy */
+async function openAtNetwork(
+  endpoint: string,
+  port: number,
+  name: string,
+): Promise<string | undefined> {
+  if (!(await isServed(endpoint))) return undefined;
   const { status, body } = await requestUnixHttp(endpoint, "POST", "/limanet/socks", { port });
+  if (status === 404) return undefined;
   if (status !== 200) throw new Error(`Cannot open a tunnel into ${name}: ${body.trim()}`);
   return (JSON.parse(body) as { local: string }).local;
 }

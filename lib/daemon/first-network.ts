@@ -12,9 +12,12 @@ import { monotonicMs, sleep } from "../host/clock.ts";
 import { serveDnsTcp, serveDnsUdp } from "../host/dns-server.ts";
 import { hostSearchDomains } from "../host/host-naming.ts";
 import { hostEnvironment } from "../host/machine.ts";
+import { serveUnixHttp } from "../host/unix-http.ts";
 import type { QmpClient } from "../host/qmp-client.ts";
 import { loadNetworks } from "../instance/settings.ts";
-import { hostsBeyondZones, zonesOfHosts } from "../service/dns/zones.ts";
+import { canonicalName } from "../service/dns/message.ts";
+import type { HostTable } from "../service/dns/static-hosts.ts";
+import { zonesOfHosts } from "../service/dns/zones.ts";
 import type { Log } from "../trace/log.ts";
 import type { Forward, NetworkPlan, Transport } from "./network/engine-protocol.ts";
 import type { NetworkAbilities } from "./forwards/forward-plan.ts";
@@ -24,6 +27,8 @@ import {
   startHostResponder,
   type DnsPolicy,
 } from "./network/host-responder.ts";
+import { handlerOf } from "./network/api-routes.ts";
+import { DNS_ROUTES } from "./network/dns-routes.ts";
 import { startNetworkService } from "./network/network-service.ts";
 import { userV2Network } from "./reconcile.ts";
 import { GATEWAY_MAC, gatewayNames, userV2Plan } from "./usernet.ts";
@@ -51,6 +56,8 @@ export interface FirstNetwork {
   waitForAddress(signal: AbortSignal): Promise<string>;
   expose(forward: Forward, qmp: QmpClient): Promise<void>;
   unexpose(local: string, protocol: Transport, qmp: QmpClient): Promise<void>;
+  /** Other `hostResolver.hosts` in place of those before. */
+  setHosts(hosts: HostTable): Promise<void>;
   /** what its forwards can listen on */
   abilities: NetworkAbilities;
   /** rejects when the network breaks down under the machine */
@@ -90,7 +97,7 @@ export async function carryDefaultNetwork(
     endpoint: paths.endpoint,
     dnsTcpPath: paths.dnsSocket,
     leaseFile: undefined,
-    hosts: staticHosts(config, name),
+    hosts: staticHosts(config.hostResolver.hosts, name),
     dns: dnsPolicy(config),
     capture: undefined,
     log,
@@ -116,6 +123,7 @@ export async function carryDefaultNetwork(
     expose: async (forward) => void (await service.engine.request({ type: "expose", forward })),
     unexpose: async (local, protocol) =>
       void (await service.engine.request({ type: "unexpose", local, protocol })),
+    setHosts: async (hosts) => service.dns.setNames(staticHosts(hosts, name)),
     abilities: { hasSockets: true, hasIpv6: true },
     failed: service.failed,
     close: () => service.close(),
@@ -127,10 +135,10 @@ function dnsPolicy({ hostResolver }: InstanceConfig): DnsPolicy {
   return { ipv6, publicFallback, emptyOnOutage };
 }
 
-function staticHosts(config: InstanceConfig, name: string): Record<string, string> {
+function staticHosts(hosts: HostTable, name: string): HostTable {
   // these win over entries of the same name (specification 10.1)
   return {
-    ...config.hostResolver.hosts,
+    ...hosts,
     ...gatewayNames(DEFAULT_GATEWAY),
     [hostnameOf(name)]: DEFAULT_GUEST,
     [`${hostnameOf(name)}.internal`]: DEFAULT_GUEST,
@@ -139,19 +147,25 @@ function staticHosts(config: InstanceConfig, name: string): Record<string, strin
 
 /** QEMU's own network, with our DNS on two loopback ports that the guest redirects to. */
 export async function useQemuSlirp(
+  paths: InstancePaths,
   config: InstanceConfig,
   name: string,
   sshPort: number,
 ): Promise<FirstNetwork> {
   const closers: (() => void)[] = [];
   const dnsPorts = { udp: 0, tcp: 0 };
+  let setHosts = (_hosts: HostTable): void => {};
   if (config.hostResolver.enabled) {
-    const dns = startHostResponder(staticHosts(config, name), dnsPolicy(config), DEFAULT_CIDR);
+    const names = staticHosts(config.hostResolver.hosts, name);
+    const dns = startHostResponder(names, dnsPolicy(config), DEFAULT_CIDR);
+    setHosts = (hosts) => dns.setNames(staticHosts(hosts, name));
+    const api = await serveUnixHttp(paths.endpoint, handlerOf(DNS_ROUTES, { dns }));
     const udp = await serveDnsUdp(dns.responder, "127.0.0.1", 0);
     const tcp = serveDnsTcp(dns.responder, "127.0.0.1", 0);
     dnsPorts.udp = udp.port;
     dnsPorts.tcp = tcp.port;
     closers.push(
+      () => api.close(),
       () => udp.close(),
       () => tcp.close(),
       () => dns.close(),
@@ -168,6 +182,7 @@ export async function useQemuSlirp(
     waitForAddress: async () => DEFAULT_GUEST,
     expose: exposeThroughQemu,
     unexpose: (local, protocol, qmp) => askQemu(qmp, `hostfwd_remove net0 ${protocol}:${local}`),
+    setHosts: async (hosts) => setHosts(hosts),
     abilities: { hasSockets: false, hasIpv6: false },
     failed: NEVER,
     close: async () => {
@@ -210,6 +225,16 @@ export async function joinUserV2(
   const { gateway } = userV2Plan(subnet, mtu, undefined);
   const limitMs = addressLimitMs(hostEnvironment());
   const joined = new JoinedNetwork(options);
+  const ownName = `${hostnameOf(name)}.internal`;
+  const reserved = new Set([ownName, ...Object.keys(gatewayNames(gateway))]);
+  // what the network says itself is not a user's to change
+  const setHosts = (hosts: HostTable) =>
+    joined.setHosts(
+      name,
+      Object.fromEntries(
+        Object.entries(hosts).filter(([host]) => !reserved.has(canonicalName(host))),
+      ),
+    );
   return {
     nic: joined.backend(listen),
     mtu,
@@ -230,18 +255,14 @@ export async function joinUserV2(
         return found;
       });
       if (address === "") return "";
-      const hosts = {
-        ...config.hostResolver.hosts,
-        [`${hostnameOf(name)}.internal`]: address,
-        ...gatewayNames(gateway),
-      };
-      for (const zone of zonesOfHosts(hosts)) await joined.addZone(zone);
-      const more = hostsBeyondZones(hosts);
-      if (Object.keys(more).length > 0) await joined.addHosts({ owner: name, hosts: more });
+      for (const zone of zonesOfHosts({ [ownName]: address, ...gatewayNames(gateway) }))
+        await joined.addZone(zone);
+      await setHosts(config.hostResolver.hosts);
       return address;
     },
     expose: (forward) => joined.expose(forward),
     unexpose: (local, protocol) => joined.unexpose({ local, protocol }),
+    setHosts,
     abilities: { hasSockets: true, hasIpv6: true },
     failed: NEVER,
     close: () => joined.close(),

@@ -21,6 +21,7 @@ import { lastingSshPort, loadConfig } from "../instance/store.ts";
 import { isManaged, socketOf } from "../privilege/commands.ts";
 import type { Log } from "../trace/log.ts";
 import { carryDefaultNetwork, joinUserV2, useQemuSlirp } from "./first-network.ts";
+import { followHosts } from "./live-hosts.ts";
 import { guestFacts } from "./guest-facts.ts";
 import { waitForFile, waitForSsh } from "./guest-access.ts";
 import { InstanceForwards } from "./forwards/instance-forwards.ts";
@@ -115,7 +116,7 @@ async function runInstance(
     firstNetwork !== undefined
       ? await joinUserV2(joining(firstNetwork), name, config, card.mac, cardSocket(paths, 0))
       : options.slirp === "qemu"
-        ? await useQemuSlirp(config, name, sshPort)
+        ? await useQemuSlirp(paths, config, name, sshPort)
         : await carryDefaultNetwork(paths, config, name, card.mac, log);
   cleanUps.push(() => first.close());
   stage(
@@ -214,6 +215,19 @@ async function runInstance(
   const address = await first.waitForAddress(ended.signal);
   if (!over()) {
     stage("address", address);
+    const following = new AbortController();
+    const followed = followHosts(
+      home,
+      name,
+      config.hostResolver.hosts,
+      (hosts) => first.setHosts(hosts),
+      log,
+      following.signal,
+    );
+    cleanUps.push(async () => {
+      following.abort();
+      await followed;
+    });
     if (first.nic.kind === "stream") {
       await first.expose(
         { local: `127.0.0.1:${sshPort}`, remote: `${address}:22`, protocol: "tcp" },

@@ -10,7 +10,7 @@ import { lockHolder } from "../host/lock.ts";
 import { connectionEnd, isServed, requestUnixHttp } from "../host/unix-http.ts";
 import { loadNetworks } from "../instance/settings.ts";
 import type { HostTable } from "../service/dns/static-hosts.ts";
-import type { Zone } from "../service/dns/zones.ts";
+import { hostsBeyondZones, zonesOfHosts, type Zone } from "../service/dns/zones.ts";
 import type { Log } from "../trace/log.ts";
 import type { Forward } from "./network/engine-protocol.ts";
 import { startNetwork } from "./reconcile.ts";
@@ -34,7 +34,7 @@ export interface JoinedNetworkOptions {
 }
 
 /** static hosts that belong to one instance */
-export interface OwnedHosts {
+interface OwnedHosts {
   owner: string;
   hosts: HostTable;
 }
@@ -52,7 +52,7 @@ export class JoinedNetwork {
   readonly #endpoint: string;
   readonly #attached: string[] = [];
   readonly #zones: Zone[] = [];
-  readonly #hosts: OwnedHosts[] = [];
+  #hosts: OwnedHosts | undefined;
   readonly #forwards = new Map<string, Forward>();
   readonly #closing = new AbortController();
   readonly #pidFile: string;
@@ -92,16 +92,20 @@ export class JoinedNetwork {
     await this.#make(ADD_ZONE, zone);
   }
 
-  /** Names that no zone can say; a daemon of Lima's own does not know them. */
-  async addHosts(hosts: OwnedHosts): Promise<void> {
-    this.#hosts.push(hosts);
+  /** Static hosts in place of those that the owner had; a daemon of Lima's own learns what a zone can say. */
+  async setHosts(owner: string, hosts: HostTable): Promise<void> {
+    const isFirst = this.#hosts === undefined;
+    if (isFirst && Object.keys(hosts).length === 0) return;
+    this.#hosts = { owner, hosts };
     try {
-      await this.#make(SET_HOSTS, hosts);
+      await this.#make(SET_HOSTS, this.#hosts);
     } catch (error) {
-      const names = Object.keys(hosts.hosts).join(", ");
-      this.#options.log.warn(
-        `the network's daemon does not know ${names}: ${(error as Error).message}`,
-      );
+      for (const zone of zonesOfHosts(hosts)) await this.addZone(zone);
+      const names = Object.keys(hostsBeyondZones(hosts)).join(", ");
+      if (names !== "" || !isFirst)
+        this.#options.log.warn(
+          `the network's daemon does not know ${names || "which names have gone"}: ${(error as Error).message}`,
+        );
     }
   }
 
@@ -195,7 +199,7 @@ export class JoinedNetwork {
     const things: [string, object][] = [
       ...this.#attached.map((path): [string, object] => [ATTACH, { path }]),
       ...this.#zones.map((zone): [string, object] => [ADD_ZONE, zone]),
-      ...this.#hosts.map((hosts): [string, object] => [SET_HOSTS, hosts]),
+      ...(this.#hosts === undefined ? [] : [[SET_HOSTS, this.#hosts] as [string, object]]),
       ...[...this.#forwards.values()].map((forward): [string, object] => [EXPOSE, forward]),
     ];
     for (const [route, thing] of things) {

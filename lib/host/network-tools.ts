@@ -59,3 +59,6 @@ export const networkNamespace = (): string => readlinkSync("/proc/self/ns/net");
 
 export const isWireless = (name: string): boolean =>
   existsSync(`/sys/class/net/${name}/wireless`) || existsSync(`/sys/class/net/${name}/phy80211`);
+
+/** there is no hardware behind the interface */
+export const isVirtual = (name: string): boolean => !existsSync(`/sys/class/net/${name}/device`);

@@ -3,7 +3,7 @@
  * res_query(3) for other records. Requests come and answers go by message, one after the other.
  */
 import { CString, dlopen, ptr, read, type Pointer } from "bun:ffi";
-import { isReply, rcodeOf, shapeOf, TYPE, u16 } from "../service/dns/message.ts";
+import { isReply, isTruncated, rcodeOf, shapeOf, TYPE, u16 } from "../service/dns/message.ts";
 import { RCODE } from "../service/dns/reply.ts";
 import type { SystemAnswer } from "../service/dns/responder.ts";
 import { addressOf } from "./pinned.ts";
@@ -44,12 +44,23 @@ function openAddressCalls() {
   const names = IS_DARWIN ? ["libSystem.B.dylib"] : [GLIBC, MUSL];
   for (const name of names) {
     try {
-      return { ...dlopen(name, addressCalls).symbols, isGlibc: name === GLIBC };
+      return { ...dlopen(name, addressCalls).symbols, isGlibc: isGlibcThere() };
     } catch {
       // the next name is tried
     }
   }
   throw new Error(`Cannot open the C library: none of ${names.join(", ")} is there`);
+}
+
+/** musl's loader gives itself for the name of glibc's file. */
+function isGlibcThere(): boolean {
+  if (IS_DARWIN) return false;
+  try {
+    dlopen(GLIBC, { gnu_get_libc_version: { args: [], returns: "ptr" } });
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 type Ask = (name: Pointer, type: number, answer: Pointer) => number;
@@ -160,12 +171,15 @@ function addressText(octets: Uint8Array): string {
 
 const answer = new Uint8Array(MAX_MESSAGE);
 
-/** The reply as it came. The call fails for "no such name" too, but leaves the reply that said so behind. */
+/**
+ * The reply as it came, whole. The call fails for "no such name" too, but leaves the reply that said so behind. musl
+ * before 1.2.4 does not ask again by TCP.
+ */
 function query(name: string, type: number): Uint8Array | undefined {
   answer.fill(0, 0, 12);
   const length = ask(ptr(cString(name)), type, addressOf(answer));
   // glibc takes what is no reply for one
-  if (length > MAX_MESSAGE || !isReply(answer)) return undefined;
+  if (length > MAX_MESSAGE || !isReply(answer) || isTruncated(answer)) return undefined;
   if (length >= 0) return answer.slice(0, length);
   if (rcodeOf(answer) === RCODE.SERVFAIL) return undefined;
   const shape = shapeOf(answer);

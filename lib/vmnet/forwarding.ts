@@ -2,6 +2,9 @@
  * The host's forwarding of IPv4, switched on for `shared` networks. Linux sets every interface's `forwarding` and the
  * redirects of `all` whenever ip_forward is written (ip-sysctl: "changing this resets all configuration parameters"), so that
  * going back means more than writing the old number.
+ *
+ * Whoever else needs forwarding writes 1 over our 1, which leaves no trace. What does leave one is what they need it for:
+ * a bridge, a tunnel, a container's interface with an address. Where such a thing has come meanwhile, forwarding stays on.
  */
 
 /** settings below net/ as they were before the first network switched forwarding on; nothing when it was on already */
@@ -24,6 +27,26 @@ export function rememberForwarding(
   const redirects = read("ipv4/conf/all/accept_redirects");
   if (redirects !== undefined) before["ipv4/conf/all/accept_redirects"] = redirects;
   return before;
+}
+
+/** An interface of the host as it is now. */
+export interface HostInterface {
+  name: string;
+  /** has no hardware behind it */
+  isVirtual: boolean;
+  /** has an IPv4 address */
+  hasAddress: boolean;
+}
+
+/** Somebody else's interface that has come since forwarding was switched on, and is likely to need it. */
+export function needsForwarding(
+  before: Forwarding,
+  now: readonly HostInterface[],
+): string | undefined {
+  return now.find(
+    ({ name, isVirtual, hasAddress }) =>
+      isVirtual && hasAddress && before[`ipv4/conf/${name}/forwarding`] === undefined,
+  )?.name;
 }
 
 /** The settings to write, in order, to have everything as it was; `read` tells what is there now. */

@@ -3,6 +3,7 @@
  * may be carried out whether its step was done, half done or not done at all: that is what makes a crash harmless.
  */
 import { formatCidr, formatIpv4, type Cidr } from "../addr/ipv4.ts";
+import { formatMac } from "../addr/mac.ts";
 
 /** One run of a program, lines for `ip -batch` or a ruleset for `nft -f`; or settings of /proc/sys/net. */
 export type Change =
@@ -23,6 +24,8 @@ export interface PartNames {
   bridge: string;
   tap: string;
   table: string;
+  /** hardware address of a bridge with a subnet of its own: guests remember it longer than a daemon may live */
+  mac: number;
 }
 
 /** The kernel's IFNAMSIZ leaves 15 letters: the beginning of the network's name, and of the hash of its socket's path. */
@@ -32,15 +35,24 @@ const NAME_LETTERS = 7;
 export function partNames(socketPath: string): PartNames {
   const base = socketPath.slice(socketPath.lastIndexOf("/") + 1).replace(/^socket_vmnet\.?/, "");
   const word = base.replaceAll(/[^A-Za-z0-9]/g, "").slice(0, NAME_LETTERS) || "net";
-  const id = `${word}-${hash(socketPath)}`;
-  return { bridge: `lm-${id}`, tap: `lt-${id}`, table: `limanet_${id.replace("-", "_")}` };
+  const hash = fnv1a(socketPath);
+  const digits = ((hash ^ (hash >>> 16)) & 0xffff).toString(16).padStart(4, "0");
+  const id = `${word}-${digits}`;
+  return {
+    bridge: `lm-${id}`,
+    tap: `lt-${id}`,
+    table: `limanet_${id.replace("-", "_")}`,
+    mac: LOCAL_MAC + hash,
+  };
 }
 
-/** four digits of FNV-1a */
-function hash(text: string): string {
+/** a locally administered address (IEEE 802 8.4), of which the last four octets are free */
+const LOCAL_MAC = 0x5a94_0000_0000;
+
+function fnv1a(text: string): number {
   let value = 0x811c9dc5;
   for (const octet of new TextEncoder().encode(text)) value = Math.imul(value ^ octet, 0x01000193);
-  return ((value ^ (value >>> 16)) & 0xffff).toString(16).padStart(4, "0");
+  return value >>> 0;
 }
 
 /** frames pass at once, those of groups (mDNS) to all ports: the ports are few, and no other bridge is behind them */
@@ -64,7 +76,7 @@ export interface OwnSubnet {
  * them. IPv6 stays among the guests: the host has none on the bridge, takes no router advertisement there and forwards none.
  */
 export function ownSubnetSteps(names: PartNames, network: OwnSubnet): Step[] {
-  const { bridge, table } = names;
+  const { bridge, table, mac } = names;
   const address = `${formatIpv4(network.gateway)}/${network.subnet.prefix}`;
   return [
     {
@@ -74,7 +86,7 @@ export function ownSubnetSteps(names: PartNames, network: OwnSubnet): Step[] {
     },
     {
       what: `bridge ${bridge}`,
-      doing: { tool: "ip", lines: [`link add name ${bridge} ${BRIDGE}`] },
+      doing: { tool: "ip", lines: [`link add name ${bridge} address ${formatMac(mac)} ${BRIDGE}`] },
       undoing: { tool: "ip", lines: [`link del dev ${bridge}`] },
     },
     {
@@ -101,41 +113,45 @@ export function ownSubnetSteps(names: PartNames, network: OwnSubnet): Step[] {
 }
 
 /**
- * Packets that pass through the host. A table's "accept" leaves the host's own firewall its say; its "drop" is final, so that
- * each network guards itself and needs to know of no other.
+ * Packets that pass through the host, and those for the host itself. A table's "accept" leaves the host's own firewall its
+ * say; its "drop" is final, so that each network guards itself and needs to know of no other.
  */
 function ruleset({ bridge, table }: PartNames, { mode, gateway, subnet }: OwnSubnet): string {
-  const forward =
-    mode === "host"
-      ? [`iifname "${bridge}" oifname "${bridge}" accept`, ...neither(bridge)]
+  const [here, guests] = [formatIpv4(gateway), formatCidr(subnet)];
+  const input = [
+    // the gateway answers DNS, and a host takes packets for any of its addresses on any interface
+    `iifname != { "lo", "${bridge}" } ip daddr ${here} drop`,
+    // replies would go elsewhere; 0.0.0.0 is a DHCP client's
+    `iifname "${bridge}" ip saddr != { 0.0.0.0, ${guests} } drop`,
+    // the host's other addresses are outside
+    ...(mode === "host"
+      ? [`iifname "${bridge}" fib daddr type local ip daddr != ${here} drop`]
+      : []),
+  ];
+  const forward = [
+    `iifname "${bridge}" oifname "${bridge}" accept`,
+    ...(mode === "host"
+      ? []
       : [
-          `iifname "${bridge}" oifname "${bridge}" accept`,
-          `iifname "${bridge}" ip saddr ${formatCidr(subnet)} accept`,
+          `iifname "${bridge}" ip saddr ${guests} accept`,
           `oifname "${bridge}" ct state established,related accept`,
-          ...neither(bridge),
-        ];
-  const own =
-    mode === "host"
-      ? // the host's other addresses are outside
-        `chain input { type filter hook input priority filter; policy accept;
-    iifname "${bridge}" fib daddr type local ip daddr != ${formatIpv4(gateway)} drop
-  }`
-      : `chain postrouting { type nat hook postrouting priority srcnat; policy accept;
-    ip saddr ${formatCidr(subnet)} oifname != "${bridge}" masquerade
-  }`;
-  return `table inet ${table} {
-  chain forward { type filter hook forward priority filter; policy accept;
-    ${forward.join("\n    ")}
-  }
-  ${own}
-}
-`;
+        ]),
+    `iifname "${bridge}" drop`,
+    `oifname "${bridge}" drop`,
+  ];
+  const masquerade = [`ip saddr ${guests} oifname != "${bridge}" masquerade`];
+  const chains = [
+    chain("input", "filter hook input priority filter", input),
+    chain("forward", "filter hook forward priority filter", forward),
+    ...(mode === "host"
+      ? []
+      : [chain("postrouting", "nat hook postrouting priority srcnat", masquerade)]),
+  ];
+  return `table inet ${table} {\n${chains.join("")}}\n`;
 }
 
-const neither = (bridge: string): string[] => [
-  `iifname "${bridge}" drop`,
-  `oifname "${bridge}" drop`,
-];
+const chain = (name: string, place: string, rules: readonly string[]): string =>
+  `  chain ${name} { type ${place}; policy accept;\n    ${rules.join("\n    ")}\n  }\n`;
 
 /** The host's interface that becomes a port of the bridge, as the host has it. */
 export interface Uplink {

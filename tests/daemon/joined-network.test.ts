@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, expect, test } from "bun:test";
-import { existsSync, mkdtempSync, rmSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import type { UnixSocketListener } from "bun";
 import { networkPaths, type NetworkPaths } from "../../lib/config/paths.ts";
 import { JoinedNetwork } from "../../lib/daemon/joined-network.ts";
@@ -199,6 +199,57 @@ test(
     expect(await zones()).toEqual(expect.arrayContaining(others.map(({ i }) => `zone${i}.`)));
     expect(errors).toEqual([]);
     await Promise.all(others.map(({ member }) => member.close()));
+  },
+  LIMIT,
+);
+
+const HOSTS = { "a.test": "192.0.2.1", "*.b.test": "192.0.2.2" };
+
+test(
+  "static hosts take the place of those before, also after the daemon's end",
+  async () => {
+    const status = async (name: string) =>
+      ((await get(`/limanet/dns/explain?name=${name}&type=A`)) as { source: string }).source;
+    await joined.setHosts("vm", { ...HOSTS, "gone.lima.internal": "192.0.2.3" });
+    expect(await zones()).toContain("test.");
+    expect(await status("gone.lima.internal")).toBe("static");
+    await joined.setHosts("vm", HOSTS);
+    expect(await status("gone.lima.internal")).toBe("no-such-own-name");
+    await killDaemon();
+    expect(await status("a.test")).toBe("static");
+    expect(await status("x.b.test")).toBe("static");
+    await joined.setHosts("vm", {});
+    expect(await zones()).not.toContain("test.");
+    expect(errors).toEqual([]);
+  },
+  LIMIT,
+);
+
+test(
+  "a daemon of Lima's own gets what zones can say, and the user is told what it cannot know",
+  async () => {
+    const other = mkdtempSync(join(tmpdir(), "limanet-joined-"));
+    const { endpoint } = networkPaths(other, "user-v2");
+    mkdirSync(dirname(endpoint), { recursive: true });
+    const added: unknown[] = [];
+    const daemon = Bun.serve({
+      unix: endpoint,
+      async fetch(request) {
+        if (new URL(request.url).pathname !== "/services/dns/add")
+          return new Response("404 page not found\n", { status: 404 });
+        added.push(await request.json());
+        return new Response("");
+      },
+    });
+    const warnings: string[] = [];
+    const log = { error: () => {}, warn: (line: string) => void warnings.push(line) };
+    const member = new JoinedNetwork({ home: other, network: "user-v2", log, onState: () => {} });
+    await member.setHosts("vm", HOSTS);
+    expect(added).toEqual([{ Name: "test.", Records: [{ Name: "a", IP: "192.0.2.1" }] }]);
+    expect(warnings).toEqual(["the network's daemon does not know *.b.test: 404 page not found"]);
+    await member.close();
+    await daemon.stop(true);
+    rmSync(other, { recursive: true, force: true });
   },
   LIMIT,
 );

@@ -123,7 +123,7 @@ provision:
     for (const words of [
       ["start", "one"],
       ["delete", "one"],
-      ["edit", "one"],
+      ["edit", "one", "--cpus=2"],
     ]) {
       const { code, stderr } = await home.limanet(...words);
       expect(code).toBe(1);

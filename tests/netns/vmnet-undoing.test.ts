@@ -159,11 +159,33 @@ spaceTest(
   60_000,
 );
 
+spaceTest(
+  "forwarding stays on for a bridge of somebody else's that has come meanwhile",
+  async () => {
+    const before = await dump();
+    const driver = start(NETWORKS[0]);
+    await firstLine(driver);
+    await host.ip("link", "add", "docker0", "type", "bridge");
+    await host.ip("addr", "add", "172.17.0.1/16", "dev", "docker0");
+    driver.kill("SIGTERM");
+    expect(await driver.exited).toBe(0);
+    expect(await new Response(driver.stderr).text()).toContain(
+      "the host goes on forwarding IPv4: docker0 has come meanwhile",
+    );
+    expect((await host.run("sysctl", "-n", "net.ipv4.ip_forward")).stdout).toBe("1\n");
+    await host.ip("link", "del", "docker0");
+    await host.set("net.ipv4.ip_forward", "0");
+    await host.set("net.ipv4.conf.all.accept_redirects", "1");
+    expect(await dump()).toEqual(before);
+  },
+  60_000,
+);
+
 const REFUSED: [why: string, network: string[], sentence: RegExp][] = [
   [
     "the subnet is the host's",
     ["shared", "/x/a", "203.0.113.1"],
-    /203\.0\.113\.1\/24: the interface up0 has addresses of it/,
+    /203\.0\.113\.0\/24: the interface up0 has addresses of it/,
   ],
   [
     "a route leads to the subnet",

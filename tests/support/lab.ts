@@ -12,6 +12,8 @@ import { requestUnixHttp } from "../../lib/host/unix-http.ts";
 
 const ROOT = new URL("../..", import.meta.url).pathname;
 export const LIMANET = join(ROOT, "dist/limanet");
+/** what the executable for musl needs on this machine */
+export const MUSL_LIBRARIES = join(ROOT, ".cache/musl");
 const TAPSTREAM = join(ROOT, ".cache/side-by-side/tapstream");
 export const NETTOOL = join(ROOT, ".cache/side-by-side/nettool");
 const DHCP_SCRIPT = join(ROOT, "scripts/side-by-side/udhcpc.sh");

@@ -1,7 +1,8 @@
 /**
- * A vmnet network's host side in a process of its own, to be killed: `FOLDER MODE NAME [GATEWAY or INTERFACE]` makes it,
+ * A vmnet network's host side in a process of its own, to be killed: `FOLDER MODE NAME GATEWAY|INTERFACE` makes it,
  * prints its plan, and undoes it at SIGTERM; `FOLDER --cleanup` undoes what killed ones have left.
  */
+import { cidrOf, parseIpv4 } from "../../lib/addr/ipv4.ts";
 import { cleanUp, HostNetwork } from "../../lib/daemon/vmnet/host-network.ts";
 import { terminationSignal } from "../../lib/host/signals.ts";
 import { lineLog } from "../../lib/trace/log.ts";
@@ -11,8 +12,11 @@ const log = lineLog("info", "text", Date.now, (line) => process.stderr.write(lin
 const ended = terminationSignal();
 if (mode === "--cleanup") process.stdout.write(`${await cleanUp(log, folder)}\n`);
 else if (mode === "shared" || mode === "host" || mode === "bridged") {
+  const gateway = parseIpv4(where ?? "");
   const place =
-    where === undefined ? {} : mode === "bridged" ? { interface: where } : { gateway: where };
+    gateway === undefined
+      ? { interface: where! }
+      : { own: { gateway, subnet: cidrOf(gateway, 24) } };
   try {
     const network = await HostNetwork.open({ name, mode, ...place }, log, folder);
     process.stdout.write(`${JSON.stringify(network.plan)}\n`);

@@ -1,5 +1,6 @@
 import { expect, test } from "bun:test";
 import { parseCidr, parseIpv4 } from "../../lib/addr/ipv4.ts";
+import { formatMac } from "../../lib/addr/mac.ts";
 import {
   bridgedSteps,
   movableAddresses,
@@ -27,7 +28,12 @@ test("two folders with a network of one name have different bridges", () => {
   expect(partNames("/a/socket_vmnet.shared")).not.toEqual(partNames("/b/socket_vmnet.shared"));
 });
 
-const NAMES = { bridge: "lm-x-0000", tap: "lt-x-0000", table: "limanet_x_0000" };
+const NAMES = {
+  bridge: "lm-x-0000",
+  tap: "lt-x-0000",
+  table: "limanet_x_0000",
+  mac: 0x5a9400000001,
+};
 const own = (mode: "shared" | "host") =>
   ownSubnetSteps(NAMES, {
     mode,
@@ -43,9 +49,17 @@ test("the rules are there before the bridge, and the bridge refuses IPv6 before 
   }
 });
 
-test("host has no masquerade, shared no input rule", () => {
+test("host has no masquerade, and is alone in keeping guests from the host's other addresses", () => {
   expect(JSON.stringify(own("host"))).not.toContain("masquerade");
-  expect(JSON.stringify(own("shared"))).not.toContain("hook input");
+  expect(JSON.stringify(own("host"))).toContain("fib daddr type local");
+  expect(JSON.stringify(own("shared"))).not.toContain("fib daddr");
+});
+
+test("a network's bridge has the same hardware address each time, a single and local one", () => {
+  const { mac } = partNames("/a/socket_vmnet.shared");
+  expect(mac).toBe(partNames("/a/socket_vmnet.shared").mac);
+  expect(mac).not.toBe(partNames("/b/socket_vmnet.shared").mac);
+  expect(formatMac(mac)).toMatch(/^5a:94:/);
 });
 
 const address = (facts: Partial<AddressFacts>): AddressFacts => ({

@@ -4,10 +4,10 @@
  */
 import { parseEndpoint } from "../../addr/endpoint.ts";
 import { parseIpv4 } from "../../addr/ipv4.ts";
-import type { HttpHandler, HttpRequest, HttpResponse } from "../../host/unix-http.ts";
+import type { HttpHandler, HttpResponse } from "../../host/unix-http.ts";
 import { sleep } from "../../host/clock.ts";
-import { typeOf } from "../../service/dns/message.ts";
-import { zonesOfHosts, type Zone } from "../../service/dns/zones.ts";
+import { handlerOf, post, type Routes } from "./api-routes.ts";
+import { DNS_ROUTES } from "./dns-routes.ts";
 import type { Engine } from "./engine.ts";
 import type { NetworkPlan, Transport } from "./engine-protocol.ts";
 import type { HostResponder } from "./host-responder.ts";
@@ -24,21 +24,10 @@ export interface ControlContext {
 }
 
 /** The handler for `serveUnixHttp`. */
-export function controlApi(context: ControlContext): HttpHandler {
-  return async (request) => {
-    const route = ROUTES[request.path];
-    if (route === undefined) return { status: 404, text: "404 page not found\n" };
-    try {
-      return await route(context, request);
-    } catch (error) {
-      return { status: 500, text: `${(error as Error).message}\n` };
-    }
-  };
-}
+export const controlApi = (context: ControlContext): HttpHandler => handlerOf(ROUTES, context);
 
-type Route = (context: ControlContext, request: HttpRequest) => Promise<HttpResponse>;
-
-const ROUTES: Record<string, Route> = {
+const ROUTES: Routes<ControlContext> = {
+  ...DNS_ROUTES,
   "/services/forwarder/all": async ({ engine }) => {
     const forwards = await engine.request({ type: "forwards" });
     forwards.sort((a, b) =>
@@ -87,47 +76,6 @@ const ROUTES: Record<string, Route> = {
   }),
   "/services/dhcp/leases": leases,
   "/leases": leases,
-  "/services/dns/all": async ({ dns }) => ({
-    status: 200,
-    json: [...dns.zones.all(), ...zonesOfHosts(dns.hosts.all())],
-  }),
-  "/services/dns/add": post(async ({ dns }, body) => {
-    const zone = zoneOf(body);
-    if (typeof zone === "string") return { status: 400, text: `${zone}\n` };
-    dns.zones.add(zone);
-    return { status: 200, text: "" };
-  }),
-  // ours: one owner's static hosts, in place of those it had; unlike a zone they may stand for names elsewhere
-  "/limanet/dns/hosts": post(async ({ dns }, body) => {
-    const { owner, hosts } = body;
-    if (typeof owner !== "string" || owner === "" || !isTextMap(hosts))
-      return { status: 400, text: "owner and hosts, an object of texts, are needed\n" };
-    dns.hosts.set(owner, hosts);
-    return { status: 200, text: "" };
-  }),
-  // ours: a query as a guest would send it, in hexadecimal digits
-  "/limanet/dns/query": post(async ({ dns }, { query, transport }) => {
-    if (typeof query !== "string" || !/^([0-9a-f]{2})+$/i.test(query))
-      return { status: 400, text: "query, a message in hexadecimal digits, is needed\n" };
-    const octets = Uint8Array.fromHex(query);
-    const reply = await dns.responder.answer(
-      octets,
-      transport === "tcp" ? "tcp" : "udp",
-      "control",
-    );
-    return { status: 200, json: { reply: reply === undefined ? null : reply.toHex() } };
-  }),
-  // ours: which source answers a name, and why
-  "/limanet/dns/explain": async ({ dns }, { query }) => {
-    const type = typeOf(query.get("type") ?? "A");
-    if (type === undefined)
-      return { status: 400, text: `type: no DNS type: ${query.get("type")}\n` };
-    try {
-      return { status: 200, json: await dns.responder.explain(query.get("name") ?? "", type) };
-    } catch (error) {
-      return { status: 400, text: `name: ${(error as Error).message}\n` };
-    }
-  },
   "/stats": async ({ engine }) => ({ status: 200, json: await engine.request({ type: "stats" }) }),
   "/cam": async ({ engine }) => ({ status: 200, json: await engine.request({ type: "cam" }) }),
   "/tunnel": async ({ engine }, { query }) => {
@@ -184,54 +132,7 @@ async function leases({ engine, plan }: ControlContext): Promise<HttpResponse> {
   return { status: 200, json: table };
 }
 
-/** A route that takes a JSON object by POST. */
-function post(
-  handle: (context: ControlContext, body: Record<string, unknown>) => Promise<HttpResponse>,
-): Route {
-  return async (context, request) => {
-    if (request.method !== "POST") return { status: 400, text: "post only\n" };
-    let body: unknown;
-    try {
-      body = JSON.parse(new TextDecoder().decode(request.body));
-    } catch (error) {
-      return { status: 400, text: `${(error as Error).message}\n` };
-    }
-    if (typeof body !== "object" || body === null || Array.isArray(body)) {
-      return { status: 400, text: "a JSON object is needed\n" };
-    }
-    return handle(context, body as Record<string, unknown>);
-  };
-}
-
-const isTextMap = (value: unknown): value is Record<string, string> =>
-  typeof value === "object" &&
-  value !== null &&
-  Object.values(value).every((text) => typeof text === "string");
-
 function transportOf(value: unknown): Transport | undefined {
   const protocol = value === undefined || value === "" ? "tcp" : value;
   return protocol === "tcp" || protocol === "udp" || protocol === "unix" ? protocol : undefined;
-}
-
-function zoneOf(body: Record<string, unknown>): Zone | string {
-  const { Name: name, Records: records, DefaultIP: defaultIp } = body;
-  if (typeof name !== "string" || name === "") return "Name is needed";
-  if (records !== undefined && records !== null && !Array.isArray(records))
-    return "Records: a list is needed";
-  const zone: Zone = { Name: name, Records: [] };
-  for (const record of (records ?? []) as unknown[]) {
-    const { Name, IP, Regexp } = (record ?? {}) as Record<string, unknown>;
-    if (typeof IP !== "string" || parseIpv4(IP) === undefined)
-      return `Records: not an IPv4 address: ${String(IP)}`;
-    zone.Records.push({
-      Name: typeof Name === "string" ? Name : "",
-      IP,
-      ...(typeof Regexp === "string" && Regexp !== "" ? { Regexp } : {}),
-    });
-  }
-  if (typeof defaultIp === "string" && defaultIp !== "") {
-    if (parseIpv4(defaultIp) === undefined) return `DefaultIP: not an IPv4 address: ${defaultIp}`;
-    zone.DefaultIP = defaultIp;
-  }
-  return zone;
 }

@@ -32,6 +32,8 @@ export interface HostResponder {
   responder: DnsResponder;
   zones: DnsZones;
   hosts: StaticHosts;
+  /** Other names in place of those it began with. */
+  setNames(names: HostTable): void;
   close(): void;
 }
 
@@ -42,7 +44,8 @@ export function startHostResponder(
 ): HostResponder {
   const zones = new DnsZones();
   const hosts = new StaticHosts();
-  hosts.set(NETWORK, names);
+  const setNames = (table: HostTable) => hosts.set(NETWORK, table);
+  setNames(names);
   const naming = new WatchedHostNaming(policy.publicFallback);
   const system = new ThreadedSystemResolver();
   const upstream = new NameServerUpstream();
@@ -61,6 +64,7 @@ export function startHostResponder(
     responder,
     zones,
     hosts,
+    setNames,
     close: () => {
       system.close();
       upstream.close();

@@ -5,15 +5,9 @@
  * Changes are made under one lock of all networks, which the programs that make them inherit: whoever has it sees the host
  * between two changes, never within one.
  */
-import {
-  cidrOf,
-  formatIpv4,
-  parseCidr,
-  parseIpv4,
-  prefixOfNetmask,
-  type Cidr,
-} from "../../addr/ipv4.ts";
+import { cidrOf, formatCidr, parseCidr, parseIpv4, type Cidr } from "../../addr/ipv4.ts";
 import { freeGateway, ownerOf } from "../../config/subnet-choice.ts";
+import { dirname } from "node:path";
 import {
   listFolder,
   makeFolder,
@@ -35,6 +29,7 @@ import {
 import type { Log } from "../../trace/log.ts";
 import {
   IP_FORWARD,
+  needsForwarding,
   rememberForwarding,
   restoreForwarding,
   type Forwarding,
@@ -47,7 +42,7 @@ import {
   type PartNames,
   type Step,
 } from "../../vmnet/host-plan.ts";
-import { interfaceFacts, readUplink } from "./uplink.ts";
+import { hostInterfaces, interfaceFacts, readUplink } from "./uplink.ts";
 
 /** root's alone: what stands in it is carried out */
 export const STATE_FOLDER = "/run/limanet/vmnet";
@@ -56,9 +51,8 @@ export interface HostNetworkSettings {
   /** absolute path of the network's socket, by which it is known */
   name: string;
   mode: "shared" | "host" | "bridged";
-  /** shared and host: the host's address; none: one is chosen */
-  gateway?: string;
-  mask?: string;
+  /** shared and host: the host's address and its subnet; none: one is chosen */
+  own?: { gateway: number; subnet: Cidr };
   /** bridged: the host's interface */
   interface?: string;
 }
@@ -69,7 +63,7 @@ export interface HostPlan {
   tap: string;
   mtu: number;
   /** none: the network is the host's own */
-  own?: { gateway: number; subnet: Cidr };
+  own?: { gateway: number; subnet: Cidr; mac: number };
 }
 
 interface Journal {
@@ -80,7 +74,9 @@ interface Journal {
 }
 
 const MTU = 1500;
-const DEFAULT_GATEWAY = "192.168.105.1";
+const DEFAULT_SUBNET = cidrOf(parseIpv4("192.168.105.0")!, 24);
+/** names of interfaces that this file makes begin so */
+const OWN_INTERFACE = /^l[mt]-/;
 
 export class HostNetwork {
   readonly plan: HostPlan;
@@ -156,6 +152,8 @@ class State {
   constructor(folder: string, log: Log) {
     this.#folder = folder;
     this.#log = log;
+    // others may enter what is above: networks' sockets are there
+    makeFolder(dirname(folder));
     makeFolder(folder, 0o700);
     const facts = hostFiles.lstat(folder);
     if (facts?.kind !== "folder" || (facts.mode & 0o077) !== 0)
@@ -256,8 +254,15 @@ class State {
       const journal = this.#read(id);
       if (journal?.mode === "shared" && journal.namespace === namespace) return;
     }
-    for (const [key, value] of restoreForwarding(JSON.parse(text) as Forwarding, networkSetting))
-      setNetworkSetting(key, value);
+    const before = JSON.parse(text) as Forwarding;
+    const needs = before[IP_FORWARD] === undefined ? undefined : needsForwarding(before, others());
+    if (needs !== undefined)
+      this.#log.info?.(
+        `the host goes on forwarding IPv4: ${needs} has come meanwhile and may need it (sysctl -w net.ipv4.ip_forward=0 ends it)`,
+      );
+    else
+      for (const [key, value] of restoreForwarding(before, networkSetting))
+        setNetworkSetting(key, value);
     remove(this.#forwarding);
   }
 
@@ -287,6 +292,8 @@ class State {
   }
 }
 
+const others = () => hostInterfaces().filter(({ name }) => !OWN_INTERFACE.test(name));
+
 function planOf(
   names: PartNames,
   settings: HostNetworkSettings,
@@ -305,39 +312,23 @@ function planOf(
       steps: bridgedSteps(names, uplink),
     };
   }
-  const own = ownSubnet(settings);
+  const own = settings.own ?? freeSubnet();
+  const owner = ownerOf(own.subnet, hostSubnets());
+  if (owner !== undefined)
+    throw new Error(
+      `Cannot make the network ${formatCidr(own.subnet)}: ${owner} has addresses of it (choose another subnet: --vmnet-gateway, or gateway in networks.yaml)`,
+    );
   return {
-    plan: { bridge: names.bridge, tap: names.tap, mtu: MTU, own },
+    plan: { bridge: names.bridge, tap: names.tap, mtu: MTU, own: { ...own, mac: names.mac } },
     steps: ownSubnetSteps(names, { mode, ...own }),
   };
 }
 
-function ownSubnet({ gateway, mask = "255.255.255.0" }: HostNetworkSettings): {
-  gateway: number;
-  subnet: Cidr;
-} {
+function freeSubnet(): { gateway: number; subnet: Cidr } {
   const taken = hostSubnets();
-  const netmask = parseIpv4(mask);
-  const prefix = netmask === undefined ? undefined : prefixOfNetmask(netmask);
-  if (prefix === undefined || prefix < 8 || prefix > 30)
-    throw new Error(`Cannot make the network: ${mask} is no netmask of 8 to 30 bits`);
-  const wanted = parseIpv4(gateway ?? DEFAULT_GATEWAY);
-  if (wanted === undefined)
-    throw new Error(`Cannot make the network: ${gateway} is no IPv4 address`);
-  const subnet = cidrOf(wanted, prefix);
-  const owner = ownerOf(subnet, taken);
-  if (owner === undefined) {
-    if (wanted === subnet.network || wanted === subnet.broadcast)
-      throw new Error(
-        `Cannot make the network: ${formatIpv4(wanted)} is not the address of a host in its subnet (${formatIpv4(subnet.network + 1)} is)`,
-      );
-    return { gateway: wanted, subnet };
-  }
-  if (gateway !== undefined)
-    throw new Error(
-      `Cannot make the network ${gateway}/${prefix}: ${owner} has addresses of it (choose another subnet: vmnet-gateway, or gateway in networks.yaml)`,
-    );
-  const free = freeGateway(taken);
+  if (ownerOf(DEFAULT_SUBNET, taken) === undefined)
+    return { gateway: DEFAULT_SUBNET.network + 1, subnet: DEFAULT_SUBNET };
+  const free = parseCidr(freeGateway(taken) ?? "");
   if (free === undefined) throw new Error("Cannot make the network: no private subnet is free");
-  return { gateway: parseIpv4(free.split("/")[0]!)!, subnet: parseCidr(free)! };
+  return { gateway: free.network + 1, subnet: free };
 }

@@ -1,5 +1,6 @@
 /** The host's interface that a bridged network takes: what it has now, and whether it can be taken. */
-import { ipShow, isWireless, networkSetting } from "../../host/network-tools.ts";
+import { ipShow, isVirtual, isWireless, networkSetting } from "../../host/network-tools.ts";
+import type { HostInterface } from "../../vmnet/forwarding.ts";
 import {
   movableAddresses,
   movableRoutes,
@@ -20,6 +21,15 @@ interface InterfaceFacts {
 export function interfaceFacts(name: string): InterfaceFacts | undefined {
   const text = ipShow("-j", "-d", "addr", "show", "dev", name);
   return text === "" ? undefined : (JSON.parse(text) as InterfaceFacts[])[0];
+}
+
+export function hostInterfaces(): HostInterface[] {
+  const facts = JSON.parse(ipShow("-j", "-4", "addr") || "[]") as InterfaceFacts[];
+  return facts.map(({ ifname, addr_info }) => ({
+    name: ifname,
+    isVirtual: isVirtual(ifname),
+    hasAddress: addr_info.length > 0,
+  }));
 }
 
 /** The interface as it is, or the bridge that it is already; throws why it cannot be taken. */

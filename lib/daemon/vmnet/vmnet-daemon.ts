@@ -1,7 +1,6 @@
 /** `limanet vmnet`: one shared, host or bridged network, as socket_vmnet is one (specification of vmnet, section 2). */
 import { resolve } from "node:path";
 import { formatCidr, formatIpv4 } from "../../addr/ipv4.ts";
-import { parseMac } from "../../addr/mac.ts";
 import { lockHolder, tryLockPidFile, type Lock } from "../../host/lock.ts";
 import { groupId } from "../../host/machine.ts";
 import { onStatusSignal, terminationSignal } from "../../host/signals.ts";
@@ -12,7 +11,6 @@ import { ThreadClient } from "../engine/thread-client.ts";
 import { UsageError } from "../usernet.ts";
 import { HostNetwork, type HostPlan } from "./host-network.ts";
 import type { SwitchEvent, SwitchRequest, SwitchStart, UplinkFacts } from "./switch-protocol.ts";
-import { interfaceFacts } from "./uplink.ts";
 
 export interface VmnetDaemonOptions extends VmnetOptions {
   socket: string;
@@ -80,9 +78,7 @@ function hostSettings(name: string, { mode, own, interface: taken }: VmnetSettin
   return {
     name,
     mode,
-    ...(own === undefined
-      ? {}
-      : { gateway: formatIpv4(own.gateway), mask: formatIpv4(own.subnet.netmask) }),
+    ...(own === undefined ? {} : { own }),
     ...(taken === undefined ? {} : { interface: taken }),
   };
 }
@@ -150,14 +146,12 @@ function onEvent(event: Exclude<SwitchEvent, { type: "uplink-lost" }>, log: Log)
 async function serveDhcp(
   network: RunningSwitch,
   settings: VmnetSettings,
-  { bridge, mtu, own }: HostPlan,
+  { mtu, own }: HostPlan,
 ): Promise<void> {
   if (own === undefined) return;
-  // known only now: a bridge has the hardware address of one of its ports
-  const gatewayMac = parseMac(interfaceFacts(bridge)?.address ?? "")!;
+  const { gateway, subnet, mac: gatewayMac } = own;
   await network.request({ type: "pin", mac: gatewayMac });
   if (!settings.dhcp) return;
-  const { gateway, subnet } = own;
   await network.request({
     type: "serve-dhcp",
     gatewayMac,

@@ -103,7 +103,7 @@ export class DnsResponder {
   /** replies to come, by client and id */
   readonly #owed = new Map<string, Promise<unknown>>();
   #waiting = 0;
-  #revision = "";
+  #revision = -1;
 
   constructor(options: ResponderOptions) {
     this.#options = options;
@@ -253,7 +253,8 @@ export class DnsResponder {
   /** A change of the host's or our own names makes everything learnt before doubtful. */
   #forgetWhatChanged(): void {
     const { naming, zones, hosts } = this.#options;
-    const revision = `${naming.revision()} ${zones.revision} ${hosts.revision}`;
+    // none of them ever falls
+    const revision = naming.revision() + zones.revision + hosts.revision;
     if (revision === this.#revision) return;
     this.#revision = revision;
     this.#cache.clear();
