@@ -13,7 +13,7 @@ import { tmpdir } from "node:os";
 import { vzConfiguration, type VzFacts } from "../../lib/driver/vz.ts";
 import { libc } from "../../lib/host/libc.ts";
 import { addressOf } from "../../lib/host/pinned.ts";
-import { VzMachine } from "../../lib/host/vz-machine.ts";
+import { VzMachine } from "../../lib/host/vz.ts";
 import { openPair } from "../../lib/host/datagram-pair.ts";
 import { fakeVz } from "../support/fake-vz.ts";
 

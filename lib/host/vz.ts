@@ -15,6 +15,13 @@ const encoder = new TextEncoder();
 /** "" when it has powered off, else why it has ended */
 export type VzEnd = string;
 
+/** Can there be machines here at all? */
+export function canVirtualize(library: VzLibrary): boolean {
+  const out = new Uint8Array(TEXT_SIZE);
+  library.vz_caps(addressOf(out), TEXT_SIZE);
+  return parseFacts(out).get("supported") === "1";
+}
+
 interface Waiting<T> {
   resolve: (value: T) => void;
   reject: (error: Error) => void;
