@@ -10,8 +10,7 @@ import { shellWord } from "../guest/shell-word.ts";
 import { monotonicMs, sleep } from "../host/clock.ts";
 import { exists, lastLines, readTextIfThere } from "../host/files.ts";
 import { isLocked, lockHolder, tryLockPidFile, withLock } from "../host/lock.ts";
-import { vmTypeProblem } from "../driver/vm-type.ts";
-import { hostArchitecture, hostPlatform, limanetHome } from "../host/machine.ts";
+import { limanetHome } from "../host/machine.ts";
 import {
   runInTerminal,
   selfCommand,
@@ -62,7 +61,7 @@ const STOP_LIMIT_MS = 40_000;
 /** What stands between a start and a usable instance, in order, with the usual reason when it does not come. */
 const STAGES: Record<string, string> = {
   network: "the network could not be made (see ha.stderr.log)",
-  machine: "the virtual machine did not start (see qemu.stderr.log, and ha.stderr.log)",
+  machine: "QEMU did not start (see qemu.stderr.log)",
   address:
     "the guest asked for no address by DHCP: it may not have booted, or has no driver for virtio network cards (see serial.log)",
   ssh: "the guest's ssh server does not answer or refuses the key: cloud-init may not have run (see serial.log)",
@@ -102,14 +101,6 @@ export async function start(
   if (await runs(home, name)) return followOther();
   if (!isNew) changeSettings(home, instance, options);
   const config = loadConfig(home, name, isNew ? () => {} : warn);
-  const problem = vmTypeProblem(config, {
-    platform: hostPlatform(),
-    architecture: hostArchitecture(),
-  });
-  if (problem !== undefined) {
-    if (isNew) removeInstance(paths);
-    throw new Error(`Cannot start the instance ${name}: ${problem}`);
-  }
   await sshPublicKey(home);
   let image: Image;
   try {
@@ -127,10 +118,7 @@ export async function start(
   const agent = await withLock(paths.dir, async (lock) => {
     if (await runs(home, name)) return undefined;
     if (image.disk !== undefined && diskOf(paths) === undefined)
-      await makeDisk(await localFile(image.disk), paths.disk, {
-        size: config.disk,
-        format: config.vmType === "vz" ? "raw" : "qcow2",
-      });
+      await makeDisk(await localFile(image.disk), paths.disk, config.disk);
     say("image", image.disk === undefined ? "kernel and initrd, no disk" : "ready");
     loadNetworks(home, warn);
     await reconcile(home, { starting: name, warn, log });
@@ -154,7 +142,7 @@ export async function start(
  */
 async function runs(home: string, name: string): Promise<boolean> {
   const limit = monotonicMs() + STOP_LIMIT_MS;
-  const { machineLock, hostAgentSocket } = instancePaths(home, name);
+  const { qemuLock, hostAgentSocket } = instancePaths(home, name);
   const answers = () =>
     requestUnixHttp(
       hostAgentSocket,
@@ -167,7 +155,7 @@ async function runs(home: string, name: string): Promise<boolean> {
       () => false,
     );
   while (inspectInstance(home, name).status === "Running") {
-    if ((isLocked(machineLock) && (await answers())) || monotonicMs() > limit) return true;
+    if ((isLocked(qemuLock) && (await answers())) || monotonicMs() > limit) return true;
     await sleep(STEP_MS);
   }
   return false;

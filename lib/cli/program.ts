@@ -404,7 +404,7 @@ function commands(done: (code: number) => void): Command {
       "run one shared, host or bridged network (a daemon of root's; socket_vmnet's options)",
     )
     .argument(
-      "<socket>",
+      "[socket]",
       "unix socket on which guests attach; SOCKET.datagram is for datagram guests",
     )
     .option("--socket-group <group>", "who may attach", "staff")
@@ -422,10 +422,14 @@ function commands(done: (code: number) => void): Command {
     .option("--vmnet-nat66-prefix <prefix>", "macOS: the shared network's IPv6 prefix")
     .option("--vmnet-disable-dhcp", "no DHCP")
     .option("-p, --pidfile <file>", "written and locked when the network is up")
+    .option("--cleanup", "put back what networks have changed whose daemons were killed, and end")
     .version(VERSION, "-v, --version")
-    .action(async (socket, { socketGroup, pidfile, ...options }) => {
-      const { runVmnet } = await import("../daemon/vmnet/vmnet-daemon.ts");
-      done(await runVmnet({ socket, group: socketGroup, pidFile: pidfile, ...options }, log()));
+    .action(async (socket, { socketGroup, pidfile, cleanup, ...options }, command) => {
+      const { cleanUpVmnet, runVmnet } = await import("../daemon/vmnet/vmnet-daemon.ts");
+      if (cleanup === true) done(await cleanUpVmnet(log()));
+      else if (socket === undefined) command.error("error: missing required argument 'socket'");
+      else
+        done(await runVmnet({ socket, group: socketGroup, pidFile: pidfile, ...options }, log()));
     });
   program
     .command("hostagent", { hidden: true })

@@ -30,13 +30,8 @@ export interface InstancePaths {
   sshConfig: string;
   sshControl: string;
   qemuPid: string;
-  /** pid of the process that a machine of Virtualization.framework lives in */
-  vzPid: string;
-  /** EFI's variables and the machine's identifier, which a machine of Virtualization.framework keeps */
-  vzEfi: string;
-  vzIdentifier: string;
-  /** locked as long as the virtual machine lives */
-  machineLock: string;
+  /** locked as long as QEMU lives */
+  qemuLock: string;
   qmp: string;
   serialLog: string;
   endpoint: string;
@@ -63,10 +58,7 @@ export function instancePaths(home: string, name: string): InstancePaths {
     sshConfig: `${dir}/ssh.config`,
     sshControl: `${dir}/ssh.sock`,
     qemuPid: `${dir}/qemu.pid`,
-    vzPid: `${dir}/vz.pid`,
-    vzEfi: `${dir}/vz-efi`,
-    vzIdentifier: `${dir}/vz-identifier`,
-    machineLock: `${dir}/machine.lock`,
+    qemuLock: `${dir}/qemu.lock`,
     qmp: `${dir}/qmp.sock`,
     serialLog: `${dir}/serial.log`,
     endpoint: `${dir}/default_ep.sock`,

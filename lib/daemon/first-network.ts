@@ -7,7 +7,7 @@ import { parseCidr } from "../addr/ipv4.ts";
 import { hostnameOf } from "../config/names.ts";
 import type { InstanceConfig } from "../config/instance.ts";
 import type { InstancePaths } from "../config/paths.ts";
-import type { NicBackend } from "../driver/nic.ts";
+import type { QemuNic } from "../driver/qemu.ts";
 import { monotonicMs, sleep } from "../host/clock.ts";
 import { serveDnsTcp, serveDnsUdp } from "../host/dns-server.ts";
 import { hostSearchDomains } from "../host/host-naming.ts";
@@ -22,7 +22,6 @@ import type { Log } from "../trace/log.ts";
 import type { Forward, NetworkPlan, Transport } from "./network/engine-protocol.ts";
 import type { NetworkAbilities } from "./forwards/forward-plan.ts";
 import { JoinedNetwork, type JoinedNetworkOptions } from "./joined-network.ts";
-import type { Machine } from "./machine.ts";
 import {
   DEFAULT_DNS_POLICY,
   startHostResponder,
@@ -44,19 +43,19 @@ const STEP_MS = 100;
 
 /** How eth0 is connected, whoever carries it. */
 export interface FirstNetwork {
-  nic: NicBackend;
+  nic: QemuNic["backend"];
   mtu: number;
   gateway: string;
   dns: string;
   /** "" when DHCP chooses */
   guestAddress: string;
   dnsPorts: { udp: number; tcp: number };
-  /** The machine runs now; a network that it waits for connects itself. */
-  attached(machine: Pick<Machine, "reconnects" | "monitor">): Promise<void>;
+  /** QEMU runs now; a network that QEMU waits for connects itself. */
+  attached(machine: { reconnects: boolean }): Promise<void>;
   /** Waits until the guest has an address; then port forwards can be made. */
   waitForAddress(signal: AbortSignal): Promise<string>;
-  expose(forward: Forward): Promise<void>;
-  unexpose(local: string, protocol: Transport): Promise<void>;
+  expose(forward: Forward, qmp: QmpClient): Promise<void>;
+  unexpose(local: string, protocol: Transport, qmp: QmpClient): Promise<void>;
   /** Other `hostResolver.hosts` in place of those before. */
   setHosts(hosts: HostTable): Promise<void>;
   /** what its forwards can listen on */
@@ -81,8 +80,7 @@ export async function carryDefaultNetwork(
     subnet: DEFAULT_SUBNET,
     gateway: DEFAULT_GATEWAY,
     hostAliases: [DEFAULT_GATEWAY],
-    // the guest of a vz machine asks the gateway (specification, section 3.4)
-    dns: config.vmType === "vz" ? DEFAULT_GATEWAY : DEFAULT_DNS,
+    dns: DEFAULT_DNS,
     gatewayMac: GATEWAY_MAC,
     mtu: 1500,
     searchDomains: hostSearchDomains(),
@@ -105,13 +103,7 @@ export async function carryDefaultNetwork(
     log,
   });
   return {
-    nic: {
-      kind: "switch",
-      network: "default",
-      stream: paths.guestSocket,
-      descriptors: paths.descriptorSocket,
-      absence: "never",
-    },
+    nic: { kind: "stream", path: paths.guestSocket },
     mtu: plan.mtu,
     gateway: plan.gateway,
     dns: plan.dns,
@@ -161,7 +153,6 @@ export async function useQemuSlirp(
   sshPort: number,
 ): Promise<FirstNetwork> {
   const closers: (() => void)[] = [];
-  let qmp: QmpClient | undefined;
   const dnsPorts = { udp: 0, tcp: 0 };
   let setHosts = (_hosts: HostTable): void => {};
   if (config.hostResolver.enabled) {
@@ -187,12 +178,10 @@ export async function useQemuSlirp(
     dns: DEFAULT_DNS,
     guestAddress: DEFAULT_GUEST,
     dnsPorts,
-    attached: async ({ monitor }) => {
-      qmp = monitor;
-    },
+    attached: async () => {},
     waitForAddress: async () => DEFAULT_GUEST,
-    expose: (forward) => exposeThroughQemu(qmp!, forward),
-    unexpose: (local, protocol) => askQemu(qmp!, `hostfwd_remove net0 ${protocol}:${local}`),
+    expose: exposeThroughQemu,
+    unexpose: (local, protocol, qmp) => askQemu(qmp, `hostfwd_remove net0 ${protocol}:${local}`),
     setHosts: async (hosts) => setHosts(hosts),
     abilities: { hasSockets: false, hasIpv6: false },
     failed: NEVER,
@@ -203,8 +192,8 @@ export async function useQemuSlirp(
 }
 
 async function exposeThroughQemu(
-  qmp: QmpClient,
   { local, remote, protocol }: Forward,
+  qmp: QmpClient,
 ): Promise<void> {
   const from = parseEndpoint(local);
   const to = parseEndpoint(remote);

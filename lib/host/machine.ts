@@ -65,6 +65,16 @@ export function hostGroup(): string {
   return nameIn("/etc/group", gid) ?? nameById("-gn") ?? String(gid);
 }
 
+/** are we in the group? */
+export const isOwnGroup = (gid: number): boolean =>
+  gid === process.getgid!() || process.getgroups!().includes(gid);
+
+/** an ordinary user's folder for what is gone with the system's next start: systemd's for a service, or of a login */
+export function userRuntimeFolder(): string | undefined {
+  const { RUNTIME_DIRECTORY: ofService, XDG_RUNTIME_DIR: ofLogin } = process.env;
+  return ofService?.split(":")[0] ?? (ofLogin === undefined ? undefined : `${ofLogin}/limanet`);
+}
+
 /** the number of a group; undefined when there is none of that name */
 export function groupId(name: string): number | undefined {
   const fields = [...linesOf("/etc/group"), ...groupLines(name)]

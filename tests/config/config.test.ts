@@ -57,8 +57,7 @@ describe("lima.yaml", () => {
   });
 
   test("networks have names, metrics and addresses of their own", () => {
-    const text = `vmType: vz
-networks:
+    const text = `networks:
 - lima: user-v2
 - {socket: /tmp/x.sock, interface: data0, metric: 7, macAddress: "52:55:55:AA:BB:CC"}
 - vzNAT: true

@@ -1,22 +1,22 @@
 /** A vmnet network leaves the host as it found it: after a stop, and after being killed at any moment (issue 5). */
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { canMakeNamespaces, Space } from "../support/lab.ts";
 import { mulberry } from "../support/mulberry.ts";
+import { VmnetLab } from "../support/vmnet-lab.ts";
 
-const DRIVER = new URL("../support/vmnet-host.ts", import.meta.url).pathname;
-const host = new Space(`vmh${process.pid}`);
 const outside = new Space(`vmo${process.pid}`);
 const spaceTest = test.skipIf(!canMakeNamespaces);
-let folder: string;
+/** networks of one host */
+let labs: VmnetLab[];
+let host: Space;
 
 beforeAll(async () => {
   if (!canMakeNamespaces) return;
-  folder = join(mkdtempSync(join(tmpdir(), "vmnet-undoing-")), "state");
   await outside.open({});
-  await host.open({});
+  const first = await VmnetLab.open("shared");
+  host = first.host;
+  labs = [first];
+  for (const name of ["second", "host", "bridged"]) labs.push(await VmnetLab.open(name, first));
   await host.ip("link", "add", "up0", "type", "veth", "peer", "name", "in0", "netns", outside.name);
   for (const words of [
     "link set up0 up",
@@ -44,9 +44,8 @@ beforeAll(async () => {
 
 afterAll(async () => {
   if (!canMakeNamespaces) return;
-  await host.close();
+  for (const lab of labs.toReversed()) await lab.close();
   await outside.close();
-  rmSync(join(folder, ".."), { recursive: true, force: true });
 });
 
 /** everything of the host's network that a person could have set */
@@ -72,38 +71,36 @@ async function dump(): Promise<Record<string, unknown>> {
   };
 }
 
+/** options of the networks above, in their order */
 const NETWORKS = [
-  ["shared", "/run/limanet/socket_vmnet.shared", "192.168.105.1"],
-  ["shared", "/run/limanet/socket_vmnet.second", "192.168.107.1"],
-  ["host", "/run/limanet/socket_vmnet.host", "192.168.106.1"],
-  ["bridged", "/run/limanet/socket_vmnet.bridged", "up0"],
-] as const;
+  ["--vmnet-mode=shared", "--vmnet-gateway=192.168.105.1"],
+  ["--vmnet-mode=shared", "--vmnet-gateway=192.168.107.1"],
+  ["--vmnet-mode=host", "--vmnet-gateway=192.168.106.1"],
+  ["--vmnet-mode=bridged", "--vmnet-interface=up0"],
+];
 
-const start = (network: readonly string[]) =>
-  host.spawn(process.execPath, DRIVER, folder, ...network);
-type Driver = ReturnType<typeof start>;
-
-async function firstLine({ stdout, stderr }: Driver): Promise<string> {
-  const { value } = await stdout.getReader().read();
-  if (value === undefined) throw new Error(await new Response(stderr).text());
-  return new TextDecoder().decode(value);
+const spawn = () => labs.map((lab, index) => lab.spawn(...NETWORKS[index]!));
+const start = (index: number) => labs[index]!.start(...NETWORKS[index]!);
+async function cleanup(): Promise<string> {
+  const { stderr, exited } = labs[0]!.limanet(["vmnet", "--cleanup"]);
+  const said = await new Response(stderr).text();
+  expect(await exited).toBe(0);
+  return said;
 }
-const cleanup = () => host.run(process.execPath, DRIVER, folder, "--cleanup");
 
 spaceTest(
   "a stop leaves links, addresses, routes, rules and settings as they were",
   async () => {
     const before = await dump();
-    const drivers = NETWORKS.map(start);
-    await Promise.all(drivers.map(firstLine));
+    const daemons = spawn();
+    await Promise.all(daemons.map((daemon, index) => labs[index]!.isUp(daemon)));
     const during = await dump();
     for (const part of ["link", "addr", "route", "route6", "rules", "settings"])
       expect(during[part]).not.toEqual(before[part]);
     expect(during["rules"]).toContain("table inet theirs");
     expect((await host.run("ping", "-c1", "-W2", "203.0.113.1")).code).toBe(0);
     expect((await host.run("ip", "route", "get", "8.8.8.8")).stdout).toContain("dev lm-bridged-");
-    for (const driver of drivers) driver.kill("SIGTERM");
-    expect(await Promise.all(drivers.map(({ exited }) => exited))).toEqual([0, 0, 0, 0]);
+    expect(await Promise.all(labs.map((lab) => lab.stop()))).toEqual([0, 0, 0, 0]);
     expect(await dump()).toEqual(before);
   },
   60_000,
@@ -114,24 +111,22 @@ spaceTest(
   async () => {
     const before = await dump();
     const random = mulberry(5);
-    for (let round = 0; round < 36; round++) {
-      const drivers = NETWORKS.map(start);
+    for (let round = 0; round < 20; round++) {
+      const daemons = spawn();
       if (round % 3 === 2) {
         // while they stop
-        await Promise.all(drivers.map(firstLine));
-        for (const driver of drivers) driver.kill("SIGTERM");
-        await Bun.sleep(random() * 150);
-      } else await Bun.sleep(100 + random() * 900);
-      for (const driver of drivers) driver.kill("SIGKILL");
-      await Promise.all(drivers.map(({ exited }) => exited));
+        await Promise.all(daemons.map((daemon, index) => labs[index]!.isUp(daemon)));
+        for (const daemon of daemons) daemon.kill("SIGTERM");
+        await Bun.sleep(random() * 250);
+      } else await Bun.sleep(100 + random() * 1200);
+      for (const daemon of daemons) daemon.kill("SIGKILL");
+      await Promise.all(daemons.map(({ exited }) => exited));
       // the machine is never without its address
       expect((await host.run("ping", "-c1", "-W5", "203.0.113.1")).code).toBe(0);
       if (round % 2 === 0) await cleanup();
       else {
-        const next = start(NETWORKS[round % 4]!);
-        await firstLine(next);
-        next.kill("SIGTERM");
-        expect(await next.exited).toBe(0);
+        await start(round % 4);
+        expect(await labs[round % 4]!.stop()).toBe(0);
       }
       expect(await dump()).toEqual(before);
     }
@@ -143,17 +138,17 @@ spaceTest(
   "what stays alive is left alone by the cleanup of others",
   async () => {
     const before = await dump();
-    const [lives, dies] = [start(NETWORKS[0]), start(NETWORKS[1])];
-    await Promise.all([lives, dies].map(firstLine));
-    dies.kill("SIGKILL");
-    await dies.exited;
-    expect((await cleanup()).stdout).toBe("1\n");
+    await start(0);
+    await start(1);
+    await labs[1]!.stop("SIGKILL");
+    const said = await cleanup();
+    expect(said).toMatch(/undoing what was left of lm-second-/);
+    expect(said).toContain("cleaned up networks=1");
     const { stdout } = await host.run("nft", "list", "tables");
     expect(stdout).toContain("limanet_shared");
     expect(stdout).not.toContain("limanet_second");
     expect((await host.run("sysctl", "-n", "net.ipv4.ip_forward")).stdout).toBe("1\n");
-    lives.kill("SIGTERM");
-    await lives.exited;
+    expect(await labs[0]!.stop()).toBe(0);
     expect(await dump()).toEqual(before);
   },
   60_000,
@@ -163,15 +158,11 @@ spaceTest(
   "forwarding stays on for a bridge of somebody else's that has come meanwhile",
   async () => {
     const before = await dump();
-    const driver = start(NETWORKS[0]);
-    await firstLine(driver);
+    await start(0);
     await host.ip("link", "add", "docker0", "type", "bridge");
     await host.ip("addr", "add", "172.17.0.1/16", "dev", "docker0");
-    driver.kill("SIGTERM");
-    expect(await driver.exited).toBe(0);
-    expect(await new Response(driver.stderr).text()).toContain(
-      "the host goes on forwarding IPv4: docker0 has come meanwhile",
-    );
+    expect(await labs[0]!.stop()).toBe(0);
+    expect(labs[0]!.log).toContain("the host goes on forwarding IPv4: docker0 has come meanwhile");
     expect((await host.run("sysctl", "-n", "net.ipv4.ip_forward")).stdout).toBe("1\n");
     await host.ip("link", "del", "docker0");
     await host.set("net.ipv4.ip_forward", "0");
@@ -181,51 +172,44 @@ spaceTest(
   60_000,
 );
 
-const REFUSED: [why: string, network: string[], sentence: RegExp][] = [
+const bridgedTo = (name: string) => ["--vmnet-mode=bridged", `--vmnet-interface=${name}`];
+const REFUSED: [why: string, options: string[], sentence: RegExp][] = [
   [
     "the subnet is the host's",
-    ["shared", "/x/a", "203.0.113.1"],
+    ["--vmnet-gateway=203.0.113.1"],
     /203\.0\.113\.0\/24: the interface up0 has addresses of it/,
   ],
   [
     "a route leads to the subnet",
-    ["host", "/x/a", "198.51.100.129"],
+    ["--vmnet-mode=host", "--vmnet-gateway=198.51.100.129"],
     /a route by up0|the interface up0/,
   ],
-  ["no such interface", ["bridged", "/x/a", "eth9"], /eth9: the host has none of that name/],
-  ["not Ethernet", ["bridged", "/x/a", "lo"], /lo: it carries no Ethernet/],
-  ["an interface in a file's clothes", ["bridged", "/x/a", "../up0"], /none of that name/],
+  ["no such interface", bridgedTo("eth9"), /eth9: the host has none of that name/],
+  ["not Ethernet", bridgedTo("lo"), /lo: it carries no Ethernet/],
+  ["an interface in a file's clothes", bridgedTo("../up0"), /none of that name/],
 ];
-spaceTest.each(REFUSED)("refused, and nothing changed: %s", async (_why, network, sentence) => {
+spaceTest.each(REFUSED)("refused, and nothing changed: %s", async (_why, options, sentence) => {
   const before = await dump();
-  const { code, stderr } = await host.run(process.execPath, DRIVER, folder, ...network);
-  expect(stderr).toMatch(sentence);
-  expect(code).toBe(1);
+  expect(await labs[0]!.spawn(...options).exited).toBe(1);
+  expect(labs[0]!.log).toMatch(sentence);
   expect(await dump()).toEqual(before);
 });
 
 spaceTest("a port of another bridge is refused; a bridge itself is used as it is", async () => {
-  await host.ip("link", "add", "theirs0", "type", "bridge");
-  await host.ip(
-    "link",
-    "add",
-    "port0",
-    "master",
-    "theirs0",
-    "type",
-    "veth",
-    "peer",
-    "name",
-    "port1",
-  );
+  for (const words of [
+    "link add theirs0 type bridge",
+    "link add port0 master theirs0 type veth peer name port1",
+  ])
+    await host.ip(...words.split(" "));
   const before = await dump();
-  const refused = await host.run(process.execPath, DRIVER, folder, "bridged", "/x/b", "port0");
-  expect(refused.stderr).toContain("port0: it is a port of theirs0 already");
-  const used = start(["bridged", "/x/b", "theirs0"]);
-  expect(JSON.parse(await firstLine(used))).toMatchObject({ bridge: "theirs0", mtu: 1500 });
-  expect(await dump()).toEqual(before);
-  used.kill("SIGTERM");
-  expect(await used.exited).toBe(0);
+  const lab = labs[3]!;
+  expect(await lab.spawn(...bridgedTo("port0")).exited).toBe(1);
+  expect(lab.log).toContain("port0: it is a port of theirs0 already");
+  await lab.start(...bridgedTo("theirs0"));
+  const ports = (await host.run("ip", "-br", "link", "show", "master", "theirs0")).stdout;
+  expect(ports).toMatch(/^lt-bridged-/m);
+  expect((await host.run("ip", "-br", "addr", "show", "theirs0")).stdout).not.toContain("lm-");
+  expect(await lab.stop()).toBe(0);
   expect(await dump()).toEqual(before);
   await host.ip("link", "del", "theirs0");
   await host.ip("link", "del", "port0");

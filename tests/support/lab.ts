@@ -137,19 +137,24 @@ export interface GuestOptions {
 export class Guest extends Space {
   /** Gets an address by udhcpc; the options as its script sees them. */
   async dhcp(...more: string[]): Promise<Record<string, string>> {
-    const { code, stdout, stderr } = await this.run(
-      "env",
-      "-i",
-      `PATH=${process.env["PATH"]}`,
-      ...["busybox", "udhcpc", "-i", "tap0", "-f", "-q", "-n", "-t", "5", "-s", DHCP_SCRIPT],
-      ...["-O", "search", "-O", "mtu", "-O", "staticroutes", "-O", "lease", ...more],
-    );
+    const { code, stdout, stderr } = await this.run(...UDHCPC, "-q", "-n", "-t", "5", ...more);
     if (code !== 0) throw new Error(`udhcpc: ${stderr}`);
     return Object.fromEntries(
       [...stdout.matchAll(/^dhcp: ([a-z0-9]+)=(.*)$/gm)].map(([, key, value]) => [key!, value!]),
     );
   }
+
+  /** A client that stays; its output has a line "dhcp: ip=…" for each time that it has got or renewed its lease. */
+  udhcpc(): Process {
+    return this.spawn(...UDHCPC);
+  }
 }
+
+const UDHCPC = [
+  ...["env", "-i", `PATH=${process.env["PATH"]}`],
+  ...["busybox", "udhcpc", "-i", "tap0", "-f", "-s", DHCP_SCRIPT],
+  ...["-O", "search", "-O", "mtu", "-O", "staticroutes", "-O", "lease"],
+];
 
 export type Pump = Bun.Subprocess<"ignore", "pipe", "pipe">;
 

@@ -4,15 +4,15 @@
  */
 import { parseCidr } from "../../addr/ipv4.ts";
 import { serveDnsUnix, type DnsServer } from "../../host/dns-server.ts";
-import { readTextIfThere, writeFileAtomically } from "../../host/files.ts";
 import { serveUnixHttp, type HttpServer } from "../../host/unix-http.ts";
 import type { Log } from "../../trace/log.ts";
+import { storedLeases, storeLeases } from "../stored-leases.ts";
 import { controlApi } from "./control-api.ts";
 import { startEngine } from "./engine-client.ts";
 import { SocksPorts } from "./socks-ports.ts";
 import type { Engine, EngineNotice } from "./engine.ts";
 import type { AttachKind } from "../engine/guest-ports.ts";
-import type { Lease, NetworkPlan } from "./engine-protocol.ts";
+import type { NetworkPlan } from "./engine-protocol.ts";
 import { startHostResponder, type DnsPolicy, type HostResponder } from "./host-responder.ts";
 
 export interface NetworkServiceOptions {
@@ -61,7 +61,7 @@ export async function startNetworkService(options: NetworkServiceOptions): Promi
     // the engine starts in its own thread while the DNS socket is made
     const starting = startEngine({
       plan,
-      leases: storedLeases(options.leaseFile, log),
+      leases: options.leaseFile === undefined ? [] : storedLeases(options.leaseFile, log),
       dnsTcpPath: options.dnsTcpPath,
       resolve: (message, client) => responder.answer(message, "udp", client),
       resolveName: (name) => responder.address(name),
@@ -88,13 +88,7 @@ export async function startNetworkService(options: NetworkServiceOptions): Promi
 function onEvent(event: EngineNotice, { leaseFile, log }: NetworkServiceOptions): void {
   switch (event.type) {
     case "leases-changed":
-      if (leaseFile === undefined) return;
-      try {
-        writeFileAtomically(leaseFile, `${JSON.stringify(event.leases)}\n`);
-      } catch (error) {
-        // the network goes on; what is lost is that guests keep their addresses over a restart
-        log.error(`Cannot store the leases in ${leaseFile}: ${(error as Error).message}`);
-      }
+      if (leaseFile !== undefined) storeLeases(leaseFile, event.leases, log);
       return;
     case "port-attached":
       log.info?.(`guest attached port=${event.port} kind=${event.kind}`);
@@ -105,18 +99,4 @@ function onEvent(event: EngineNotice, { leaseFile, log }: NetworkServiceOptions)
     case "log":
       log[event.level]?.(event.line);
   }
-}
-
-function storedLeases(path: string | undefined, log: Log): Lease[] {
-  if (path === undefined) return [];
-  try {
-    const stored: unknown = JSON.parse(readTextIfThere(path) ?? "[]");
-    if (Array.isArray(stored))
-      return stored.filter(
-        (lease) => typeof lease?.ip === "string" && typeof lease?.mac === "string",
-      );
-  } catch (error) {
-    log.warn(`the leases in ${path} cannot be read and are given up: ${(error as Error).message}`);
-  }
-  return [];
 }

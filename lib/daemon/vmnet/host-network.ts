@@ -17,6 +17,7 @@ import {
 } from "../../host/files.ts";
 import { hostFiles } from "../../host/file-tree.ts";
 import { hostSubnets } from "../../host/host-subnets.ts";
+import { hostUser, userRuntimeFolder } from "../../host/machine.ts";
 import { lockHolder, tryLockPidFile, withLock, type Lock } from "../../host/lock.ts";
 import {
   networkNamespace,
@@ -75,8 +76,6 @@ interface Journal {
 
 const MTU = 1500;
 const DEFAULT_SUBNET = cidrOf(parseIpv4("192.168.105.0")!, 24);
-/** names of interfaces that this file makes begin so */
-const OWN_INTERFACE = /^l[mt]-/;
 
 export class HostNetwork {
   readonly plan: HostPlan;
@@ -95,7 +94,7 @@ export class HostNetwork {
   static async open(
     settings: HostNetworkSettings,
     log: Log,
-    folder = STATE_FOLDER,
+    folder = stateFolder(),
   ): Promise<HostNetwork> {
     const state = new State(folder, log);
     const names = partNames(settings.name);
@@ -116,6 +115,11 @@ export class HostNetwork {
       lock.release();
       throw error;
     }
+  }
+
+  /** where its guests' leases are kept between the runs of its daemon */
+  get leaseFile(): string {
+    return this.#state.leaseFile(this.#id);
   }
 
   /** Makes the TAP device, which is there by now, a port of the bridge; it goes with the process that has it open. */
@@ -139,9 +143,19 @@ export class HostNetwork {
 }
 
 /** Undoes what daemons that were killed have left; how many networks that were. */
-export async function cleanUp(log: Log, folder = STATE_FOLDER): Promise<number> {
+export async function cleanUp(log: Log, folder = stateFolder()): Promise<number> {
   const state = new State(folder, log);
   return state.locked(() => state.undoAbandoned());
+}
+
+function stateFolder(): string {
+  if (hostUser().uid === 0) return STATE_FOLDER;
+  const folder = userRuntimeFolder();
+  if (folder === undefined)
+    throw new Error(
+      "Cannot keep a journal of what is changed: there is no folder for it (set XDG_RUNTIME_DIR to one of yours)",
+    );
+  return `${folder}/vmnet`;
 }
 
 class State {
@@ -156,14 +170,18 @@ class State {
     makeFolder(dirname(folder));
     makeFolder(folder, 0o700);
     const facts = hostFiles.lstat(folder);
-    if (facts?.kind !== "folder" || (facts.mode & 0o077) !== 0)
+    if (facts?.kind !== "folder" || (facts.mode & 0o077) !== 0 || facts.uid !== hostUser().uid)
       throw new Error(
-        `Cannot keep the networks' journal in ${folder}: others may look or write there (sudo chmod 700 ${folder})`,
+        `Cannot keep the networks' journal in ${folder}: it is not a folder of ours alone (remove it, or make it ours with mode 0700)`,
       );
   }
 
   pidFile(id: string): string {
     return `${this.#folder}/${id}.pid`;
+  }
+
+  leaseFile(id: string): string {
+    return `${this.#folder}/${id}.leases`;
   }
 
   #journal(id: string): string {
@@ -255,7 +273,9 @@ class State {
       if (journal?.mode === "shared" && journal.namespace === namespace) return;
     }
     const before = JSON.parse(text) as Forwarding;
-    const needs = before[IP_FORWARD] === undefined ? undefined : needsForwarding(before, others());
+    const own = new Set(this.#journals());
+    const others = hostInterfaces().filter(({ name }) => !own.has(name));
+    const needs = before[IP_FORWARD] === undefined ? undefined : needsForwarding(before, others);
     if (needs !== undefined)
       this.#log.info?.(
         `the host goes on forwarding IPv4: ${needs} has come meanwhile and may need it (sysctl -w net.ipv4.ip_forward=0 ends it)`,
@@ -291,8 +311,6 @@ class State {
     return complaint;
   }
 }
-
-const others = () => hostInterfaces().filter(({ name }) => !OWN_INTERFACE.test(name));
 
 function planOf(
   names: PartNames,

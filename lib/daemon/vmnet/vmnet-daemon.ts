@@ -1,15 +1,20 @@
 /** `limanet vmnet`: one shared, host or bridged network, as socket_vmnet is one (specification of vmnet, section 2). */
 import { resolve } from "node:path";
 import { formatCidr, formatIpv4 } from "../../addr/ipv4.ts";
+import { hostSearchDomains } from "../../host/host-naming.ts";
 import { lockHolder, tryLockPidFile, type Lock } from "../../host/lock.ts";
 import { groupId } from "../../host/machine.ts";
 import { onStatusSignal, terminationSignal } from "../../host/signals.ts";
+import type { Lease } from "../../service/dhcp/lease-table.ts";
 import type { Log } from "../../trace/log.ts";
 import { vmnetSettings, type VmnetOptions, type VmnetSettings } from "../../vmnet/settings.ts";
 import type { AttachKind } from "../engine/guest-ports.ts";
 import { ThreadClient } from "../engine/thread-client.ts";
+import { storedLeases, storeLeases } from "../stored-leases.ts";
 import { UsageError } from "../usernet.ts";
-import { HostNetwork, type HostPlan } from "./host-network.ts";
+import { serveGuestDns, type GuestDns } from "./guest-dns.ts";
+import { cleanUp, HostNetwork, type HostPlan } from "./host-network.ts";
+import { keepNeededPrivileges } from "./privileges.ts";
 import type { SwitchEvent, SwitchRequest, SwitchStart, UplinkFacts } from "./switch-protocol.ts";
 
 export interface VmnetDaemonOptions extends VmnetOptions {
@@ -32,17 +37,31 @@ export async function runVmnet(options: VmnetDaemonOptions, log: Log): Promise<n
     throw new UsageError(
       `Cannot let the group ${options.group} attach: there is none of that name (--socket-group=GROUP names another)`,
     );
-  const ended = terminationSignal();
   const socket = resolve(options.socket);
   const { pidFile } = options;
+  keepNeededPrivileges({
+    files: [socket, pidFile ?? socket],
+    gid,
+    isServer: settings.mode !== "bridged",
+  });
+  const ended = terminationSignal();
   if (pidFile !== undefined && lockHolder(pidFile) !== 0) throw pidFileInUse(pidFile);
   const host = await HostNetwork.open(hostSettings(socket, settings), log);
   let network: RunningSwitch | undefined;
+  let dns: GuestDns | undefined;
   let lock: Lock | undefined;
   try {
-    network = await startSwitch({ tap: host.plan.tap, ...RINGS }, log);
+    network = await startSwitch({ tap: host.plan.tap, ...RINGS }, log, (leases) => {
+      storeLeases(host.leaseFile, leases, log);
+      dns?.name(leases);
+    });
     await host.attach();
-    await serveDhcp(network, settings, host.plan);
+    if (host.plan.own !== undefined) {
+      const leases = storedLeases(host.leaseFile, log);
+      dns = await serveGuestDns(host.plan.own, log);
+      dns.name(leases);
+      await serveDhcp(network, settings, host.plan, leases);
+    }
     for (const [kind, path] of Object.entries(socketsAt(socket)))
       await network.request({ type: "listen", kind: kind as AttachKind, path, gid });
     if (pidFile !== undefined) {
@@ -56,13 +75,14 @@ export async function runVmnet(options: VmnetDaemonOptions, log: Log): Promise<n
     return 0;
   } finally {
     await network?.close();
+    dns?.close();
     await host.close();
     // last: whoever waits for the end waits for this file
     lock?.release();
   }
 }
 
-const RINGS = { offload: true, receiveSize: RECEIVE_RING, transmitSize: TRANSMIT_RING };
+const RINGS = { offload: false, receiveSize: RECEIVE_RING, transmitSize: TRANSMIT_RING };
 
 const pidFileInUse = (path: string): Error =>
   new Error(`Cannot start the network: process ${lockHolder(path)} holds the pid file ${path}`);
@@ -106,7 +126,11 @@ interface RunningSwitch {
   close(): Promise<void>;
 }
 
-async function startSwitch(start: SwitchStart, log: Log): Promise<RunningSwitch> {
+async function startSwitch(
+  start: SwitchStart,
+  log: Log,
+  onLeases: (leases: readonly Lease[]) => void,
+): Promise<RunningSwitch> {
   const { promise: failed, reject } = Promise.withResolvers<never>();
   // whoever waits for it is told; until then it is no unhandled rejection
   failed.catch(() => {});
@@ -115,6 +139,7 @@ async function startSwitch(start: SwitchStart, log: Log): Promise<RunningSwitch>
     onEvent(event) {
       if (event.type === "uplink-lost")
         reject(new Error(`Cannot go on with the network: ${event.reason}`));
+      else if (event.type === "leases-changed") onLeases(event.leases);
       else onEvent(event, log);
     },
     onFailure: reject,
@@ -127,10 +152,11 @@ async function startSwitch(start: SwitchStart, log: Log): Promise<RunningSwitch>
   };
 }
 
-function onEvent(event: Exclude<SwitchEvent, { type: "uplink-lost" }>, log: Log): void {
+function onEvent(
+  event: Exclude<SwitchEvent, { type: "uplink-lost" | "leases-changed" }>,
+  log: Log,
+): void {
   switch (event.type) {
-    case "leases-changed":
-      return;
     case "port-attached":
       log.info?.(`guest attached port=${event.port} kind=${event.kind}`);
       return;
@@ -147,6 +173,7 @@ async function serveDhcp(
   network: RunningSwitch,
   settings: VmnetSettings,
   { mtu, own }: HostPlan,
+  leases: Lease[],
 ): Promise<void> {
   if (own === undefined) return;
   const { gateway, subnet, mac: gatewayMac } = own;
@@ -155,7 +182,7 @@ async function serveDhcp(
   await network.request({
     type: "serve-dhcp",
     gatewayMac,
-    leases: [],
+    leases,
     plan: {
       subnet,
       gateway,
@@ -167,8 +194,16 @@ async function serveDhcp(
       mtu,
       leaseSeconds: LEASE_SECONDS,
       domainName: undefined,
-      searchDomains: [],
+      searchDomains: hostSearchDomains(),
       staticLeases: [],
     },
   });
+}
+
+/** Undoes what networks whose daemons were killed have left; the exit code. */
+export async function cleanUpVmnet(log: Log): Promise<number> {
+  keepNeededPrivileges({ files: [], isServer: false });
+  const count = await cleanUp(log);
+  log.info?.(`cleaned up networks=${count}`);
+  return 0;
 }

@@ -1,0 +1,143 @@
+/** What the daemon of a vmnet network may still do when it serves: of root's privileges as few as it needs (docs/privileges.md). */
+import { afterEach, beforeEach, describe, expect, test } from "bun:test";
+import { chownSync, mkdirSync, readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { canMakeNamespaces } from "../support/lab.ts";
+import { SHARED, UPLINK, VMNET_GATEWAY, VmnetLab } from "../support/vmnet-lab.ts";
+
+const NOBODY = 65_534;
+const [CHOWN, DAC_OVERRIDE, NET_BIND_SERVICE, NET_ADMIN] = [0, 1, 10, 12];
+const BRIDGED = ["--vmnet-mode=bridged", `--vmnet-interface=${UPLINK}`];
+
+/** an ordinary user who is a member of the sockets' group, with a TUN device that users may open, and some capabilities */
+const asUser = (folder: string, ...capabilities: string[]) => {
+  const all = capabilities.map((name) => `+${name}`).join(",");
+  return [
+    ...[
+      "sh",
+      "-c",
+      'mount -t tmpfs none /dev/net && mknod -m 666 /dev/net/tun c 10 200 && exec "$@"',
+    ],
+    ...[
+      "tun",
+      "env",
+      `XDG_RUNTIME_DIR=${folder}`,
+      "setpriv",
+      `--reuid=${NOBODY}`,
+      `--regid=${NOBODY}`,
+    ],
+    ...["--groups=1", ...(all === "" ? [] : [`--inh-caps=${all}`, `--ambient-caps=${all}`])],
+  ];
+};
+
+interface Thread {
+  uid: number;
+  isFinal: boolean;
+  /** of the sets that a thread has and could ever get, in numbers of capability.h */
+  effective: number[];
+  permitted: number[];
+  bounding: number[];
+}
+
+/** what each thread of a process may do */
+function threadsOf(pid: number): Thread[] {
+  return readdirSync(`/proc/${pid}/task`).map((thread) => {
+    const status = readFileSync(`/proc/${pid}/task/${thread}/status`, "utf8");
+    const field = (name: string) => new RegExp(`^${name}:\\s*(\\w+)`, "m").exec(status)![1]!;
+    const set = (name: string) => {
+      const bits = BigInt(`0x${field(name)}`);
+      return Array.from({ length: 64 }, (_, bit) => bit).filter(
+        (bit) => (bits >> BigInt(bit)) & 1n,
+      );
+    };
+    return {
+      uid: Number(field("Uid")),
+      isFinal: field("NoNewPrivs") === "1",
+      effective: set("CapEff"),
+      permitted: set("CapPrm"),
+      bounding: set("CapBnd"),
+    };
+  });
+}
+
+describe.skipIf(!canMakeNamespaces)("privileges of limanet vmnet", () => {
+  let lab: VmnetLab;
+  beforeEach(async () => {
+    lab = await VmnetLab.open();
+    await lab.openOutside();
+  });
+  afterEach(() => lab.close());
+
+  test.each<[string, string[], number[], (lab: VmnetLab) => void]>([
+    ["a shared network", SHARED, [CHOWN, NET_BIND_SERVICE, NET_ADMIN], () => {}],
+    ["a bridged network", BRIDGED, [CHOWN, NET_ADMIN], () => {}],
+    [
+      "sockets for root's own group",
+      [...SHARED, "--socket-group=root"],
+      [NET_BIND_SERVICE, NET_ADMIN],
+      () => {},
+    ],
+    [
+      "sockets in a user's folder",
+      SHARED,
+      [CHOWN, DAC_OVERRIDE, NET_BIND_SERVICE, NET_ADMIN],
+      ({ folder }) => chownSync(folder, NOBODY, NOBODY),
+    ],
+  ])("root keeps what it needs, in every thread: %s", async (_what, options, kept, prepare) => {
+    prepare(lab);
+    await lab.start(...options);
+    const threads = threadsOf(lab.pid);
+    expect(threads.length).toBeGreaterThan(3);
+    const thread = { uid: 0, isFinal: true, effective: kept, permitted: kept, bounding: kept };
+    expect(threads).toEqual(threads.map(() => thread));
+    expect(await lab.stop()).toBe(0);
+  });
+
+  test("an ordinary user with CAP_NET_ADMIN has a whole network, and nothing is left of it", async () => {
+    chownSync(lab.folder, NOBODY, NOBODY);
+    const folder = join(lab.folder, "runtime");
+    mkdirSync(folder);
+    chownSync(folder, NOBODY, NOBODY);
+    const state = async () =>
+      (
+        await lab.host.run(
+          "sh",
+          "-c",
+          "ip -br link; ip -br addr; nft list ruleset; sysctl net.ipv4.ip_forward",
+        )
+      ).stdout;
+    const before = await state();
+    const user = asUser(folder, "net_admin", "net_bind_service", "net_raw");
+    await lab.isUp(lab.spawnBy(user, ...SHARED));
+    for (const { uid, effective, permitted } of threadsOf(lab.pid))
+      expect({ uid, effective, permitted }).toEqual({
+        uid: NOBODY,
+        effective: [NET_BIND_SERVICE, NET_ADMIN],
+        permitted: [NET_BIND_SERVICE, NET_ADMIN],
+      });
+    const guest = await lab.guest();
+    const lease = await guest.dhcp();
+    expect(lease["dns"]).toBe(VMNET_GATEWAY);
+    expect((await guest.run("ping", "-c1", "-W2", "203.0.113.1")).code).toBe(0);
+    expect(await lab.stop()).toBe(0);
+    expect(await state()).toBe(before);
+
+    await lab.isUp(lab.spawnBy(user, ...SHARED));
+    await lab.stop("SIGKILL");
+    expect(await lab.limanet(["vmnet", "--cleanup"], user).exited).toBe(0);
+    expect(await state()).toBe(before);
+  });
+
+  test("without CAP_NET_ADMIN the refusal says who may", async () => {
+    chownSync(lab.folder, NOBODY, NOBODY);
+    expect(await lab.spawnBy(asUser(lab.folder), ...SHARED).exited).toBe(1);
+    expect(lab.log).toContain("only root may do that, or who has CAP_NET_ADMIN");
+  });
+
+  test("a journal of somebody else's is not carried out", async () => {
+    const run = join(lab.folder, "run");
+    mkdirSync(join(run, "vmnet"), { mode: 0o700 });
+    chownSync(join(run, "vmnet"), NOBODY, NOBODY);
+    expect(await lab.limanet(["vmnet", "--cleanup"]).exited).toBe(1);
+  });
+});
