@@ -10,7 +10,8 @@ import { shellWord } from "../guest/shell-word.ts";
 import { monotonicMs, sleep } from "../host/clock.ts";
 import { exists, lastLines, readTextIfThere } from "../host/files.ts";
 import { isLocked, lockHolder, tryLockPidFile, withLock } from "../host/lock.ts";
-import { limanetHome } from "../host/machine.ts";
+import { vmTypeProblem } from "../driver/vm-type.ts";
+import { hostArchitecture, hostPlatform, limanetHome } from "../host/machine.ts";
 import {
   runInTerminal,
   selfCommand,
@@ -61,7 +62,7 @@ const STOP_LIMIT_MS = 40_000;
 /** What stands between a start and a usable instance, in order, with the usual reason when it does not come. */
 const STAGES: Record<string, string> = {
   network: "the network could not be made (see ha.stderr.log)",
-  machine: "QEMU did not start (see qemu.stderr.log)",
+  machine: "the virtual machine did not start (see qemu.stderr.log, and ha.stderr.log)",
   address:
     "the guest asked for no address by DHCP: it may not have booted, or has no driver for virtio network cards (see serial.log)",
   ssh: "the guest's ssh server does not answer or refuses the key: cloud-init may not have run (see serial.log)",
@@ -101,6 +102,14 @@ export async function start(
   if (await runs(home, name)) return followOther();
   if (!isNew) changeSettings(home, instance, options);
   const config = loadConfig(home, name, isNew ? () => {} : warn);
+  const problem = vmTypeProblem(config, {
+    platform: hostPlatform(),
+    architecture: hostArchitecture(),
+  });
+  if (problem !== undefined) {
+    if (isNew) removeInstance(paths);
+    throw new Error(`Cannot start the instance ${name}: ${problem}`);
+  }
   await sshPublicKey(home);
   let image: Image;
   try {
@@ -118,7 +127,10 @@ export async function start(
   const agent = await withLock(paths.dir, async (lock) => {
     if (await runs(home, name)) return undefined;
     if (image.disk !== undefined && diskOf(paths) === undefined)
-      await makeDisk(await localFile(image.disk), paths.disk, config.disk);
+      await makeDisk(await localFile(image.disk), paths.disk, {
+        size: config.disk,
+        format: config.vmType === "vz" ? "raw" : "qcow2",
+      });
     say("image", image.disk === undefined ? "kernel and initrd, no disk" : "ready");
     loadNetworks(home, warn);
     await reconcile(home, { starting: name, warn, log });
@@ -142,7 +154,7 @@ export async function start(
  */
 async function runs(home: string, name: string): Promise<boolean> {
   const limit = monotonicMs() + STOP_LIMIT_MS;
-  const { qemuLock, hostAgentSocket } = instancePaths(home, name);
+  const { machineLock, hostAgentSocket } = instancePaths(home, name);
   const answers = () =>
     requestUnixHttp(
       hostAgentSocket,
@@ -155,7 +167,7 @@ async function runs(home: string, name: string): Promise<boolean> {
       () => false,
     );
   while (inspectInstance(home, name).status === "Running") {
-    if ((isLocked(qemuLock) && (await answers())) || monotonicMs() > limit) return true;
+    if ((isLocked(machineLock) && (await answers())) || monotonicMs() > limit) return true;
     await sleep(STEP_MS);
   }
   return false;

@@ -28,16 +28,20 @@ const INTERFACE_NAME_LIMIT = 16;
 const FIRST_INTERFACE = "eth0";
 export const DEFAULT_METRIC = 100;
 
-/** Reads the list, filled; the index that makes default names counts all entries. */
+/**
+ * Reads the list, filled; the index that makes default names counts all entries. `onNat` is told where vzNAT: true stands:
+ * whether it can be had depends on what is read elsewhere.
+ */
 export function readInstanceNetworks(
   reader: YamlReader,
   node: Node,
   path: string,
   surroundings: NetworkSurroundings,
+  onNat: (node: Node, path: string) => void,
 ): InstanceNetwork[] {
   const networks: InstanceNetwork[] = [];
   reader.list(node, path, (item, at) => {
-    const network = readEntry(reader, item, at, networks.length, surroundings);
+    const network = readEntry(reader, item, at, networks.length, surroundings, onNat);
     const earlier = networks.findIndex((other) => other.interface === network.interface);
     if (earlier >= 0) {
       reader.error(
@@ -57,9 +61,11 @@ function readEntry(
   path: string,
   index: number,
   { networks: defined, fileKind }: NetworkSurroundings,
+  onNat: (node: Node, path: string) => void,
 ): InstanceNetwork {
   const network: InstanceNetwork = { interface: `lima${index}`, metric: DEFAULT_METRIC };
   const before = reader.diagnostics.length;
+  let nat: Node | undefined;
   reader.map(node, path, {
     lima: (value, at) => {
       const name = reader.string(value, at);
@@ -82,7 +88,9 @@ function readEntry(
         reader.error(value, at, `points to a non-socket file: ${socket}`);
     },
     vzNAT: (value, at) => {
-      if (reader.boolean(value, at) === true) network.vzNAT = true;
+      if (reader.boolean(value, at) !== true) return;
+      network.vzNAT = true;
+      nat = value;
     },
     macAddress: (value, at) => {
       const text = reader.string(value, at);
@@ -116,6 +124,7 @@ function readEntry(
   const failed = reader.diagnostics.slice(before).some(({ severity }) => severity === "error");
   if (kinds.length === 0 && !failed)
     reader.error(node, path, "lima, socket or vzNAT: true must be set");
+  if (kinds.length === 1 && nat !== undefined) onNat(nat, `${path}.vzNAT`);
   if (kinds.length > 1) reader.error(node, path, `${kinds.join(" and ")} are mutually exclusive`);
   return network;
 }

@@ -12,7 +12,7 @@ import { mergeLayers } from "./merge.ts";
 import { readProvision, type Provision } from "./provision.ts";
 import { readPortForwards, type PortForward } from "./port-forward.ts";
 
-/** drivers of Lima's; only qemu is built yet */
+/** drivers of Lima's; qemu and vz are built */
 export const VM_TYPES = ["qemu", "vz", "wsl2", "krunkit"] as const;
 export type VmType = (typeof VM_TYPES)[number];
 
@@ -132,6 +132,7 @@ export function parseInstance(
       if (value !== undefined) config.ssh[key] = value;
     };
   let vmType: VmType | undefined;
+  const nats: [Node, string][] = [];
   let dnsNode: Node | null = null;
   reader.map(reader.root, "", {
     vmType: (node, path) => {
@@ -149,7 +150,9 @@ export function parseInstance(
     memory: size("memory"),
     disk: size("disk"),
     networks: (node, path) => {
-      config.networks = readInstanceNetworks(reader, node, path, surroundings);
+      config.networks = readInstanceNetworks(reader, node, path, surroundings, (value, at) =>
+        nats.push([value, at]),
+      );
     },
     network: (node, path) =>
       reader.warn(node, path, "has been removed in Lima 0.14 and has no effect: use networks"),
@@ -271,6 +274,14 @@ export function parseInstance(
   // specification 3.5
   const isNative = config.arch === arch;
   config.vmType = vmType ?? (surroundings.platform === "darwin" && isNative ? "vz" : "qemu");
+  // Lima reads such a file, too, and does not start it
+  if (config.vmType !== "vz")
+    for (const [node, path] of nats)
+      reader.warn(
+        node,
+        path,
+        `needs vmType: vz; with ${config.vmType} the instance does not start`,
+      );
   const isUnread = reader.hasFailedAt("") || reader.hasFailedAt("images");
   if (config.images.length === 0 && !isUnread)
     reader.error(reader.root, "images", "at least one image is needed");

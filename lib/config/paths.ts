@@ -30,8 +30,13 @@ export interface InstancePaths {
   sshConfig: string;
   sshControl: string;
   qemuPid: string;
-  /** locked as long as QEMU lives */
-  qemuLock: string;
+  /** pid of the process that a machine of Virtualization.framework lives in */
+  vzPid: string;
+  /** EFI's variables and the machine's identifier, which a machine of Virtualization.framework keeps */
+  vzEfi: string;
+  vzIdentifier: string;
+  /** locked as long as the virtual machine lives */
+  machineLock: string;
   qmp: string;
   serialLog: string;
   endpoint: string;
@@ -58,7 +63,10 @@ export function instancePaths(home: string, name: string): InstancePaths {
     sshConfig: `${dir}/ssh.config`,
     sshControl: `${dir}/ssh.sock`,
     qemuPid: `${dir}/qemu.pid`,
-    qemuLock: `${dir}/qemu.lock`,
+    vzPid: `${dir}/vz.pid`,
+    vzEfi: `${dir}/vz-efi`,
+    vzIdentifier: `${dir}/vz-identifier`,
+    machineLock: `${dir}/machine.lock`,
     qmp: `${dir}/qmp.sock`,
     serialLog: `${dir}/serial.log`,
     endpoint: `${dir}/default_ep.sock`,

@@ -7,7 +7,7 @@ import { parseCidr } from "../addr/ipv4.ts";
 import { hostnameOf } from "../config/names.ts";
 import type { InstanceConfig } from "../config/instance.ts";
 import type { InstancePaths } from "../config/paths.ts";
-import type { QemuNic } from "../driver/qemu.ts";
+import type { NicBackend } from "../driver/nic.ts";
 import { monotonicMs, sleep } from "../host/clock.ts";
 import { serveDnsTcp, serveDnsUdp } from "../host/dns-server.ts";
 import { hostSearchDomains } from "../host/host-naming.ts";
@@ -22,6 +22,7 @@ import type { Log } from "../trace/log.ts";
 import type { Forward, NetworkPlan, Transport } from "./network/engine-protocol.ts";
 import type { NetworkAbilities } from "./forwards/forward-plan.ts";
 import { JoinedNetwork, type JoinedNetworkOptions } from "./joined-network.ts";
+import type { Machine } from "./machine.ts";
 import {
   DEFAULT_DNS_POLICY,
   startHostResponder,
@@ -43,19 +44,19 @@ const STEP_MS = 100;
 
 /** How eth0 is connected, whoever carries it. */
 export interface FirstNetwork {
-  nic: QemuNic["backend"];
+  nic: NicBackend;
   mtu: number;
   gateway: string;
   dns: string;
   /** "" when DHCP chooses */
   guestAddress: string;
   dnsPorts: { udp: number; tcp: number };
-  /** QEMU runs now; a network that QEMU waits for connects itself. */
-  attached(machine: { reconnects: boolean }): Promise<void>;
+  /** The machine runs now; a network that it waits for connects itself. */
+  attached(machine: Pick<Machine, "reconnects" | "monitor">): Promise<void>;
   /** Waits until the guest has an address; then port forwards can be made. */
   waitForAddress(signal: AbortSignal): Promise<string>;
-  expose(forward: Forward, qmp: QmpClient): Promise<void>;
-  unexpose(local: string, protocol: Transport, qmp: QmpClient): Promise<void>;
+  expose(forward: Forward): Promise<void>;
+  unexpose(local: string, protocol: Transport): Promise<void>;
   /** Other `hostResolver.hosts` in place of those before. */
   setHosts(hosts: HostTable): Promise<void>;
   /** what its forwards can listen on */
@@ -80,7 +81,8 @@ export async function carryDefaultNetwork(
     subnet: DEFAULT_SUBNET,
     gateway: DEFAULT_GATEWAY,
     hostAliases: [DEFAULT_GATEWAY],
-    dns: DEFAULT_DNS,
+    // the guest of a vz machine asks the gateway (specification, section 3.4)
+    dns: config.vmType === "vz" ? DEFAULT_GATEWAY : DEFAULT_DNS,
     gatewayMac: GATEWAY_MAC,
     mtu: 1500,
     searchDomains: hostSearchDomains(),
@@ -103,7 +105,13 @@ export async function carryDefaultNetwork(
     log,
   });
   return {
-    nic: { kind: "stream", path: paths.guestSocket },
+    nic: {
+      kind: "switch",
+      network: "default",
+      stream: paths.guestSocket,
+      descriptors: paths.descriptorSocket,
+      absence: "never",
+    },
     mtu: plan.mtu,
     gateway: plan.gateway,
     dns: plan.dns,
@@ -153,6 +161,7 @@ export async function useQemuSlirp(
   sshPort: number,
 ): Promise<FirstNetwork> {
   const closers: (() => void)[] = [];
+  let qmp: QmpClient | undefined;
   const dnsPorts = { udp: 0, tcp: 0 };
   let setHosts = (_hosts: HostTable): void => {};
   if (config.hostResolver.enabled) {
@@ -178,10 +187,12 @@ export async function useQemuSlirp(
     dns: DEFAULT_DNS,
     guestAddress: DEFAULT_GUEST,
     dnsPorts,
-    attached: async () => {},
+    attached: async ({ monitor }) => {
+      qmp = monitor;
+    },
     waitForAddress: async () => DEFAULT_GUEST,
-    expose: exposeThroughQemu,
-    unexpose: (local, protocol, qmp) => askQemu(qmp, `hostfwd_remove net0 ${protocol}:${local}`),
+    expose: (forward) => exposeThroughQemu(qmp!, forward),
+    unexpose: (local, protocol) => askQemu(qmp!, `hostfwd_remove net0 ${protocol}:${local}`),
     setHosts: async (hosts) => setHosts(hosts),
     abilities: { hasSockets: false, hasIpv6: false },
     failed: NEVER,
@@ -192,8 +203,8 @@ export async function useQemuSlirp(
 }
 
 async function exposeThroughQemu(
-  { local, remote, protocol }: Forward,
   qmp: QmpClient,
+  { local, remote, protocol }: Forward,
 ): Promise<void> {
   const from = parseEndpoint(local);
   const to = parseEndpoint(remote);

@@ -2,6 +2,7 @@
 import { hostnameOf } from "../config/names.ts";
 import type { InstancePaths } from "../config/paths.ts";
 import { sleep } from "../host/clock.ts";
+import { exists } from "../host/files.ts";
 import { runCommand } from "../host/process.ts";
 
 const STEP_MS = 100;
@@ -40,3 +41,10 @@ export const inGuest = (paths: InstancePaths, name: string, command: string) =>
     ["ssh", "-F", paths.sshConfig, "-o", "ConnectTimeout=4", hostnameOf(name), command],
     SSH_LIMIT_MS,
   );
+
+/** Ends the connection that all ssh commands share; it would outlive both us and the machine. */
+export async function endSshMaster(paths: InstancePaths): Promise<void> {
+  if (!exists(paths.sshControl)) return;
+  const command = ["ssh", "-F", paths.sshConfig, "-O", "exit", "ignored"];
+  await runCommand(command, SSH_LIMIT_MS).catch(() => {});
+}

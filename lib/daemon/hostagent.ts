@@ -5,7 +5,7 @@
 import { derivedMac } from "../config/mac-address.ts";
 import { networkCards } from "../config/network-cards.ts";
 import { instancePaths, type InstancePaths } from "../config/paths.ts";
-import type { QemuNic } from "../driver/qemu.ts";
+import type { Nic, SwitchBackend } from "../driver/nic.ts";
 import { cidataFiles } from "../guest/cidata.ts";
 import { buildIso } from "../guest/iso9660.ts";
 import { monotonicMs, unixMs } from "../host/clock.ts";
@@ -27,7 +27,7 @@ import { waitForFile, waitForSsh } from "./guest-access.ts";
 import { InstanceForwards } from "./forwards/instance-forwards.ts";
 import { JoinedNetwork, type JoinedNetworkOptions } from "./joined-network.ts";
 import { endLeftovers } from "./leftovers.ts";
-import { endQemu, machineEnd, powerDown, startQemu } from "./machine.ts";
+import { powerDown, startMachine, type Machine } from "./machine.ts";
 import { networksOf, reconcile, startNetwork, usableNetwork } from "./reconcile.ts";
 
 export interface HostAgentOptions {
@@ -39,6 +39,15 @@ export interface HostAgentOptions {
   /** whoever started us keeps others away until we have our pid file */
   handedLock: boolean;
 }
+
+/** a network of `limanet vmnet` or socket_vmnet, which may go and come back at any time */
+const vmnetSwitch = (network: string, socket: string): SwitchBackend => ({
+  kind: "switch",
+  network,
+  stream: socket,
+  descriptors: `${socket}.descriptor`,
+  absence: "unnoticed",
+});
 
 /** where a QEMU before 8.0 waits for the network of a card */
 const cardSocket = ({ dir }: InstancePaths, index: number) => `${dir}/net${index}.sock`;
@@ -92,7 +101,7 @@ async function runInstance(
   const paths = instancePaths(home, name);
   const config = loadConfig(home, name);
   if (config.ssh.overVsock === true)
-    log.warn("ssh.overVsock has no effect: with QEMU, ssh goes over the network");
+    log.warn("ssh.overVsock has no effect: ssh goes over the network");
   await endLeftovers(home, name);
   // only from now on do we count as a user of these networks: another instance's end may have stopped them since our start
   const networks = loadNetworks(home);
@@ -106,11 +115,15 @@ async function runInstance(
   const cards = networkCards(config.networks, isUserV2, paths, mac);
   const [card, ...otherCards] = cards;
   const firstNetwork = card.network?.lima;
+  let machine: Machine | undefined;
   const joining = (network: string): JoinedNetworkOptions => ({
     home,
     network,
     log,
-    onState: (which, state) => emit({ network: { name: which, state } }),
+    onState: (which, state) => {
+      emit({ network: { name: which, state } });
+      if (state === "restored") machine?.networkReturned(which);
+    },
   });
   const first =
     firstNetwork !== undefined
@@ -125,15 +138,14 @@ async function runInstance(
   );
 
   const others: JoinedNetwork[] = [];
-  const nics: QemuNic[] = [{ mac: card.mac, mtu: first.mtu, backend: first.nic }];
-  for (const { mac: address, network, name: interfaceName } of otherCards) {
+  const nics: Nic[] = [{ mac: card.mac, mtu: first.mtu, backend: first.nic }];
+  for (const { mac: address, network } of otherCards) {
     const { lima, socket } = network!;
-    let nic: QemuNic;
-    if (socket !== undefined) nic = { mac: address, backend: { kind: "stream", path: socket } };
-    else if (lima === undefined)
-      throw new Error(`Cannot attach ${interfaceName}: vzNAT needs vmType vz on macOS`);
+    let nic: Nic;
+    if (socket !== undefined) nic = { mac: address, backend: vmnetSwitch(socket, socket) };
+    else if (lima === undefined) nic = { mac: address, backend: { kind: "nat" } };
     else if (isManagedName(lima))
-      nic = { mac: address, backend: { kind: "stream", path: socketOf(networks, lima) } };
+      nic = { mac: address, backend: vmnetSwitch(lima, socketOf(networks, lima)) };
     else {
       const joined = new JoinedNetwork(joining(lima));
       others.push(joined);
@@ -169,11 +181,12 @@ async function runInstance(
     0o600,
   );
 
-  const qemu = await startQemu(paths, config, name, nics, log);
-  cleanUps.push(() => endQemu(qemu, paths));
-  await first.attached(qemu);
-  for (const other of others) await other.attached(qemu.reconnects);
-  stage("machine", `${qemu.program} runs as process ${qemu.process.pid}`);
+  const started = await startMachine({ paths, config, name, nics, log });
+  machine = started;
+  cleanUps.push(() => started.end());
+  await first.attached(started);
+  for (const other of others) await other.attached(started.reconnects);
+  stage("machine", started.description);
   const forwards = new InstanceForwards({
     home,
     name,
@@ -183,8 +196,8 @@ async function runInstance(
     guestUser: user,
     network: {
       ...first.abilities,
-      expose: (forward) => first.expose(forward, qemu.qmp),
-      unexpose: (local, protocol) => first.unexpose(local, protocol, qemu.qmp),
+      expose: (forward) => first.expose(forward),
+      unexpose: (local, protocol) => first.unexpose(local, protocol),
     },
     emit: (portForward) => emit({ status: { portForward } }),
     log,
@@ -204,9 +217,9 @@ async function runInstance(
   emit({ status: { sshLocalPort: sshPort } });
 
   const ended = new AbortController();
-  let whyEnded = "";
-  void qemu.process.exited.then((exit) => {
-    whyEnded = machineEnd(exit, paths);
+  let hasEnded = false;
+  void started.ended.then(() => {
+    hasEnded = true;
     ended.abort();
   });
   void signal.then(() => ended.abort());
@@ -228,12 +241,12 @@ async function runInstance(
       following.abort();
       await followed;
     });
-    if (first.nic.kind === "stream") {
-      await first.expose(
-        { local: `127.0.0.1:${sshPort}`, remote: `${address}:22`, protocol: "tcp" },
-        qemu.qmp,
-      );
-    }
+    if (first.nic.kind !== "slirp")
+      await first.expose({
+        local: `127.0.0.1:${sshPort}`,
+        remote: `${address}:22`,
+        protocol: "tcp",
+      });
     await waitForSsh(paths, name, over);
   }
   // a guest that is still booting does not listen to its power button
@@ -256,12 +269,12 @@ async function runInstance(
       },
     });
   }
-  const exit = await Promise.race([qemu.process.exited, signal, first.failed]);
-  if (exit === "SIGTERM" || exit === "SIGINT" || exit === "SIGHUP") {
+  const why = await Promise.race([started.ended, signal.then(() => undefined), first.failed]);
+  if (why === undefined) {
     // nobody is led any more to a guest that is on its way down (specification 9.1, step 7)
     await forwards.close();
-    if (whyEnded === "" && booted) await powerDown(qemu, paths, name);
-  } else if (exit !== 0) {
-    throw new Error(whyEnded);
+    if (!hasEnded && booted) await powerDown(started, paths, name);
+  } else if (why !== "") {
+    throw new Error(why);
   }
 }

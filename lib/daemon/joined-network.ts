@@ -3,8 +3,8 @@
  * again, and all that the instance had there is made anew: its network card's connection, its forwards, its DNS zones. Its
  * address stays, since the daemon keeps leases on disk.
  */
-import { networkPaths } from "../config/paths.ts";
-import type { QemuNic } from "../driver/qemu.ts";
+import { networkPaths, type NetworkPaths } from "../config/paths.ts";
+import type { SwitchBackend } from "../driver/nic.ts";
 import { sleep } from "../host/clock.ts";
 import { lockHolder } from "../host/lock.ts";
 import { connectionEnd, isServed, requestUnixHttp } from "../host/unix-http.ts";
@@ -46,7 +46,7 @@ class Refusal extends Error {}
 const isThere = (answer: string): boolean => answer.startsWith("proxy already running");
 
 export class JoinedNetwork {
-  readonly #socket: string;
+  readonly #paths: NetworkPaths;
   #listen: string | undefined;
   readonly #options: JoinedNetworkOptions;
   readonly #endpoint: string;
@@ -64,7 +64,7 @@ export class JoinedNetwork {
   /** The network's daemon runs. */
   constructor(options: JoinedNetworkOptions) {
     const paths = networkPaths(options.home, options.network);
-    this.#socket = paths.qemu;
+    this.#paths = paths;
     this.#options = options;
     this.#endpoint = paths.endpoint;
     this.#pidFile = paths.pid;
@@ -73,11 +73,18 @@ export class JoinedNetwork {
   }
 
   /** A card on the network; `listen` is where a QEMU that cannot connect twice is to wait for the network. */
-  backend(listen: string): QemuNic["backend"] {
+  backend(listen: string): SwitchBackend {
     // Lima's own daemon connects to nobody
     const isOurs = lockHolder(this.#pidFile) !== 0;
     this.#listen = isOurs ? listen : undefined;
-    return { kind: "stream", path: this.#socket, listen: this.#listen };
+    return {
+      kind: "switch",
+      network: this.#options.network,
+      stream: this.#paths.qemu,
+      listen: this.#listen,
+      descriptors: this.#paths.descriptor,
+      absence: "told",
+    };
   }
 
   /** QEMU runs; one that waits for the network is connected. */

@@ -5,7 +5,8 @@ import { listFolder, remove } from "../host/files.ts";
 import { machineId, sha256 } from "../host/machine.ts";
 import { isServed, requestUnixHttp } from "../host/unix-http.ts";
 import type { Forward } from "./network/engine-protocol.ts";
-import { endLeftMachine, endSshMaster } from "./machine.ts";
+import { endSshMaster } from "./guest-access.ts";
+import { endLeftMachine } from "./qemu-machine.ts";
 
 /**
  * Ends and removes it all; does nothing for an instance that was ended in order. The caller holds the host agent's pid

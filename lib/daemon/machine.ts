@@ -1,148 +1,56 @@
-/** An instance's QEMU process: started, asked to power down, ended. */
+/** An instance's virtual machine, whatever runs it. */
 import type { InstanceConfig } from "../config/instance.ts";
 import type { InstancePaths } from "../config/paths.ts";
-import {
-  qemuArguments,
-  qemuProgram,
-  reconnects,
-  type QemuFacts,
-  type QemuNic,
-} from "../driver/qemu.ts";
+import type { Nic } from "../driver/nic.ts";
 import { monotonicMs, sleep } from "../host/clock.ts";
-import { exists, lastLines, readTextIfThere, remove } from "../host/files.ts";
-import { isLocked, tryLockForChild } from "../host/lock.ts";
-import { hostArchitecture, machineMonitor } from "../host/machine.ts";
-import {
-  findProgram,
-  runCommand,
-  signalProcess,
-  startProcess,
-  type StartedProcess,
-} from "../host/process.ts";
-import { connectQmp, type QmpClient } from "../host/qmp-client.ts";
-import { diskFormat, diskOf } from "../instance/disk.ts";
-import { localFile } from "../instance/image-cache.ts";
+import type { QmpClient } from "../host/qmp-client.ts";
 import type { Log } from "../trace/log.ts";
 import { inGuest } from "./guest-access.ts";
+import { startQemu } from "./qemu-machine.ts";
+import { startVz } from "./vz-machine.ts";
 
 const SHUTDOWN_LIMIT_MS = 20_000;
-/** between asking QEMU to end and killing it */
-const QUIT_LIMIT_MS = 2000;
 const STEP_MS = 100;
-const COMMAND_LIMIT_MS = 5000;
+
+/** What every driver is told. */
+export interface MachineSettings {
+  paths: InstancePaths;
+  config: InstanceConfig;
+  name: string;
+  nics: readonly Nic[];
+  log: Log;
+}
 
 export interface Machine {
-  program: string;
-  process: StartedProcess;
-  qmp: QmpClient;
+  /** for people: what runs */
+  description: string;
+  /** fulfilled when it has ended: "" when its guest has powered off, else a sentence that says why */
+  ended: Promise<string>;
+  /** of a machine that has a network of its own */
+  monitor?: QmpClient;
   /** network cards come back by themselves when their network was away */
   reconnects: boolean;
+  pressPowerButton(): Promise<void>;
+  /** A network of cards whose absence is told was away and is there again. */
+  networkReturned(network: string): void;
+  /** Ends it if it still runs, and removes what it made. */
+  end(): Promise<void>;
 }
 
-export async function startQemu(
-  paths: InstancePaths,
-  config: InstanceConfig,
-  name: string,
-  nics: readonly QemuNic[],
-  log: Log,
-): Promise<Machine> {
-  if (config.vmType !== "qemu")
-    throw new Error(
-      `Cannot start the virtual machine: vmType ${config.vmType} is not built yet (set vmType: qemu)`,
-    );
-  const { arch } = config;
-  const image = config.images.find((candidate) => candidate.arch === arch);
-  if (image === undefined)
-    throw new Error(`Cannot start the virtual machine: lima.yaml has no image for ${arch}`);
-  const program = qemuProgram(arch);
-  if (findProgram(program) === undefined) {
-    const fix = arch === "x86_64" ? "qemu-system-x86" : "qemu-system-arm";
-    throw new Error(
-      `Cannot start the virtual machine: ${program} is not installed (on Debian and Ubuntu: apt install ${fix}; on macOS: brew install qemu)`,
-    );
-  }
-  const number = (await qemuVersion(program)) ?? ([0, 0] as const);
-  if (number[0] < 7 || (number[0] === 7 && number[1] < 2)) {
-    throw new Error(
-      `Cannot start the virtual machine: QEMU ${number.join(".")} has no stream network device (7.2 or later is needed)`,
-    );
-  }
-  const disk = image.disk === undefined ? undefined : (diskOf(paths) ?? paths.disk);
-  const facts: Omit<QemuFacts, "accelerator"> = {
-    arch,
-    version: number,
-    cpus: config.cpus,
-    memory: config.memory,
-    name,
-    disk: disk === undefined ? undefined : { path: disk, format: await diskFormat(disk) },
-    kernel: image.kernel === undefined ? undefined : await localFile(image.kernel),
-    cmdline: image.kernel?.cmdline,
-    initrd: image.initrd === undefined ? undefined : await localFile(image.initrd),
-    cidata: paths.cidata,
-    qmp: paths.qmp,
-    pidFile: paths.qemuPid,
-    serialLog: paths.serialLog,
-    nics,
-  };
-  const accelerator = arch === hostArchitecture() ? machineMonitor() : undefined;
-  if (accelerator !== undefined) {
-    try {
-      return await launch({ ...facts, accelerator }, paths);
-    } catch (error) {
-      // one that cannot be used after all, as /dev/kvm in some nested machines, is worse than none only in speed
-      log.warn(`${(error as Error).message}; it is tried again without ${accelerator}`);
-    }
-  }
-  return launch({ ...facts, accelerator: "tcg" }, paths);
-}
+export const startMachine = (settings: MachineSettings): Promise<Machine> =>
+  settings.config.vmType === "vz" ? startVz(settings) : startQemu(settings);
 
-/** major and minor number of a QEMU; undefined when it does not tell them */
-export async function qemuVersion(program: string): Promise<readonly [number, number] | undefined> {
-  const { stdout } = await runCommand([program, "--version"], COMMAND_LIMIT_MS);
-  const [, major, minor] = /version (\d+)\.(\d+)/.exec(stdout) ?? [];
-  return major === undefined ? undefined : [Number(major), Number(minor)];
-}
-
-async function launch(facts: QemuFacts, paths: InstancePaths): Promise<Machine> {
-  const program = qemuProgram(facts.arch);
-  const files = { stdout: `${paths.dir}/qemu.stdout.log`, stderr: `${paths.dir}/qemu.stderr.log` };
-  const lock = tryLockForChild(paths.qemuLock);
-  if (lock === undefined)
-    throw new Error(
-      `Cannot start the virtual machine: one of this instance runs already (its process holds ${paths.qemuLock})`,
-    );
-  const child = startProcess([program, ...qemuArguments(facts)], files, false, lock.fd);
-  lock.close();
-  let ended = false;
-  void child.exited.then(() => {
-    ended = true;
-  });
-  for (;;) {
-    if (ended) remove(paths.qmp);
-    if (ended)
-      throw new Error(
-        `Cannot start the virtual machine: QEMU ended at once: ${lastLines(files.stderr, 3)}`,
-      );
-    try {
-      const qmp = await connectQmp(paths.qmp, () => {});
-      return { program, process: child, qmp, reconnects: reconnects(facts.version) };
-    } catch {
-      await sleep(STEP_MS / 5);
-    }
-  }
-}
-
-/** Asks the guest to power off; one that does not listen to its power button is asked by ssh, then ended. */
+/** Asks the guest to power off; one that does not listen to its power button is asked by ssh. */
 export async function powerDown(
   machine: Machine,
   paths: InstancePaths,
   name: string,
 ): Promise<void> {
   let ended = false;
-  void machine.process.exited.then(() => {
+  void machine.ended.then(() => {
     ended = true;
   });
-  await machine.qmp.execute("system_powerdown").catch(() => {});
+  await machine.pressPowerButton().catch(() => {});
   const limit = monotonicMs() + SHUTDOWN_LIMIT_MS;
   const askBySsh = monotonicMs() + SHUTDOWN_LIMIT_MS / 8;
   let asked = false;
@@ -153,63 +61,4 @@ export async function powerDown(
     }
     await sleep(STEP_MS);
   }
-}
-
-/** Ends QEMU if it still runs and removes what it made. */
-export async function endQemu(machine: Machine, paths: InstancePaths): Promise<void> {
-  await endSshMaster(paths);
-  machine.qmp.close();
-  machine.process.kill("SIGTERM");
-  let ended = false;
-  void machine.process.exited.then(() => {
-    ended = true;
-  });
-  const limit = monotonicMs() + QUIT_LIMIT_MS;
-  while (!ended && monotonicMs() < limit) await sleep(STEP_MS / 5);
-  machine.process.kill("SIGKILL");
-  await machine.process.exited;
-  for (const path of [paths.qmp, paths.qemuPid, paths.sshControl]) remove(path);
-}
-
-/** Ends the connection that all ssh commands share; it would outlive both us and the machine. */
-export async function endSshMaster(paths: InstancePaths): Promise<void> {
-  if (!exists(paths.sshControl)) return;
-  const command = ["ssh", "-F", paths.sshConfig, "-O", "exit", "ignored"];
-  await runCommand(command, COMMAND_LIMIT_MS).catch(() => {});
-}
-
-/** Ends a machine whose host agent was killed; does nothing when none runs. */
-export async function endLeftMachine(paths: InstancePaths): Promise<void> {
-  const isGone = async (limitMs: number) => {
-    const limit = monotonicMs() + limitMs;
-    while (isLocked(paths.qemuLock)) {
-      if (monotonicMs() > limit) return false;
-      await sleep(STEP_MS / 5);
-    }
-    return true;
-  };
-  if (await isGone(0)) return;
-  // asked for, QEMU writes out what it holds of the disk; one that does not listen is killed
-  const quit = async () => {
-    const qmp = await connectQmp(paths.qmp, () => {});
-    await qmp.execute("quit");
-  };
-  await Promise.race([quit().catch(() => {}), sleep(QUIT_LIMIT_MS)]);
-  if (await isGone(QUIT_LIMIT_MS)) return;
-  const limit = monotonicMs() + COMMAND_LIMIT_MS;
-  while (!(await isGone(STEP_MS))) {
-    // the number can be trusted while the lock is held; a machine that has just started has not written it yet
-    const pid = Number(readTextIfThere(paths.qemuPid) ?? 0);
-    if (pid > 1) signalProcess(pid, "SIGKILL");
-    if (monotonicMs() > limit)
-      throw new Error(
-        `Cannot end the virtual machine that a killed host agent has left: it holds ${paths.qemuLock} (find its process with lsof and end it)`,
-      );
-  }
-}
-
-export function machineEnd(exit: number | string, paths: InstancePaths): string {
-  const stderr = lastLines(`${paths.dir}/qemu.stderr.log`, 2);
-  const serial = lastLines(paths.serialLog, 3);
-  return `The virtual machine ended unexpectedly (${typeof exit === "number" ? `exit code ${exit}` : exit})${stderr === "" ? "" : `: ${stderr}`}${serial === "" ? "" : `\nlast lines of its console:\n${serial}`}`;
 }

@@ -1,21 +1,6 @@
 /** QEMU's command line for an instance (specification, section 13). Pure: facts in, arguments out. */
 import type { Architecture } from "../config/images.ts";
-
-export interface QemuNic {
-  mac: string;
-  /** octets of the largest IP packet of its network; 1500 when it is not known to be more */
-  mtu?: number | undefined;
-  /** how the frames get out of QEMU */
-  backend:
-    | {
-        kind: "stream";
-        path: string;
-        /** where a QEMU that cannot connect twice listens instead, if the network can connect to it */
-        listen?: string | undefined;
-      }
-    /** QEMU's own user-mode network, with ssh forwarded to a host port */
-    | { kind: "slirp"; sshPort: number };
-}
+import type { Nic } from "./nic.ts";
 
 export interface QemuFacts {
   arch: Architecture;
@@ -35,7 +20,7 @@ export interface QemuFacts {
   qmp: string;
   pidFile: string;
   serialLog: string;
-  nics: readonly QemuNic[];
+  nics: readonly Nic[];
 }
 
 export const qemuProgram = (arch: Architecture): string => `qemu-system-${arch}`;
@@ -90,13 +75,15 @@ function defaultCmdline(facts: QemuFacts): string {
   return facts.disk === undefined ? `console=${console}` : `root=/dev/vda console=${console}`;
 }
 
-function netdev({ backend }: QemuNic, index: number, facts: QemuFacts): string {
+function netdev({ backend }: Nic, index: number, facts: QemuFacts): string {
+  if (backend.kind === "nat")
+    throw new Error("Cannot start the virtual machine: vzNAT needs vmType: vz on macOS");
   if (backend.kind === "slirp") {
     return `user,id=net${index},net=192.168.5.0/24,dhcpstart=192.168.5.15,hostfwd=tcp:127.0.0.1:${backend.sshPort}-:22`;
   }
   if (backend.listen !== undefined && !reconnects(facts.version))
     return `stream,id=net${index},server=on,addr.type=unix,addr.path=${value(backend.listen)}`;
-  return `stream,id=net${index},server=off,addr.type=unix,addr.path=${value(backend.path)}${reconnect(facts.version)}`;
+  return `stream,id=net${index},server=off,addr.type=unix,addr.path=${value(backend.stream)}${reconnect(facts.version)}`;
 }
 
 /** Can a stream network device connect once more to a network that was away? */
@@ -109,7 +96,7 @@ function reconnect(version: readonly [number, number]): string {
   return reconnects(version) ? ",reconnect=1" : "";
 }
 
-function nicDevice({ mac, mtu = 1500, backend }: QemuNic, index: number): string {
+function nicDevice({ mac, mtu = 1500, backend }: Nic, index: number): string {
   // the device tells the guest the link's MTU before DHCP does; without a large one it takes no large frames
   const option = mtu === 1500 || backend.kind === "slirp" ? "" : `,host_mtu=${mtu}`;
   return `virtio-net-pci,netdev=net${index},mac=${mac}${option}`;

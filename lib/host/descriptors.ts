@@ -1,6 +1,6 @@
 /** Descriptors that never block and are not inherited, however the system makes them so. */
 import type { Pointer } from "bun:ffi";
-import { abi, accept, fcntl, libc, orErrno } from "./libc.ts";
+import { abi, accept, AF_UNIX, fcntl, libc, orErrno } from "./libc.ts";
 import { addressOf } from "./pinned.ts";
 
 const F_SETFD = 2;
@@ -24,6 +24,13 @@ const prepared = (fd: number): number => (fd < 0 || abi.openFlags !== 0 ? fd : p
 /** A descriptor, or a negative errno. */
 export function openSocket(family: number, type: number, protocol = 0): number {
   return prepared(orErrno(libc.socket(family, type | abi.openFlags, protocol)));
+}
+
+/** Both ends of a pair of unix sockets, or a negative errno. */
+export function openSocketPair(type: number): [number, number] | number {
+  const ends = new Int32Array(2);
+  const result = orErrno(libc.socketpair(AF_UNIX, type | abi.openFlags, 0, addressOf(ends)));
+  return result < 0 ? result : [prepared(ends[0]!), prepared(ends[1]!)];
 }
 
 /** The next connection of a listener, or a negative errno. */

@@ -47,6 +47,7 @@ export const libc = openLibrary(abi.libraries, {
   setsockopt: { args: ["i32", "i32", "i32", "ptr", "u32"], returns: "i32" },
   shutdown: { args: ["i32", "i32"], returns: "i32" },
   socket: { args: ["i32", "i32", "i32"], returns: "i32" },
+  socketpair: { args: ["i32", "i32", "i32", "ptr"], returns: "i32" },
   umask: { args: ["u32"], returns: "u32" },
   usleep: { args: ["u32"], returns: "i32" },
   write: { args: ["i32", "ptr", "usize"], returns: FFIType.i64_fast },

@@ -67,8 +67,8 @@ export function startProcess(
   }
 }
 
-/** A process of before that still runs goes on writing into the old file, which is not there for anybody else. */
-function openNew(path: string): number {
+/** A descriptor to write a new file. A process of before that still runs goes on writing into the old file, which is not there for anybody else. */
+export function openNew(path: string): number {
   return orFileFailure("write", path, () => {
     rmSync(path, { force: true });
     return openSync(path, "w", 0o644);

@@ -39,7 +39,7 @@ let library = (): ReturnType<typeof open> => {
 const abiText = (abi: number): string => `${abi >>> 16}.${abi & 0xffff}`;
 
 /** key=value lines */
-function parseFacts(text: Uint8Array): Map<string, string> {
+export function parseFacts(text: Uint8Array): Map<string, string> {
   const lines = new TextDecoder().decode(text.subarray(0, text.indexOf(0))).split("\n");
   return new Map(
     lines

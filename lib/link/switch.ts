@@ -101,27 +101,39 @@ export class Switch {
     return this.#fdb.get(mac)?.port;
   }
 
-  /** A frame of a guest, in packet memory with FRAME_HEADROOM free octets in front. */
+  /** A frame of a port, in packet memory with FRAME_HEADROOM free octets in front. */
   onFrame(now: number, ingress: BridgePort, start: number, end: number): void {
-    this.observer?.(start, end - start, 0, 0, 0, 0);
-    if (end - start < ETHERNET_HEADER_LENGTH) {
+    this.onPieces(now, ingress, start, end - start, 0, 0);
+  }
+
+  /** The same for a frame whose end is elsewhere; the gateway gets none of those. */
+  onPieces(
+    now: number,
+    ingress: BridgePort,
+    head: number,
+    headLength: number,
+    body: number,
+    length: number,
+  ): void {
+    this.observer?.(head, headLength, body, length, 0, 0);
+    if (headLength < ETHERNET_HEADER_LENGTH) {
       this.#counters.count("switch-runt" satisfies SwitchDrop);
       return;
     }
-    if (!this.#learn(now, ingress, sourceMac(this.#octets, start))) return;
-    const destination = destinationMac(this.#octets, start);
+    if (!this.#learn(now, ingress, sourceMac(this.#octets, head))) return;
+    const destination = destinationMac(this.#octets, head);
     if (destination === this.#gatewayMac) {
-      this.#gateway?.onFrame(now, ingress, start, end);
+      this.#gateway?.onFrame(now, ingress, head, head + headLength);
       return;
     }
     if (isGroupMac(destination)) {
-      this.#flood(ingress, start, end - start);
-      this.#gateway?.onFrame(now, ingress, start, end);
+      this.#flood(ingress, head, headLength, body, length);
+      this.#gateway?.onFrame(now, ingress, head, head + headLength);
       return;
     }
     const egress = this.#fdb.get(destination)?.port;
-    if (egress === undefined) this.#flood(ingress, start, end - start);
-    else if (egress !== ingress) egress.transmit(start, end - start, 0, 0, 0, 0);
+    if (egress === undefined) this.#flood(ingress, head, headLength, body, length);
+    else if (egress !== ingress) egress.transmit(head, headLength, body, length, 0, 0);
   }
 
   /** A frame of the gateway; pieces as in BridgePort.transmit. */
@@ -143,8 +155,15 @@ export class Switch {
     for (const port of this.#ports) port.transmit(head, headLength, body1, length1, body2, length2);
   }
 
-  #flood(ingress: BridgePort, start: number, length: number): void {
-    for (const port of this.#ports) if (port !== ingress) port.transmit(start, length, 0, 0, 0, 0);
+  #flood(
+    ingress: BridgePort,
+    head: number,
+    headLength: number,
+    body: number,
+    length: number,
+  ): void {
+    for (const port of this.#ports)
+      if (port !== ingress) port.transmit(head, headLength, body, length, 0, 0);
   }
 
   /** False: the frame is to be dropped. */

@@ -57,7 +57,8 @@ describe("lima.yaml", () => {
   });
 
   test("networks have names, metrics and addresses of their own", () => {
-    const text = `networks:
+    const text = `vmType: vz
+networks:
 - lima: user-v2
 - {socket: /tmp/x.sock, interface: data0, metric: 7, macAddress: "52:55:55:AA:BB:CC"}
 - vzNAT: true

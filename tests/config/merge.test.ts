@@ -7,10 +7,16 @@ import { parseInstance } from "../../lib/config/instance.ts";
 
 const IMAGE = "images: [{location: /disk}]\n";
 const parse = (instance: string, defaults = "", override = "") =>
-  parseInstance(IMAGE + instance, "lima.yaml", {
-    defaults: { file: "default.yaml", text: defaults },
-    override: { file: "override.yaml", text: override },
-  });
+  parseInstance(
+    IMAGE + instance,
+    "lima.yaml",
+    {
+      defaults: { file: "default.yaml", text: defaults },
+      override: { file: "override.yaml", text: override },
+    },
+    // where vzNAT can be had
+    { platform: "darwin", architecture: "x86_64" },
+  );
 const settings = (instance: string, defaults = "", override = "") => {
   const { config, diagnostics } = parse(instance, defaults, override);
   expect(diagnostics.map(formatDiagnostic)).toEqual([]);

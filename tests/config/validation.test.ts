@@ -21,7 +21,7 @@ test.each([
   "networks: [{lima: shared}, {lima: host}, {lima: bridged}]",
   "networks: [{socket: /s.sock}]",
   "networks: [{socket: /not/there/yet.sock}]",
-  "networks: [{vzNAT: true}]",
+  "vmType: vz\nnetworks: [{vzNAT: true}]",
   'networks: [{lima: user-v2, socket: "", vzNAT: false}]',
   'networks: [{lima: user-v2, macAddress: "52:55:55:12:34:56"}]',
   "networks: [{lima: user-v2, macAddress: 52-55-55-12-34-56}]",
@@ -89,6 +89,30 @@ test.each([
   expect(config).toBeUndefined();
   expect(told(`${text}\n`)).toHaveLength(1);
   expect(told(`${text}\n`)[0]).toContain(sentence);
+});
+
+const NAT = "networks: [{lima: user-v2}, {vzNAT: true}]\n";
+test.each([
+  [NAT, "linux", "lima.yaml:2:37: warning: networks[1].vzNAT: needs vmType: vz; with qemu the"],
+  [
+    `vmType: qemu\n${NAT}`,
+    "darwin",
+    "lima.yaml:3:37: warning: networks[1].vzNAT: needs vmType: vz",
+  ],
+  [
+    `arch: aarch64\n${NAT}`,
+    "darwin",
+    "lima.yaml:3:37: warning: networks[1].vzNAT: needs vmType: vz",
+  ],
+  [`${NAT}vmType: krunkit\n`, "darwin", "networks[1].vzNAT: needs vmType: vz; with krunkit the"],
+  [NAT, "darwin", undefined],
+  [`${NAT}vmType: vz\n`, "linux", undefined],
+  [`vmType: qemu\n${NAT.replace("true", "false, lima: host")}`, "linux", undefined],
+] as const)("%j on %s is read, with the warning %p", (text, platform, warning) => {
+  const { config, diagnostics } = parse(text, { ...LINUX, platform });
+  expect(config!.networks).toHaveLength(2);
+  expect(diagnostics).toHaveLength(warning === undefined ? 0 : 1);
+  if (warning !== undefined) expect(formatDiagnostic(diagnostics[0]!)).toContain(warning);
 });
 
 test("all that is wrong with the networks is told at once, an undefined one included", () => {

@@ -67,7 +67,7 @@ test(
   "a network whose daemon is killed is restored with connection, zones and forwards, again and again",
   async () => {
     expect(joined.backend(join(home, "net0.sock"))).toMatchObject({
-      path: paths.qemu,
+      stream: paths.qemu,
       listen: join(home, "net0.sock"),
     });
     await joined.attached(false);

@@ -1,6 +1,14 @@
 import { describe, expect, test } from "bun:test";
+import type { SwitchBackend } from "../../lib/driver/nic.ts";
 import { qemuArguments, type QemuFacts } from "../../lib/driver/qemu.ts";
 
+const SWITCH: SwitchBackend = {
+  kind: "switch",
+  network: "net",
+  stream: "/i/net.sock",
+  descriptors: "/i/fd.sock",
+  absence: "told",
+};
 const FACTS: QemuFacts = {
   arch: "x86_64",
   accelerator: "tcg",
@@ -16,7 +24,7 @@ const FACTS: QemuFacts = {
   qmp: "/i/qmp.sock",
   pidFile: "/i/qemu.pid",
   serialLog: "/i/serial.log",
-  nics: [{ mac: "52:55:55:00:00:01", backend: { kind: "stream", path: "/i/net.sock" } }],
+  nics: [{ mac: "52:55:55:00:00:01", backend: SWITCH }],
 };
 /** the value behind an option, or all of them */
 const values = (facts: Partial<QemuFacts>, option: string) => {
@@ -61,7 +69,7 @@ describe("qemuArguments()", () => {
   ] as const)(
     "QEMU %p listens for a network that can connect to it only if it cannot come back itself",
     (version, expected) => {
-      const backend = { kind: "stream", path: "/i/net.sock", listen: "/i/net0,1.sock" } as const;
+      const backend = { ...SWITCH, listen: "/i/net0,1.sock" };
       const nics = [{ mac: "52:55:55:00:00:01", backend }];
       expect(values({ version, nics }, "-netdev")).toEqual([`stream,id=net0,${expected}`]);
     },
@@ -96,9 +104,7 @@ describe("qemuArguments()", () => {
   });
 
   test("commas in paths are doubled, so that they end no value", () => {
-    const nics = [
-      { mac: "52:55:55:00:00:01", backend: { kind: "stream", path: "/a,b/n.sock" } as const },
-    ];
+    const nics = [{ mac: "52:55:55:00:00:01", backend: { ...SWITCH, stream: "/a,b/n.sock" } }];
     expect(values({ disk: { path: "/a,b/disk", format: "raw" } }, "-drive")[0]).toBe(
       "file=/a,,b/disk,if=virtio,format=raw,discard=on",
     );

@@ -82,6 +82,13 @@ test("a server that fails is left for the next, and its word counts when no othe
   expect(servers.every(({ asked }) => asked.includes("udp servfail.test"))).toBe(true);
 });
 
+test("a server that has failed is not asked again while the next one is waited for", async () => {
+  const quiet = await Bun.udpSocket({ hostname: HOST, socket: { data: () => {} } });
+  expect(await ask("servfail.test", servers[0]!.port, quiet.port)).toBe("rcode 2");
+  expect(servers[0]!.asked).toEqual(["udp servfail.test"]);
+  quiet.close();
+}, 10_000);
+
 test("NXDOMAIN is an answer", async () => {
   expect(await ask("nx.test", ...ports())).toBe("rcode 3");
   expect(servers[1]!.asked).toEqual([]);

@@ -65,6 +65,22 @@ test("onFrame() carries a frame unchanged when it floods it", () => {
   expect(ports[2]!.take()).toEqual([frame]);
 });
 
+test.each([
+  ["to the port of a known address", B, "0 1 0"],
+  ["to all others when the address is unknown", C, "0 1 1"],
+  ["to all others when it is a broadcast", ALL, "0 1 1"],
+])("onPieces() carries a frame that is in two places %s", (_name, destination, out) => {
+  learn(1, B);
+  const frame = ethernet(destination, A, "88b5", text("begin and end"));
+  octets.set(frame.subarray(0, 20), AT);
+  octets.set(frame.subarray(20), 500);
+  link.onPieces(0, ports[0]!, AT, 20, 500, frame.length - 20);
+  const frames = ports.map((port) => port.take());
+  expect(frames.map(({ length }) => length).join(" ")).toBe(out);
+  for (const each of frames.flat()) expect(each).toEqual(frame);
+  expect(link.portOf(parseMac(A)!)).toBe(ports[0]);
+});
+
 test("onFrame() follows an address when it shows up behind another port", () => {
   learn(1, B);
   learn(2, B);

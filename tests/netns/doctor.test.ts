@@ -418,7 +418,7 @@ const FAULTS: readonly Fault[] = [
   },
   {
     id: "machine-left",
-    break: `${vm(IMAGE)} && touch $HOME_FOLDER/vm/qemu.lock && { setsid flock $HOME_FOLDER/vm/qemu.lock sleep 1000 >/dev/null 2>&1 & echo $! >/run/flock.pid; } && until ! flock -n $HOME_FOLDER/vm/qemu.lock true; do :; done`,
+    break: `${vm(IMAGE)} && touch $HOME_FOLDER/vm/machine.lock && { setsid flock $HOME_FOLDER/vm/machine.lock sleep 1000 >/dev/null 2>&1 & echo $! >/run/flock.pid; } && until ! flock -n $HOME_FOLDER/vm/machine.lock true; do :; done`,
     mend: "kill -- -$(cat /run/flock.pid); rm -r $HOME_FOLDER/vm",
     says: /machine of the instance vm runs on.*limanet stop vm/s,
   },

@@ -3,9 +3,10 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { existsSync, lstatSync, readdirSync } from "node:fs";
 import { connect } from "node:net";
 import { lockHolder } from "../../lib/host/lock.ts";
-import { canMakeNamespaces, type Guest } from "../support/lab.ts";
+import { canMakeNamespaces, NETTOOL, type Guest } from "../support/lab.ts";
 import { GROUP, SHARED, VMNET_GATEWAY, VmnetLab } from "../support/vmnet-lab.ts";
 
+const ECHO = 7001;
 const pings = async (guest: Guest, address: string) =>
   (await guest.run("ping", "-n", "-c", "3", "-i", "0.05", "-W", "2", address)).stdout;
 
@@ -42,6 +43,38 @@ describe.skipIf(!canMakeNamespaces)("a shared network", () => {
       expect((await lab.host.run("ping", "-c", "1", "-W", "2", lease["ip"]!)).code).toBe(0);
     },
   );
+
+  test("octets arrive as they were sent, also where the host leaves segments to be cut and takes joined ones", async () => {
+    await lab.host.serve("tcp", ECHO, NETTOOL, "serve", String(ECHO), VMNET_GATEWAY);
+    const { stdout } = await first.run(
+      ...[NETTOOL, "xfer", VMNET_GATEWAY, String(ECHO), "6", "3", "3000000"],
+    );
+    expect(JSON.parse(stdout)).toMatchObject({ ok: 6, bad: 0 });
+    process.kill(lab.pid, "SIGUSR1");
+    while (!lab.log.includes("statistics")) await Bun.sleep(5);
+    const line = lab.log.split("\n").findLast((each) => each.includes("statistics"))!;
+    const stat = (name: string) => Number(new RegExp(` ${name}=(\\d+)`).exec(line)![1]);
+    // the guest's frames are many more than those that the host has seen
+    expect(stat("framesReceived")).toBeGreaterThan(stat("uplink-framesOut") * 2);
+    expect(stat("framesSent")).toBeGreaterThan(stat("uplink-framesIn") * 2);
+  });
+
+  test("a guest that does nothing gets none of the others' frames", async () => {
+    const [idle, busy] = [await lab.guest(), await lab.guest()];
+    await idle.dhcp();
+    await busy.dhcp();
+    const received = async () => {
+      const { stdout } = await idle.run("cat", "/sys/class/net/tap0/statistics/rx_packets");
+      return Number(stdout);
+    };
+    const before = await received();
+    const { stdout } = await busy.run(
+      ...[NETTOOL, "xfer", VMNET_GATEWAY, String(ECHO), "2", "2", "3000000"],
+    );
+    expect(JSON.parse(stdout)).toMatchObject({ ok: 2, bad: 0 });
+    // ARP at most, for thousands of frames
+    expect((await received()) - before).toBeLessThan(10);
+  });
 
   test("a datagram guest that is gone is noticed, and its place is there for another", async () => {
     const stays = await lab.guest({ mode: "dgram" });

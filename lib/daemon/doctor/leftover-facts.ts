@@ -9,7 +9,9 @@ import type { Surroundings } from "./surroundings.ts";
 
 export function leftoverFacts({ instances }: Surroundings): LeftoverFacts {
   const machines = instances
-    .filter(({ paths, hostAgent }) => isOurs(paths) && hostAgent === 0 && isLocked(paths.qemuLock))
+    .filter(
+      ({ paths, hostAgent }) => isOurs(paths) && hostAgent === 0 && isLocked(paths.machineLock),
+    )
     .map(({ name }) => name);
   if (hostPlatform() === "darwin") return { journals: [], bridges: [], machines };
   const interfaces = settingInterfaces();

@@ -3,7 +3,7 @@ import type { MachineFacts, QemuProgram } from "../../doctor/machine.ts";
 import { exists } from "../../host/files.ts";
 import { hostArchitecture, hostPlatform, machineMonitor } from "../../host/machine.ts";
 import { findProgram, runCommand } from "../../host/process.ts";
-import { qemuVersion } from "../machine.ts";
+import { qemuVersion } from "../qemu-machine.ts";
 import type { Surroundings } from "./surroundings.ts";
 
 export async function machineFacts({ instances }: Surroundings): Promise<MachineFacts> {

@@ -16,13 +16,15 @@ import type { Lease } from "../../service/dhcp/lease-table.ts";
 import { PacketMemory } from "../../storage/packet-memory.ts";
 import { Scratch } from "../../storage/scratch.ts";
 import { Counters } from "../../trace/counters.ts";
+import { simdSumOctets } from "../../wire/checksum-simd.ts";
 import { DhcpAnswerer } from "../../vmnet/dhcp-answerer.ts";
 import { GuestPorts, type PortEvent, type PortsEngine } from "../engine/guest-ports.ts";
 import type { SwitchEvent, SwitchStart, UplinkFacts } from "./switch-protocol.ts";
 
 /** all ports at their largest, and the rings; what nobody uses takes no room */
 const PACKET_MEMORY_SIZE = 256 << 20;
-const SCRATCH_SIZE = 64 << 10;
+/** headers of frames that were cut from large ones, and answers */
+const SCRATCH_SIZE = 512 << 10;
 /** behind the uplink of a bridged network is the whole local network */
 const UPLINK_ADDRESSES = 4096;
 
@@ -53,9 +55,12 @@ export class SwitchEngine implements PortsEngine {
     );
     const shim = new ShimInterface(start, this.#memory);
     this.facts = shim.facts;
-    this.#uplink = new UplinkPort(shim, this.#memory.octets, {
+    const sum = simdSumOctets(this.#memory.memory);
+    const { octets } = this.#memory;
+    this.#uplink = new UplinkPort(shim, octets, sum, this.#scratch, this.#counters, {
       now: monotonicMs,
       onFrame: (now, port, from, to) => this.#link.onFrame(now, port, from, to),
+      onPieces: (now, port, ...pieces) => this.#link.onPieces(now, port, ...pieces),
       settle: () => this.settle(),
       receiveLater: (port) => ports.receiveLater(port),
       flushLater: (port) => ports.flushLater(port),

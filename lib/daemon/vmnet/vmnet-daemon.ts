@@ -82,7 +82,7 @@ export async function runVmnet(options: VmnetDaemonOptions, log: Log): Promise<n
   }
 }
 
-const RINGS = { offload: false, receiveSize: RECEIVE_RING, transmitSize: TRANSMIT_RING };
+const RINGS = { offload: true, receiveSize: RECEIVE_RING, transmitSize: TRANSMIT_RING };
 
 const pidFileInUse = (path: string): Error =>
   new Error(`Cannot start the network: process ${lockHolder(path)} holds the pid file ${path}`);

@@ -331,6 +331,17 @@ describe("truncation (RFC 2181 9)", () => {
     expect(dump(octets)).toBe(dump(long));
     const many = await make().answer(query("many.example.org", "A"), "tcp");
     expect(read(many).data).toHaveLength(60);
+    const strings = Array.from({ length: 250 }, () => Buffer.alloc(250, 120));
+    const huge = encode({
+      type: "response",
+      id: 77,
+      flags: 0x8180,
+      questions: [{ type: "NULL", name: "example.org", class: "IN" }],
+      answers: [{ type: "TXT", name: "example.org", data: strings }],
+    });
+    const responder = relaying(huge);
+    for (let times = 1; times <= 2; times++)
+      expect(dump((await responder.answer(query("example.org", "NULL"), "tcp"))!)).toBe(dump(huge));
   });
 
   test("our own answers are cut as well", async () => {
@@ -438,6 +449,24 @@ describe("the cache", () => {
     expect(asks()).toBe(1);
   });
 
+  test("a TTL beside the answer's that has run out is nothing, not less", async () => {
+    const { responder, pass } = answering({ answers: [caa(60)], authorities: [soa(5, 5)] });
+    await responder.answer(query("example.org", "CAA"), "udp");
+    pass(20);
+    const reply = read((await responder.answer(query("example.org", "CAA"), "udp"))!);
+    expect(reply.authorities).toMatchObject([{ ttl: 0 }]);
+  });
+
+  test.each([true, false])("DO comes back as it was sent: %p (RFC 3225 3)", async (flag_do) => {
+    const { responder } = answering({ answers: [caa(60)] });
+    const additionals = [{ ...opt(1232), flags: flag_do ? 0x8000 : 0, flag_do }];
+    // the name server's own answer is passed on as it came; what is in the cache is told by us
+    const sent = query("example.org", "CAA", { additionals });
+    await responder.answer(sent, "udp");
+    const octets = await responder.answer(sent, "udp");
+    expect(read(octets).additionals).toMatchObject([{ flag_do }]);
+  });
+
   test.each<[string, Partial<Packet>, number, boolean]>([
     ["within its TTL", { answers: [caa(60)] }, 59, true],
     ["after its TTL", { answers: [caa(60)] }, 60, false],
@@ -466,6 +495,35 @@ describe("the cache", () => {
     change();
     await responder.answer(query("example.org", "CAA"), "udp");
     expect(asks()).toBe(2);
+  });
+
+  test("does not keep what was asked before a change and learnt after it", async () => {
+    let answerFirst = (_reply: Uint8Array): void => {};
+    let asks = 0;
+    let revision = 1;
+    const reply = encode({
+      type: "response",
+      id: 77,
+      flags: 0x8180,
+      questions: [{ type: "CAA", name: "example.org", class: "IN" }],
+      answers: [caa(60)],
+    });
+    const responder = make({
+      naming: naming(() => revision),
+      upstream: {
+        relay: () =>
+          ++asks === 1
+            ? new Promise((resolve) => (answerFirst = resolve))
+            : Promise.resolve(undefined),
+      },
+    });
+    const first = responder.answer(query("example.org", "CAA"), "udp");
+    revision++;
+    await responder.answer(query("other.org", "CAA", { id: 78 }), "udp");
+    answerFirst(reply);
+    await first;
+    await responder.answer(query("example.org", "CAA"), "udp");
+    expect(asks).toBe(3);
   });
 
   test("does not serve a client that asks for signatures, or for another subnet's answer", async () => {

@@ -1,0 +1,143 @@
+/**
+ * What a network card does for the host: completes a checksum, and cuts a TCP segment of up to 64 KiB into frames of the
+ * link's size (RFC 9293 3.1, RFC 791, RFC 8200). A frame is handed on as a head of its own and a piece of the large one.
+ */
+import type { Scratch } from "../storage/scratch.ts";
+import { fold, type SumOctets } from "../wire/checksum.ts";
+import { ETHERNET_HEADER_LENGTH, etherType } from "../wire/ethernet.ts";
+import { IPV4_HEADER_LENGTH, PROTOCOL_TCP } from "../wire/ipv4.ts";
+import { put16, put32, u16, u32 } from "../wire/octets.ts";
+import { FIN, PSH, TCP_HEADER_LENGTH } from "../wire/tcp.ts";
+import { FRAME_HEADROOM } from "./bridge-port.ts";
+import {
+  checksumOffsetOf,
+  checksumStartOf,
+  flagsOf,
+  NEEDS_CHECKSUM,
+  segmentSizeOf,
+  TCP_OVER_IPV4,
+  TCP_OVER_IPV6,
+  typeOf,
+  VIRTIO_HEADER_LENGTH,
+  WHOLE,
+} from "./virtio-header.ts";
+
+const ETHERTYPE_VLAN = 0x8100;
+const VLAN_TAG_LENGTH = 4;
+const IPV6_HEADER_LENGTH = 40;
+const CWR = 0x80;
+const TCP_CHECKSUM = 16;
+
+export type SegmentationDrop = "segmentation-type" | "segmentation-headers";
+
+export class Segmenter {
+  readonly #octets: Uint8Array;
+  readonly #sum: SumOctets;
+  readonly #scratch: Scratch;
+
+  constructor(octets: Uint8Array, sum: SumOctets, scratch: Scratch) {
+    this.#octets = octets;
+    this.#sum = sum;
+    this.#scratch = scratch;
+  }
+
+  /**
+   * Hands on the frames of the record [start, end), a virtio header and what it speaks of; pieces as in
+   * BridgePort.transmit. They stay until the scratch memory is reset and the record is given back.
+   */
+  onRecord(
+    start: number,
+    end: number,
+    onFrame: (head: number, headLength: number, body: number, length: number) => void,
+  ): SegmentationDrop | undefined {
+    const octets = this.#octets;
+    const frame = start + VIRTIO_HEADER_LENGTH;
+    if (frame > end) return "segmentation-headers";
+    const type = typeOf(octets, start);
+    const needsChecksum = (flagsOf(octets, start) & NEEDS_CHECKSUM) !== 0;
+    if (type === WHOLE) {
+      if (needsChecksum && !this.#complete(start, frame, end)) return "segmentation-headers";
+      onFrame(frame, end - frame, 0, 0);
+      return undefined;
+    }
+    if (type !== TCP_OVER_IPV4 && type !== TCP_OVER_IPV6) return "segmentation-type";
+    const isTagged = etherType(octets, frame) === ETHERTYPE_VLAN;
+    const packet = frame + ETHERNET_HEADER_LENGTH + (isTagged ? VLAN_TAG_LENGTH : 0);
+    const segment = frame + checksumStartOf(octets, start);
+    const size = segmentSizeOf(octets, start);
+    const isIpv4 = type === TCP_OVER_IPV4;
+    if (
+      !needsChecksum ||
+      size === 0 ||
+      segment < packet + (isIpv4 ? IPV4_HEADER_LENGTH : IPV6_HEADER_LENGTH) ||
+      segment + TCP_HEADER_LENGTH > end ||
+      octets[packet]! >>> 4 !== (isIpv4 ? 4 : 6)
+    )
+      return "segmentation-headers";
+    const payload = segment + (octets[segment + 12]! >>> 4) * 4;
+    if (payload < segment + TCP_HEADER_LENGTH || payload > end) return "segmentation-headers";
+    // a segment without payload is a frame, too
+    let at = payload;
+    let index = 0;
+    do {
+      const length = Math.min(size, end - at);
+      const head = this.#scratch.take(FRAME_HEADROOM + payload - frame) + FRAME_HEADROOM;
+      octets.copyWithin(head, frame, payload);
+      const headSegment = head + segment - frame;
+      const tcpLength = payload - segment + length;
+      this.#fixPacket(head + packet - frame, headSegment, tcpLength, index);
+      put32(octets, headSegment + 4, u32(octets, segment + 4) + at - payload);
+      if (index > 0) octets[headSegment + 13]! &= ~CWR;
+      if (at + length < end) octets[headSegment + 13]! &= ~(FIN | PSH);
+      this.#fixChecksum(head + packet - frame, headSegment, payload - segment, at, length);
+      onFrame(head, payload - frame, at, length);
+      at += length;
+      index++;
+    } while (at < end);
+    return undefined;
+  }
+
+  /** False: the place of the checksum is outside of the frame. */
+  #complete(start: number, frame: number, end: number): boolean {
+    const octets = this.#octets;
+    const from = frame + checksumStartOf(octets, start);
+    const place = from + checksumOffsetOf(octets, start);
+    if (place + 2 > end) return false;
+    // RFC 768: a UDP checksum of zero says that there is none
+    put16(octets, place, ~this.#sum(from, end - from) & 0xffff || 0xffff);
+    return true;
+  }
+
+  /** The length of the index-th packet, and what IPv4 has besides: the identification, and the header's checksum. */
+  #fixPacket(packet: number, segment: number, tcpLength: number, index: number): void {
+    const octets = this.#octets;
+    if (octets[packet]! >>> 4 === 6) {
+      put16(octets, packet + 4, segment - packet - IPV6_HEADER_LENGTH + tcpLength);
+      return;
+    }
+    put16(octets, packet + 2, segment - packet + tcpLength);
+    put16(octets, packet + 4, u16(octets, packet + 4) + index);
+    put16(octets, packet + 10, 0);
+    put16(octets, packet + 10, ~this.#sum(packet, segment - packet));
+  }
+
+  /** RFC 9293 3.1, RFC 8200 8.1; the header has an even number of octets, so that both sums are of whole words. */
+  #fixChecksum(
+    packet: number,
+    segment: number,
+    headerLength: number,
+    body: number,
+    length: number,
+  ): void {
+    const octets = this.#octets;
+    const addresses =
+      octets[packet]! >>> 4 === 4 ? this.#sum(packet + 12, 8) : this.#sum(packet + 8, 32);
+    put16(octets, segment + TCP_CHECKSUM, 0);
+    const sum = this.#sum(segment, headerLength) + this.#sum(body, length);
+    put16(
+      octets,
+      segment + TCP_CHECKSUM,
+      ~fold(addresses + PROTOCOL_TCP + headerLength + length + sum),
+    );
+  }
+}

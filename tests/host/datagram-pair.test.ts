@@ -1,0 +1,78 @@
+/** One end of a pair handed to an engine's real socket, which serves it as any other guest's. */
+import { expect, test } from "bun:test";
+import { closeSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { isAnswered, openPair, passedPair } from "../../lib/host/datagram-pair.ts";
+import { libc } from "../../lib/host/libc.ts";
+import { addressOf } from "../../lib/host/pinned.ts";
+import { startNetworkService } from "../../lib/daemon/network/network-service.ts";
+import { DEFAULT_DNS_POLICY } from "../../lib/daemon/network/host-responder.ts";
+import { arp, describe as describeFrame, ethernet } from "../support/injected-frames.ts";
+
+const MAC = "52:55:55:aa:bb:cc";
+const BROADCAST = "ff:ff:ff:ff:ff:ff";
+const folder = mkdtempSync(`${tmpdir()}/pair-`);
+const descriptors = `${folder}/fd.sock`;
+process.on("exit", () => rmSync(folder, { recursive: true, force: true }));
+
+const network = () =>
+  startNetworkService({
+    plan: {
+      subnet: "10.213.7.0/24",
+      gateway: "10.213.7.2",
+      hostAliases: [],
+      dns: "10.213.7.2",
+      gatewayMac: "52:55:55:00:00:02",
+      mtu: 1500,
+      searchDomains: [],
+      leaseSeconds: 3600,
+      dhcpFirst: "10.213.7.15",
+      staticLeases: [],
+    },
+    listen: [{ kind: "descriptor", path: descriptors }],
+    endpoint: undefined,
+    dnsTcpPath: `${folder}/dns.sock`,
+    leaseFile: undefined,
+    hosts: {},
+    dns: DEFAULT_DNS_POLICY,
+    capture: undefined,
+    log: { error() {}, warn() {}, child: () => undefined } as never,
+  });
+const question = ethernet(
+  BROADCAST,
+  MAC,
+  "0806",
+  arp({
+    operation: 1,
+    sha: MAC,
+    spa: "10.213.7.15",
+    tha: "00:00:00:00:00:00",
+    tpa: "10.213.7.2",
+  }),
+);
+
+test("passedPair() gives a guest's end; what is there or gone is told", async () => {
+  const service = await network();
+  const fd = passedPair(descriptors);
+  libc.write(fd, addressOf(question), question.length);
+  const frame = new Uint8Array(2000);
+  let got = -1;
+  while (got < 0) {
+    await Bun.sleep(5);
+    got = Number(libc.read(fd, addressOf(frame), frame.length));
+  }
+  expect(describeFrame(frame.slice(0, got))).toContain("arp reply 10.213.7.2 is 52:55:55:00:00:02");
+  expect(isAnswered(fd)).toBe(true);
+  await service.close();
+  while (isAnswered(fd)) await Bun.sleep(5);
+  closeSync(fd);
+  expect(() => passedPair(descriptors)).toThrow(`Cannot connect to ${descriptors}`);
+});
+
+test("isAnswered() takes an end that does not read for one that is there", () => {
+  const { ours, theirs } = openPair();
+  for (let i = 0; i < 5000; i++) expect(isAnswered(ours)).toBe(true);
+  closeSync(theirs);
+  expect(isAnswered(ours)).toBe(false);
+  closeSync(ours);
+});
