@@ -134,6 +134,16 @@ export class VmnetLab {
     return this.#daemon!.pid;
   }
 
+  /** What the daemon tells of itself when it is asked, by name. */
+  async statistics(): Promise<(name: string) => number> {
+    const lines = () => this.log.split("\n").filter((line) => line.includes("statistics "));
+    const before = lines().length;
+    process.kill(this.pid, "SIGUSR1");
+    while (lines().length === before) await Bun.sleep(5);
+    const line = lines().at(-1)!;
+    return (name) => Number(new RegExp(` ${name}=(\\d+)`).exec(line)![1]);
+  }
+
   /** Ends the daemon; its exit code. */
   async stop(signal: "SIGTERM" | "SIGINT" | "SIGHUP" | "SIGKILL" = "SIGTERM"): Promise<number> {
     process.kill(this.pid, signal);
