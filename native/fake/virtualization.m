@@ -2,7 +2,7 @@
  * Virtualization.framework for the tests. A machine whose command line says fake.qemu is a QEMU process; any other has a
  * guest of a few lines: it sends every frame back, echoes on vsock port 22, says "console" on its serial port, powers off
  * when its button is pressed (not with fake.deaf on its command line), does not start with fake.broken, and obeys frames
- * of four octets: LOST (its attachment breaks), HALT (it powers off), FAIL (it ends by an error).
+ * whose payload begins with one of these words: LOST (its attachment breaks), HALT (it powers off), FAIL (it ends by an error).
  */
 #import <Virtualization/Virtualization.h>
 
@@ -21,6 +21,7 @@
 
 #define MIB (1024ull * 1024)
 #define LARGEST_FRAME 65550
+#define ETHERNET_HEADER 14
 
 /* A property that keeps its object. */
 #define KEPT(type, struct_name, getter, setter) \
@@ -446,16 +447,19 @@ static void *receive(void *argument) {
 		}
 		ssize_t got = recv(fd, frame, LARGEST_FRAME, MSG_DONTWAIT);
 		if (got < 0) continue;
-		if (got == 4 && memcmp(frame, "VFKT", 4) != 0) {
-			frame[4] = 0;
-			[it->machine obey:frame device:device];
-			/* an attachment that has broken is read no more */
-			if (strcmp(frame, "LOST") == 0) {
-				close(fd);
-				fd = -1;
-			}
-		} else if (send(fd, frame, (size_t)got, MSG_DONTWAIT | MSG_NOSIGNAL) < 0) {
+		const char *word = frame + ETHERNET_HEADER;
+		BOOL said = got >= ETHERNET_HEADER + 4;
+		if (said && memcmp(word, "HALT", 4) != 0 && memcmp(word, "FAIL", 4) != 0 && memcmp(word, "LOST", 4) != 0) said = NO;
+		if (!said) {
+			/* who does not read loses frames */
+			(void)!send(fd, frame, (size_t)got, MSG_DONTWAIT | MSG_NOSIGNAL);
 			continue;
+		}
+		[it->machine obey:word device:device];
+		/* an attachment that has broken is read no more */
+		if (*word == 'L') {
+			close(fd);
+			fd = -1;
 		}
 	}
 	close(fd);

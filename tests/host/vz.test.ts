@@ -18,6 +18,8 @@ import { openPair } from "../../lib/host/datagram-pair.ts";
 import { fakeVz } from "../support/fake-vz.ts";
 
 const library = fakeVz();
+/** of an Ethernet frame, which the fake guest does not look at */
+const HEADER = "fourteen octet";
 const folder = mkdtempSync(`${tmpdir()}/vz-`);
 const serial = openSync(`${folder}/serial.log`, "w");
 for (const file of ["kernel", "disk", "cidata"]) writeFileSync(`${folder}/${file}`, file);
@@ -152,7 +154,7 @@ describe("VzMachine", () => {
     const [a, b] = [openPair(), openPair()];
     const it = machine({ nics: [card("nat"), card(a.theirs)] });
     await it.start();
-    send(a.ours, "LOST");
+    send(a.ours, HEADER + "LOST");
     await until(() => lost.length > 0);
     expect(lost).toEqual([[1, "The attachment broke."]]);
     it.attach(1, { attachment: b.theirs, mtu: 1500 });
@@ -172,7 +174,7 @@ describe("VzMachine", () => {
     const pair = openPair();
     const it = machine({ nics: [card(pair.theirs)] });
     await it.start();
-    send(pair.ours, word);
+    send(pair.ours, HEADER + word);
     expect(await it.ended).toBe(end);
     for (const fd of [pair.theirs, pair.ours]) closeSync(fd);
   });
@@ -220,7 +222,7 @@ describe("VzMachine", () => {
       const pair = openPair();
       const it = machine({ nics: [card(pair.theirs)] });
       await it.start();
-      send(pair.ours, "LOST");
+      send(pair.ours, HEADER + "LOST");
       await until(() => lost.length > i);
       it.attach(0, { attachment: pair.theirs, mtu: 1500 });
       void it.connect(22).then(closeSync, () => {});
