@@ -1,6 +1,6 @@
 /**
- * Where the native library is and how it is loaded. In the source tree it is a file that scripts/build-native has made.
- * In the executable it is an embedded file: its octets are compared with the hash that scripts/build compiled in, and the
+ * Where a native library is and how it is loaded. In the source tree it is a file that scripts/build-native has made. In
+ * the executable it is an embedded file: its octets are compared with the hash that scripts/build compiled in, and the
  * system's loader gets them in a way that nobody else can write to. (What Bun does by itself, a file below $TMPDIR whose
  * content nobody checks, would let others choose the code that root runs.)
  */
@@ -9,43 +9,45 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync, writeSync } from "nod
 import { abi, errno, errnoName, libc, openLibrary } from "./libc.ts";
 import { addressOf } from "./pinned.ts";
 
-/** hexadecimal; there only in the executable */
-declare const LIMANET_LIBRARY_SHA256: string | undefined;
-const expected = typeof LIMANET_LIBRARY_SHA256 === "string" ? LIMANET_LIBRARY_SHA256 : undefined;
+/** file names and hashes in hexadecimal; there only in the executable */
+declare const LIMANET_LIBRARIES: Readonly<Record<string, string>> | undefined;
+const embedded = typeof LIMANET_LIBRARIES === "object" ? LIMANET_LIBRARIES : undefined;
 
-const NAME =
-  process.platform === "darwin"
-    ? "limanet-darwin.dylib"
-    : `limanet-${process.platform}-${process.arch}.so`;
-const SOURCE_TREE = new URL(`../../dist/native/${NAME}`, import.meta.url).pathname;
-const EMBEDDED = `/$bunfs/root/${NAME}`;
+const fileOf = (name: string): string =>
+  process.platform === "darwin" ? `${name}-darwin.dylib` : `${name}-linux-${process.arch}.so`;
+const placeOf = (file: string): string =>
+  embedded === undefined
+    ? new URL(`../../dist/native/${file}`, import.meta.url).pathname
+    : `/$bunfs/root/${file}`;
 
-/** The library's file for whoever reads a message, and the hash of its octets. */
-export function libraryFile(): { place: string; sha256: string } {
-  const place = expected === undefined ? SOURCE_TREE : `${NAME} of the executable`;
-  return { place, sha256: sha256(readLibrary()) };
+/** A library's file for whoever reads a message, and the hash of its octets. */
+export function libraryFile(name: string): { place: string; sha256: string } {
+  const file = fileOf(name);
+  const place = embedded === undefined ? placeOf(file) : `${file} of the executable`;
+  return { place, sha256: sha256(readLibrary(file)) };
 }
 
-/** Gives `load` the name by which the library can be loaded, during the call. */
-export function loadLibrary<Loaded>(load: (path: string) => Loaded): Loaded {
-  const octets = readLibrary();
-  if (expected === undefined) return load(SOURCE_TREE);
+/** Gives `load` the path by which the library of this name can be loaded, during the call. */
+export function loadLibrary<Loaded>(name: string, load: (path: string) => Loaded): Loaded {
+  const file = fileOf(name);
+  const octets = readLibrary(file);
+  if (embedded === undefined) return load(placeOf(file));
   const found = sha256(octets);
-  if (found !== expected)
+  if (found !== embedded[file])
     throw new Error(
-      `Cannot load the native library: its SHA-256 is ${found}, not ${expected} with which the executable was built (install the executable again)`,
+      `Cannot load the native library ${file}: its SHA-256 is ${found}, not ${embedded[file]} with which the executable was built (install the executable again)`,
     );
   return process.platform === "darwin" ? fromFolder(octets, load) : fromMemory(octets, load);
 }
 
 const sha256 = (octets: Uint8Array): string => createHash("sha256").update(octets).digest("hex");
 
-function readLibrary(): Uint8Array {
+function readLibrary(file: string): Uint8Array {
   try {
-    return readFileSync(expected === undefined ? SOURCE_TREE : EMBEDDED);
+    return readFileSync(placeOf(file));
   } catch (error) {
     throw new Error(
-      `Cannot read the native library ${NAME}: ${(error as Error).message} (make it with scripts/build-native)`,
+      `Cannot read the native library ${file}: ${(error as Error).message} (make it with scripts/build-native)`,
       { cause: error },
     );
   }
@@ -59,7 +61,7 @@ function fromMemory<Loaded>(octets: Uint8Array, load: (path: string) => Loaded):
   const { memfd_create: createFile } = openLibrary(abi.libraries, {
     memfd_create: { args: ["ptr", "u32"], returns: "i32" },
   });
-  const fd = createFile(addressOf(new TextEncoder().encode(`${NAME}\0`)), MFD_CLOEXEC);
+  const fd = createFile(addressOf(new TextEncoder().encode("limanet\0")), MFD_CLOEXEC);
   if (fd < 0)
     throw new Error(`Cannot load the native library: memfd_create: ${errnoName(errno())}`);
   try {
@@ -81,8 +83,8 @@ function writeAll(fd: number, octets: Uint8Array): void {
 function fromFolder<Loaded>(octets: Uint8Array, load: (path: string) => Loaded): Loaded {
   const folder = mkdtempSync("/private/tmp/limanet-");
   try {
-    writeFileSync(`${folder}/${NAME}`, octets, { mode: 0o500, flag: "wx" });
-    return load(`${folder}/${NAME}`);
+    writeFileSync(`${folder}/library`, octets, { mode: 0o500, flag: "wx" });
+    return load(`${folder}/library`);
   } finally {
     rmSync(folder, { recursive: true });
   }

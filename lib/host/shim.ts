@@ -1,20 +1,22 @@
 /**
- * The native library (native/vmn.h): the host's end of a vmnet network, a TAP device on Linux. It is loaded when it is
- * first asked for; nothing else of limanet needs it.
+ * The native library (native/vmn.h): the host's end of a vmnet network, a TAP device on Linux, an interface of
+ * vmnet.framework on macOS. It is loaded when it is first asked for; nothing else of limanet needs it.
  */
 import { dlopen, type Pointer } from "bun:ffi";
 import type { PacketMemory } from "../storage/packet-memory.ts";
-import { errnoName } from "./libc.ts";
 import { addressOf } from "./pinned.ts";
+import { shimFailure } from "./shim-failure.ts";
 import { libraryFile, loadLibrary } from "./shim-library.ts";
 import { ReceiveRing, TransmitRing } from "./shim-ring.ts";
 
 const ABI_MAJOR = 1;
 const TEXT_SIZE = 4096;
+const NAME = "limanet";
 
 const symbols = {
   vmn_abi: { args: [], returns: "u32" },
   vmn_caps: { args: ["ptr", "u32"], returns: "i32" },
+  vmn_shared_ifs: { args: ["ptr", "u32"], returns: "i32" },
   vmn_start: { args: ["ptr", "u32", "ptr", "ptr", "ptr", "u32"], returns: "i32" },
   vmn_bell: { args: ["i32"], returns: "i32" },
   vmn_tx: { args: ["i32"], returns: "i32" },
@@ -22,7 +24,7 @@ const symbols = {
   vmn_stop: { args: ["i32"], returns: "i32" },
 } as const;
 
-const open = () => loadLibrary((path) => dlopen(path, symbols).symbols);
+const open = () => loadLibrary(NAME, (path) => dlopen(path, symbols).symbols);
 
 /** Opens the library at the first call; later ones give the same. */
 let library = (): ReturnType<typeof open> => {
@@ -30,7 +32,7 @@ let library = (): ReturnType<typeof open> => {
   const abi = opened.vmn_abi();
   if (abi >>> 16 !== ABI_MAJOR)
     throw new Error(
-      `Cannot use the native library ${libraryFile().place}: its ABI is ${abiText(abi)}, not ${ABI_MAJOR} (build it again with scripts/build-native)`,
+      `Cannot use the native library ${libraryFile(NAME).place}: its ABI is ${abiText(abi)}, not ${ABI_MAJOR} (build it again with scripts/build-native)`,
     );
   library = () => opened;
   return opened;
@@ -38,13 +40,19 @@ let library = (): ReturnType<typeof open> => {
 
 const abiText = (abi: number): string => `${abi >>> 16}.${abi & 0xffff}`;
 
+const linesOf = (text: Uint8Array): string[] =>
+  new TextDecoder()
+    .decode(text.subarray(0, text.indexOf(0)))
+    .split("\n")
+    .slice(0, -1);
+
 /** key=value lines */
 export function parseFacts(text: Uint8Array): Map<string, string> {
-  const lines = new TextDecoder().decode(text.subarray(0, text.indexOf(0))).split("\n");
   return new Map(
-    lines
-      .filter((line) => line.includes("="))
-      .map((line) => [line.slice(0, line.indexOf("=")), line.slice(line.indexOf("=") + 1)]),
+    linesOf(text).map((line) => [
+      line.slice(0, line.indexOf("=")),
+      line.slice(line.indexOf("=") + 1),
+    ]),
   );
 }
 
@@ -63,17 +71,71 @@ export function shimIdentity(): {
   capabilities: object;
 } {
   const abi = abiText(library().vmn_abi());
-  return { ...libraryFile(), abi, capabilities: Object.fromEntries(shimCapabilities()) };
+  return { ...libraryFile(NAME), abi, capabilities: Object.fromEntries(shimCapabilities()) };
 }
 
-export interface ShimSettings {
-  /** Linux: name of the TAP device that is made */
-  tap: string;
-  /** frames carry a virtio_net_hdr, and may be large or without checksum */
+/** macOS: the interfaces that can be bridged; none elsewhere. */
+export function bridgeableInterfaces(): string[] {
+  const out = new Uint8Array(TEXT_SIZE);
+  return library().vmn_shared_ifs(addressOf(out), TEXT_SIZE) < 0 ? [] : linesOf(out);
+}
+
+interface RingSettings {
+  /** frames carry a virtio_net_hdr where the system can, and may then be large or without checksum */
   offload: boolean;
   /** octets of the rings' data, powers of two */
   receiveSize: number;
   transmitSize: number;
+}
+
+/** Linux */
+interface TapSettings {
+  /** name of the TAP device that is made */
+  tap: string;
+}
+
+/** macOS; what is left out the system chooses */
+export interface VmnetInterfaceSettings {
+  mode: "shared" | "host" | "bridged";
+  /** shared and host: the host's address, the last one for DHCP, and the netmask; all or none */
+  gateway?: string;
+  end?: string;
+  mask?: string;
+  /** bridged: the host's interface */
+  interface?: string;
+  /** the same UUID gets the same MAC address again */
+  uuid?: string;
+  nat66?: string;
+  /** host: a network of this UUID's own, without DHCP */
+  identifier?: string;
+  isolation?: boolean;
+  /** false needs macOS 26 in networks of mode shared and host */
+  dhcp?: boolean;
+}
+
+export type ShimSettings = RingSettings & (TapSettings | VmnetInterfaceSettings);
+
+/** The settings as key=value lines. */
+function linesOfSettings({ receiveSize, transmitSize, ...settings }: ShimSettings): Uint8Array {
+  const entries = Object.entries({ ...settings, rx: receiveSize, tx: transmitSize });
+  const lines = entries.map(([key, value]) => {
+    const text = String(typeof value === "boolean" ? Number(value) : value);
+    if (text.includes("\n"))
+      throw new Error(`Cannot use ${JSON.stringify(text)} as ${key}: it is more than one line`);
+    return `${key}=${text}\n`;
+  });
+  return new TextEncoder().encode(lines.join(""));
+}
+
+function startFailure(settings: ShimSettings, step: string, result: number): Error {
+  const why = `${step}: ${shimFailure(result)}`;
+  if ("tap" in settings)
+    return new Error(
+      `Cannot make the TAP device ${settings.tap}: ${why} (it needs CAP_NET_ADMIN and /dev/net/tun)`,
+    );
+  const others =
+    settings.mode === "bridged" ? ` (can be bridged: ${bridgeableInterfaces().join(", ")})` : "";
+  return new Error(`Cannot start an interface of mode ${settings.mode}: ${why}${others}`);
 }
 
 const STATS = ["framesIn", "octetsIn", "dropped", "reads", "framesOut", "octetsOut", "refused"];
@@ -92,9 +154,7 @@ export class ShimInterface {
   constructor(settings: ShimSettings, memory: PacketMemory) {
     this.receive = new ReceiveRing(memory, settings.receiveSize);
     this.transmit = new TransmitRing(memory, settings.transmitSize);
-    const conf = new TextEncoder().encode(
-      `tap=${settings.tap}\noffload=${Number(settings.offload)}\nrx=${this.receive.size}\ntx=${this.transmit.size}\n`,
-    );
+    const conf = linesOfSettings(settings);
     const out = new Uint8Array(TEXT_SIZE);
     const base = addressOf(memory.octets);
     this.#id = this.#library.vmn_start(
@@ -106,10 +166,7 @@ export class ShimInterface {
       TEXT_SIZE,
     );
     this.facts = parseFacts(out);
-    if (this.#id < 0)
-      throw new Error(
-        `Cannot make the TAP device ${settings.tap}: ${this.facts.get("step") ?? "start"}: ${errnoName(this.#id)} (it needs CAP_NET_ADMIN and /dev/net/tun)`,
-      );
+    if (this.#id < 0) throw startFailure(settings, this.facts.get("step") ?? "start", this.#id);
     this.bell = this.#library.vmn_bell(this.#id);
   }
 
@@ -128,6 +185,6 @@ export class ShimInterface {
   /** The bell must have been removed from the event loop. */
   stop(): void {
     const result = this.#library.vmn_stop(this.#id);
-    if (result < 0) throw new Error(`Cannot stop the TAP device: ${errnoName(result)}`);
+    if (result < 0) throw new Error(`Cannot stop the host's interface: ${shimFailure(result)}`);
   }
 }

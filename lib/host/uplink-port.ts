@@ -12,11 +12,12 @@ import type { Scratch } from "../storage/scratch.ts";
 import type { Counters } from "../trace/counters.ts";
 import type { SumOctets } from "../wire/checksum.ts";
 import type { EventHandler, EventLoop } from "./event-loop.ts";
-import { errnoName, libc } from "./libc.ts";
+import { libc } from "./libc.ts";
 import { pinned } from "./pinned.ts";
 import { READABLE } from "./poller.ts";
 import type { PortOwner } from "./port-owner.ts";
 import type { ShimInterface } from "./shim.ts";
+import { shimFailure } from "./shim-failure.ts";
 
 /** records taken before the ports are flushed, so that one write carries many and the ring's room comes back soon */
 const BATCH = 128;
@@ -83,7 +84,7 @@ export class UplinkPort implements BridgePort, EventHandler {
     this.#owner.settle();
     receive.release();
     if (receive.status !== 0)
-      this.#owner.detach(this, `the host's interface has gone: ${errnoName(receive.status)}`);
+      this.#owner.detach(this, `the host's interface has gone: ${shimFailure(receive.status)}`);
     else if (count === BATCH || !receive.arm()) this.#owner.receiveLater(this);
   }
 

@@ -23,7 +23,7 @@ export type VzLibrary = ReturnType<typeof open>;
 
 /** Opens the library at the first call; later ones give the same. */
 export let vzLibrary = (): VzLibrary => {
-  const library = loadLibrary(open);
+  const library = loadLibrary("limanet-vz", open);
   const major = library.vz_abi() >>> 16;
   if (major !== ABI_MAJOR)
     throw new Error(

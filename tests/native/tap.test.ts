@@ -51,7 +51,7 @@ test.skipIf(!canMakeNamespaces)(
       taken: cannot("vt0", "interface: EBUSY"),
       long: cannot("a-name-of-sixteen", "name: ENAMETOOLONG"),
       size: cannot("vt1", "rings: EINVAL"),
-      stopped: "Cannot stop the TAP device: EBADF",
+      stopped: "Cannot stop the host's interface: EBADF",
       capabilities: { backend: "tap", device: "0", max_batch: "1" },
     });
     // 1042 octets a frame: three fit into 4096, besides what the kernel sends of itself

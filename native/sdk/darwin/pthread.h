@@ -1,11 +1,14 @@
-/* Darwin's pthread.h: what this project uses, declared by itself (libpthread, sys/_pthread/_pthread_types.h). */
+/* Darwin's <pthread.h>, as far as this project uses it (libpthread, include/sys/_pthread/_pthread_types.h; LP64). */
 #ifndef PTHREAD_H
 #define PTHREAD_H
 
 typedef struct {
-	long sig;
+	long signature;
 	char opaque[56];
 } pthread_mutex_t;
+
+#define PTHREAD_MUTEX_INITIALIZER {0x32AAABA7, {0}}
+
 typedef struct pthread_mutexattr pthread_mutexattr_t;
 
 int pthread_mutex_init(pthread_mutex_t *mutex, const pthread_mutexattr_t *attributes);

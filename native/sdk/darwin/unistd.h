@@ -1,14 +1,14 @@
-/* Darwin's unistd.h: what this project uses, declared by itself. */
+/* Darwin's <unistd.h>, as far as this project uses it. */
 #ifndef UNISTD_H
 #define UNISTD_H
 
-#include <stddef.h>
+#include <sys/types.h>
 
 #define F_OK 0
 
 int access(const char *path, int mode);
 int close(int fd);
 int pipe(int ends[2]);
-long write(int fd, const void *octets, size_t size);
+ssize_t write(int fd, const void *octets, size_t length);
 
 #endif

@@ -1,0 +1,9 @@
+/* Darwin's <sys/types.h>, as far as this project uses it (LP64). */
+#ifndef SYS_TYPES_H
+#define SYS_TYPES_H
+
+#include <stddef.h>
+
+typedef long ssize_t;
+
+#endif
