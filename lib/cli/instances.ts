@@ -19,7 +19,7 @@ import {
   startProcess,
   type StartedProcess,
 } from "../host/process.ts";
-import { isTerminal, warn, writeError, writeOut } from "../host/terminal.ts";
+import { colours, isTerminal, warn, writeError, writeOut } from "../host/terminal.ts";
 import { requestUnixHttp } from "../host/unix-http.ts";
 import { diskOf, makeDisk } from "../instance/disk.ts";
 import { localFile } from "../instance/image-cache.ts";
@@ -70,14 +70,27 @@ const STAGES: Record<string, string> = {
   ready: "a provision script is still running",
 };
 
+const FIRST_STEPS =
+  "limanet start template:demo needs nothing from outside, limanet start template:debian fetches an image; alpine, ubuntu and fedora are there, too, and limanet doctor looks at this machine";
+
+/** What `limanet start` means by itself: the instance default, which is made of the template of that name, as by Lima. */
+function defaultInstance(home: string): string {
+  if (exists(instancePaths(home, "default").config)) return "default";
+  writeError(
+    `There is no instance named default yet: it is made of template:default, Debian, whose image is fetched once (${FIRST_STEPS})\n`,
+  );
+  return "template:default";
+}
+
 /** `ended` resolves when somebody wants it to end. */
 export async function start(
-  nameOrTemplate: string,
+  given: string | undefined,
   options: StartOptions,
   ended: Promise<unknown>,
   log: Log,
 ): Promise<number> {
   const home = limanetHome();
+  const nameOrTemplate = given ?? defaultInstance(home);
   const begun = monotonicMs();
   const say = (stage: string, detail = "") => {
     const elapsedMs = Math.round(monotonicMs() - begun);
@@ -408,7 +421,7 @@ export async function list(
     return 0;
   }
   if (instances.length === 0) {
-    writeError("There are no instances yet (limanet start FILE.yaml makes one)\n");
+    writeError(`There are no instances yet (${FIRST_STEPS})\n`);
     return 0;
   }
   const rows = instances.map(({ name, status, config, sshPort, paths }) => [
@@ -420,7 +433,15 @@ export async function list(
     config === undefined ? "-" : networksOf(config.networks).join(",") || "default",
     paths.dir,
   ]);
-  writeOut(table([["NAME", "STATUS", "SSH", "CPUS", "MEMORY", "NETWORK", "DIR"], ...rows]));
+  const { bold, green, red } = colours("out");
+  const status: Record<string, (text: string) => string> = { Running: green, Broken: red };
+  writeOut(
+    table(
+      [["NAME", "STATUS", "SSH", "CPUS", "MEMORY", "NETWORK", "DIR"], ...rows],
+      (cell, row, column) =>
+        row === 0 ? bold(cell) : ((column === 1 ? status[cell] : undefined)?.(cell) ?? cell),
+    ),
+  );
   return 0;
 }
 

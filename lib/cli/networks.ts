@@ -35,6 +35,7 @@ import { makeFolder, readTextIfThere, writeFileAtomically } from "../host/files.
 import { hostSubnets } from "../host/host-subnets.ts";
 import { hostPlatform, limanetHome } from "../host/machine.ts";
 import {
+  colours,
   converse,
   isTerminal,
   warn,
@@ -64,7 +65,12 @@ export async function listNetworks(
     const { mode, interface: interfaceName } = networks[name]!;
     return [name, mode, gatewayText(networks[name]!), interfaceName ?? "-"];
   });
-  writeOut(table([["NAME", "MODE", "GATEWAY", "INTERFACE"], ...rows]));
+  const { bold } = colours("out");
+  writeOut(
+    table([["NAME", "MODE", "GATEWAY", "INTERFACE"], ...rows], (cell, row) =>
+      row === 0 ? bold(cell) : cell,
+    ),
+  );
   return 0;
 }
 

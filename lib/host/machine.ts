@@ -1,11 +1,13 @@
 /** What this machine and this user are. */
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { accessSync, constants, readFileSync } from "node:fs";
+import { accessSync, constants, existsSync, readFileSync } from "node:fs";
 import { homedir, hostname } from "node:os";
+import { dirname, resolve } from "node:path";
 import type { Architecture } from "../config/images.ts";
 import { platformUuid } from "../config/mac-address.ts";
 import { realPath } from "./files.ts";
+import { isCompiled } from "./thread.ts";
 
 /** $LIMANET_HOME, else $LIMA_HOME, else ~/.lima, with symbolic links resolved (MAC addresses depend on it) */
 export function limanetHome(): string {
@@ -17,6 +19,24 @@ const userHome = (): string => process.env["HOME"] ?? homedir();
 /** where downloads are kept */
 export function cacheFolder(): string {
   return `${process.env["XDG_CACHE_HOME"] ?? `${userHome()}/.cache`}/limanet`;
+}
+
+/**
+ * The folder with the small guest's vmlinuz and initrd: where $LIMANET_GUEST says, where an installation has it beside its
+ * executable, or where scripts/guest-image has built it.
+ */
+export function guestFolder(): string | undefined {
+  const beside = isCompiled
+    ? dirname(process.execPath)
+    : new URL("../../dist", import.meta.url).pathname;
+  const { LIMANET_GUEST } = process.env;
+  const folders =
+    LIMANET_GUEST === undefined || LIMANET_GUEST === ""
+      ? [resolve(beside, "../share/limanet/guest"), resolve(beside, "../.cache/guest")]
+      : [resolve(LIMANET_GUEST)];
+  return folders.find(
+    (folder) => existsSync(`${folder}/vmlinuz`) && existsSync(`${folder}/initrd`),
+  );
 }
 
 /** what tells this machine from others (specification, section 12) */

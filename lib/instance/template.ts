@@ -5,9 +5,10 @@ import { combineNetworks, mergeBase, takeBases } from "../config/base-templates.
 import type { Source } from "../config/document.ts";
 import { baseFile } from "../config/paths.ts";
 import { yamlText } from "../config/settings-edit.ts";
-import { exists, readTextIfThere, realPath } from "../host/files.ts";
+import { exists, listFolder, readTextIfThere, realPath } from "../host/files.ts";
 import { hostEnvironment } from "../host/machine.ts";
 import { findProgram } from "../host/process.ts";
+import { BUILT_IN_TEMPLATES } from "./built-in-templates.ts";
 
 export interface Template {
   /** what becomes lima.yaml: without `base`, with paths that hold from any folder */
@@ -101,6 +102,10 @@ async function load(
 }
 
 async function read(place: string, locator: string, what = "template"): Promise<string> {
+  const builtIn = place.startsWith(BUILT_IN)
+    ? BUILT_IN_TEMPLATES.get(place.slice(BUILT_IN.length))
+    : undefined;
+  if (builtIn !== undefined) return builtIn();
   // images and templates share one cache of downloads
   const path = isUrl(place)
     ? await (await import("./image-cache.ts")).localFile({ location: place })
@@ -129,9 +134,21 @@ function namedTemplate(home: string, name: string): string {
   const paths = folders.flatMap((folder) => [`${folder}/${name}.yaml`, `${folder}/${name}`]);
   const found = paths.find((path) => exists(path) && /\.ya?ml$/i.test(path));
   if (found !== undefined && !name.split("/").includes("..")) return found;
+  if (BUILT_IN_TEMPLATES.has(name)) return `${BUILT_IN}${name}`;
   throw new Error(
-    `Cannot find template:${name}: it is in none of ${folders.join(", ")} (name other folders in LIMA_TEMPLATES_PATH)`,
+    `Cannot find template:${name}: it is in none of ${folders.join(", ")} (name other folders in LIMA_TEMPLATES_PATH), nor one of limanet's own: ${[...BUILT_IN_TEMPLATES.keys()].join(", ")}`,
   );
+}
+
+/** a place that is no file: the name of a template of limanet's own follows */
+const BUILT_IN = "template:";
+
+/** names of the templates that can be had on this machine */
+export function templateNames(home: string): string[] {
+  const inFolders = templateFolders(home).flatMap((folder) =>
+    listFolder(folder).flatMap((file) => /^([^_].*)\.ya?ml$/i.exec(file)?.[1] ?? []),
+  );
+  return [...new Set([...BUILT_IN_TEMPLATES.keys(), ...inFolders])].toSorted();
 }
 
 /** Lima's own templates are where they were installed with limactl. */

@@ -317,3 +317,15 @@ test(
   },
   LIMIT,
 );
+
+test(
+  "template:demo starts without anything from outside",
+  async () => {
+    const words = [home.path("limanet"), "start", "--name", "demo", "template:demo"];
+    const started = await home.run(words, { LIMANET_GUEST: home.folder });
+    expect(started).toMatchObject({ code: 0 });
+    expect(await home.must("shell", "demo", "hostname")).toBe("lima-demo\n");
+    await home.must("delete", "--force", "demo");
+  },
+  LIMIT,
+);
