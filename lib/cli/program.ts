@@ -15,6 +15,9 @@ import { terminationSignal } from "../host/signals.ts";
 import { writeError, writeOut } from "../host/terminal.ts";
 import { unixMs } from "../host/clock.ts";
 import { lineLog, type Level } from "../trace/log.ts";
+import type { Generated } from "./reference.ts";
+import { commandInfo, type CommandInfo } from "./reference/command-info.ts";
+import { SHELLS, type Shell } from "./reference/shell-scripts.ts";
 import { VERSION } from "./version.ts";
 
 const WRONG_USAGE = 2;
@@ -72,6 +75,9 @@ const dnsPolicy = (flags: DnsFlags) => ({
   emptyOnOutage: flags.dnsEmptyOnOutage === true,
 });
 
+/** the definitions as data */
+export const describeCommands = (): CommandInfo => commandInfo(commands(() => {}));
+
 function commands(done: (code: number) => void): Command {
   const program = new Command("limanet")
     .description("Networks for Linux virtual machines, and the machines that use them")
@@ -105,7 +111,7 @@ function commands(done: (code: number) => void): Command {
     command: Command<Args, Record<never, never>, Global>,
   ) =>
     command
-      .option("--network <network>", "attach to lima:NAME or vzNAT; may be repeated", list)
+      .option("--network <lima:network>", "attach to lima:NAME or vzNAT; may be repeated", list)
       .option("--dns <address>", "DNS server for the guest; may be repeated", list)
       .option("--vm-type <type>", "virtual machine driver: qemu")
       .option("--cpus <n>", "processors", count)
@@ -148,7 +154,7 @@ function commands(done: (code: number) => void): Command {
   newSettings(
     program
       .command("start")
-      .argument("[instance]", "name of an instance, or what create takes")
+      .argument("[instance|template]", "name of an instance, or what create takes")
       .description("start an instance, making it first if need be"),
   )
     .addOption(
@@ -163,7 +169,7 @@ function commands(done: (code: number) => void): Command {
       // heard from the first moment on, before the rest is loaded
       const ended = terminationSignal();
       const { start } = await import("./instances.ts");
-      done(await start(instance ?? "default", options, ended, log()));
+      done(await start(instance, options, ended, log()));
     });
   program
     .command("stop")
@@ -261,7 +267,7 @@ function commands(done: (code: number) => void): Command {
     );
   network
     .command("create")
-    .argument("<network>")
+    .argument("<name>")
     .description("add a network to networks.yaml, whose comments stay")
     .option("--mode <mode>", "user-v2, shared, host or bridged", "user-v2")
     .option("--gateway <address>", "ADDRESS, ADDRESS/PREFIX, or auto for a free subnet")
@@ -319,6 +325,30 @@ function commands(done: (code: number) => void): Command {
     .action(async (areas, options) =>
       done(await (await import("./doctor.ts")).doctor(areas as Area[], options, warnings())),
     );
+  program
+    .command("completion")
+    .addArgument(new Argument("<shell>", "which shell").choices(SHELLS))
+    .description("print a script by which a shell completes commands, instances and networks")
+    .action(async (shell) =>
+      done((await import("./reference.ts")).completionScript(shell as Shell)),
+    );
+  program
+    .command("complete", { hidden: true })
+    .argument("[words...]")
+    .description("what may stand at the end of a command line, for the scripts of completion")
+    .action(async (words) =>
+      done((await import("./reference.ts")).completeWords(describeCommands(), words)),
+    );
+  program
+    .command("generate", { hidden: true })
+    .addArgument(new Argument("<what>").choices(["man", "completions", "commands"]))
+    .argument("<folder>")
+    .description("write what packages take along")
+    .action(async (what, folder) =>
+      done(
+        (await import("./reference.ts")).generate(describeCommands(), what as Generated, folder),
+      ),
+    );
   const dns = program.command("dns").description("the host's DNS as guests get it");
   dns
     .command("serve")
@@ -340,9 +370,9 @@ function commands(done: (code: number) => void): Command {
       new Option("--server <address>", "ask this name server").conflicts(["instance", "network"]),
     )
     .addOption(
-      new Option("--instance <name>", "ask what this instance is told").conflicts("network"),
+      new Option("--instance <instance>", "ask what this instance is told").conflicts("network"),
     )
-    .addOption(new Option("--network <name>", "ask what this network's guests are told"))
+    .addOption(new Option("--network <network>", "ask what this network's guests are told"))
     .option("--tcp", "as over TCP: nothing is cut")
     .option("--json", "as one JSON object")
     .action(async (name, type, options) =>
@@ -353,8 +383,8 @@ function commands(done: (code: number) => void): Command {
     .argument("<name>")
     .argument("[type]", "A, AAAA, MX, TYPE65 and so on", "A")
     .description("say which source answers a name, and why")
-    .addOption(new Option("--instance <name>", "as this instance is told").conflicts("network"))
-    .addOption(new Option("--network <name>", "as this network's guests are told"))
+    .addOption(new Option("--instance <instance>", "as this instance is told").conflicts("network"))
+    .addOption(new Option("--network <network>", "as this network's guests are told"))
     .option("--json", "as one JSON object")
     .action(async (name, type, options) =>
       done(await (await import("./dns.ts")).explain(name, type, options)),
