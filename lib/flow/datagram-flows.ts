@@ -5,6 +5,7 @@
  */
 import type { Counters } from "../trace/counters.ts";
 import { TupleTable } from "../storage/tuple-table.ts";
+import type { BridgePort } from "../link/bridge-port.ts";
 import type { DatagramHandler, Gateway } from "../stack/gateway.ts";
 import { LOWER_HEADERS } from "../stack/gateway.ts";
 import {
@@ -65,6 +66,7 @@ export interface UdpService {
     start: number,
     end: number,
     sourceMac: number,
+    ingress: BridgePort,
   ): void;
 }
 
@@ -103,7 +105,9 @@ export class DatagramFlows {
       udp: new TupleTable(CAPACITY, random()),
       echo: new TupleTable(CAPACITY, random()),
     };
-    this.udp = { onDatagram: (now, packet, _ingress, mac) => this.#onUdp(now, packet, mac) };
+    this.udp = {
+      onDatagram: (now, packet, ingress, mac) => this.#onUdp(now, packet, ingress, mac),
+    };
     this.echo = { onDatagram: (now, packet) => this.#onEcho(now, packet) };
   }
 
@@ -111,7 +115,7 @@ export class DatagramFlows {
     return this.#tables.udp.size + this.#tables.echo.size;
   }
 
-  #onUdp(now: number, packet: Ipv4View, mac: number): void {
+  #onUdp(now: number, packet: Ipv4View, ingress: BridgePort, mac: number): void {
     const { octets, sum } = this.#gateway;
     const at = packet.payload;
     const drop = checkUdp(octets, at, packet.end, packet.src, packet.dst, sum);
@@ -128,7 +132,7 @@ export class DatagramFlows {
     if (flow === undefined) {
       const target = this.#translate(packet.dst, dstPort);
       if (target.kind === "service") {
-        target.handler.onPayload(now, packet, srcPort, payload, end, mac);
+        target.handler.onPayload(now, packet, srcPort, payload, end, mac, ingress);
         return;
       }
       if (target.kind === "refuse" || packet.src === 0) {

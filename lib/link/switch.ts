@@ -2,21 +2,32 @@
  * A learning switch (IEEE 802.1D) between the guests' ports and what leads out of the network: the gateway of a user-mode
  * network, or the port of a vmnet network's uplink. Known unicast goes to one port; broadcast,
  * multicast and unknown unicast go to all others. The table (Fdb) is bounded and ages.
+ *
+ * Other than 802.1D has it, an address does not move to whoever uses it: it is behind the guest's port that used it first
+ * for as long as that port is attached and has room for it. Two exceptions: a guest's first frame shows the address of its
+ * card, which no other guest keeps that has taken it up beside its own; and what is behind an uplink moves when it has been
+ * silent for the ageing time, or when a guest's card has that address.
  */
-import { isGroupMac } from "../addr/mac.ts";
+import { formatMac, isGroupMac } from "../addr/mac.ts";
 import { destinationMac, ETHERNET_HEADER_LENGTH, sourceMac } from "../wire/ethernet.ts";
 import type { Counters } from "../trace/counters.ts";
 import type { BridgePort } from "./bridge-port.ts";
+import { Offences } from "./offences.ts";
 
 /** IEEE 802.1D table 7-5 */
 const AGEING_MS = 300_000;
 const MAX_ADDRESSES_PER_PORT = 64;
+/** behind the uplink of a bridged network is the whole local network */
+const UPLINK_ADDRESSES = 4096;
+/** an owner of an address is asked no more often whether it is still there */
+const ASK_MS = 1000;
 
 export type SwitchDrop =
   | "switch-runt"
   | "switch-group-source"
   | "switch-gateway-source"
   | "switch-pinned-source"
+  | "switch-foreign-source"
   | "switch-table-full";
 
 /** The router's own attachment. */
@@ -35,15 +46,30 @@ export type FrameObserver = (
   length2: number,
 ) => void;
 
+/** Judges a guest's frame before it is carried, whose source address is that guest's. */
+export interface FrameGuard {
+  /** false: it is to be dropped, and has been counted */
+  admits(now: number, ingress: BridgePort, start: number, end: number): boolean;
+}
+
+/** what a port leads to */
+export type PortKind = "guest" | "uplink";
+
 interface FdbEntry {
   port: BridgePort;
   /** Infinity: pinned */
   seenAt: number;
+  /** the address of the port's first frame */
+  isCard: boolean;
 }
 
 interface Learned {
+  kind: PortKind;
   count: number;
   most: number;
+  /** it has sent a frame */
+  hasCard: boolean;
+  askedAt: number;
 }
 
 export class Switch {
@@ -55,10 +81,13 @@ export class Switch {
   #gateway: GatewayPort | undefined;
   #gatewayMac = -1;
   observer: FrameObserver | undefined;
+  guard: FrameGuard | undefined;
+  readonly offences: Offences;
 
   constructor(octets: Uint8Array, counters: Counters) {
     this.#octets = octets;
     this.#counters = counters;
+    this.offences = new Offences(counters);
   }
 
   connectGateway(gateway: GatewayPort, mac: number): void {
@@ -66,17 +95,17 @@ export class Switch {
     this.#gatewayMac = mac;
   }
 
-  /** `most`: addresses that are known behind the port at a time */
-  attach(port: BridgePort, most = MAX_ADDRESSES_PER_PORT): void {
+  attach(port: BridgePort, kind: PortKind = "guest"): void {
     this.#ports.push(port);
-    this.#learned.set(port, { count: 0, most });
+    const most = kind === "uplink" ? UPLINK_ADDRESSES : MAX_ADDRESSES_PER_PORT;
+    this.#learned.set(port, { kind, count: 0, most, hasCard: false, askedAt: -Infinity });
   }
 
   /** An address is behind this port for as long as the port is attached, whoever else says that it is theirs. */
   pin(mac: number, port: BridgePort): void {
     const entry = this.#fdb.get(mac);
     if (entry !== undefined) this.#forget(mac, entry);
-    this.#fdb.set(mac, { port, seenAt: Infinity });
+    this.#fdb.set(mac, { port, seenAt: Infinity, isCard: false });
     this.#learned.get(port)!.count++;
   }
 
@@ -85,6 +114,7 @@ export class Switch {
     if (at >= 0) this.#ports.splice(at, 1);
     for (const [mac, entry] of this.#fdb) if (entry.port === port) this.#fdb.delete(mac);
     this.#learned.delete(port);
+    this.offences.forget(port);
   }
 
   get ports(): readonly BridgePort[] {
@@ -120,7 +150,9 @@ export class Switch {
       this.#counters.count("switch-runt" satisfies SwitchDrop);
       return;
     }
-    if (!this.#learn(now, ingress, sourceMac(this.#octets, head))) return;
+    if (!this.#learn(now, ingress, sourceMac(this.#octets, head), head)) return;
+    // what comes in two places is an uplink's, of which the guard says nothing
+    if (this.guard?.admits(now, ingress, head, head + headLength) === false) return;
     const destination = destinationMac(this.#octets, head);
     if (destination === this.#gatewayMac) {
       this.#gateway?.onFrame(now, ingress, head, head + headLength);
@@ -167,7 +199,7 @@ export class Switch {
   }
 
   /** False: the frame is to be dropped. */
-  #learn(now: number, port: BridgePort, mac: number): boolean {
+  #learn(now: number, port: BridgePort, mac: number, start: number): boolean {
     const entry = this.#fdb.get(mac);
     if (entry !== undefined && entry.port === port) {
       if (entry.seenAt !== Infinity) entry.seenAt = now;
@@ -178,33 +210,62 @@ export class Switch {
       return false;
     }
     if (mac === this.#gatewayMac) {
-      this.#counters.count("switch-gateway-source" satisfies SwitchDrop);
+      this.#refuse(now, port, "switch-gateway-source", mac);
       return false;
     }
+    const learned = this.#learned.get(port)!;
+    const isCard = learned.kind === "guest" && !learned.hasCard;
     if (entry !== undefined) {
       if (entry.seenAt === Infinity) {
-        this.#counters.count("switch-pinned-source" satisfies SwitchDrop);
+        this.#refuse(now, port, "switch-pinned-source", mac);
+        return false;
+      }
+      if (!this.#gives(now, entry, isCard)) {
+        this.#refuse(now, port, "switch-foreign-source", mac);
+        this.#askForSign(now, entry.port, start);
         return false;
       }
       this.#forget(mac, entry);
     }
-    const learned = this.#learned.get(port)!;
     if (learned.count >= learned.most) {
-      this.#age(now);
+      this.#age(now, port);
       if (learned.count >= learned.most) {
         // the frame is still carried; its source is reached by flooding
         this.#counters.count("switch-table-full" satisfies SwitchDrop);
         return true;
       }
     }
-    this.#fdb.set(mac, { port, seenAt: now });
+    learned.hasCard = true;
+    this.#fdb.set(mac, { port, seenAt: now, isCard });
     learned.count++;
     return true;
   }
 
-  #age(now: number): void {
+  /** may another port have the address from now on? */
+  #gives(now: number, { port, seenAt, isCard }: FdbEntry, toCard: boolean): boolean {
+    if (toCard && !isCard) return true;
+    return this.#learned.get(port)!.kind === "uplink" && now - seenAt > AGEING_MS;
+  }
+
+  #refuse(now: number, port: BridgePort, rule: SwitchDrop, mac: number): void {
+    this.offences.report(now, port, rule, () => `source=${formatMac(mac)}`);
+  }
+
+  /**
+   * The address that one guest uses is another's: perhaps a machine that was started anew, and the old port is of a kind that
+   * is found dead only when something is sent to it. A header with nothing behind it says nothing to whoever lives.
+   */
+  #askForSign(now: number, owner: BridgePort, start: number): void {
+    const learned = this.#learned.get(owner)!;
+    if (now - learned.askedAt < ASK_MS) return;
+    learned.askedAt = now;
+    owner.transmit(start, ETHERNET_HEADER_LENGTH, 0, 0, 0, 0);
+  }
+
+  /** Forgets what has been silent for long behind a port that needs the room. */
+  #age(now: number, port: BridgePort): void {
     for (const [mac, entry] of this.#fdb)
-      if (now - entry.seenAt > AGEING_MS) this.#forget(mac, entry);
+      if (entry.port === port && now - entry.seenAt > AGEING_MS) this.#forget(mac, entry);
   }
 
   #forget(mac: number, entry: FdbEntry): void {

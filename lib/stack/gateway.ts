@@ -511,7 +511,7 @@ export class Gateway implements GatewayPort {
         : this.#neighbors.get(dst);
     if (mac === undefined) {
       this.counters.count("no-neighbor" satisfies GatewayDrop);
-      this.#askFor(now, dst);
+      this.askFor(now, dst);
       return;
     }
     this.#emitTo(
@@ -584,8 +584,8 @@ export class Gateway implements GatewayPort {
     this.#link.fromGateway(mac, head, headLength, body1, length1, body2, length2);
   }
 
-  /** RFC 1122 2.3.2.1: not more often than needed */
-  #askFor(now: number, address: number): void {
+  /** Asks whoever has a guest's address, or all when nobody is known to have it (RFC 1122 2.3.2.1 (2)); RFC 1122 2.3.2.1: not more often than needed. */
+  askFor(now: number, address: number): void {
     if (
       !this.#isGuestAddress(address) ||
       now - (this.#arpAskedAt.get(address) ?? -Infinity) < ARP_INTERVAL_MS
@@ -593,7 +593,8 @@ export class Gateway implements GatewayPort {
       return;
     if (this.#arpAskedAt.size > 1024) this.#arpAskedAt.clear();
     this.#arpAskedAt.set(address, now);
-    this.#sendArp(ARP_REQUEST, this.plan.address, 0, address, BROADCAST_MAC);
+    const destination = this.#neighbors.get(address) ?? BROADCAST_MAC;
+    this.#sendArp(ARP_REQUEST, this.plan.address, 0, address, destination);
   }
 
   /** 169.254.0.0/16 holds cloud metadata services of the host and is never reached from a guest (gvproxy, Lima 8.6) */

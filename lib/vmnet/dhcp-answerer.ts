@@ -31,13 +31,14 @@ export class DhcpAnswerer {
 
   /**
    * "forward": the frame is none of DHCP's. "drop": it is, and concerns no other guest, a guest that plays the server
-   * included. Otherwise the frame to send back, to this guest alone. `now` is Unix time in milliseconds.
+   * included. Otherwise the frame to send back, to this guest alone. `now` is Unix time in milliseconds, `port` the guest's.
    */
   onGuestFrame(
     now: number,
     buf: Uint8Array,
     start: number,
     end: number,
+    port: number,
   ): Uint8Array | "forward" | "drop" {
     if (!isDhcp(buf, start, end)) return "forward";
     const sum = sumOctetsOf(buf);
@@ -48,7 +49,7 @@ export class DhcpAnswerer {
     if (udpSrcPort(buf, payload) === DHCP_SERVER_PORT) return "drop";
     if (dst !== LIMITED_BROADCAST && dst !== this.#gateway) return "forward";
     const message = buf.slice(payload + UDP_HEADER_LENGTH, packet.end);
-    const reply = this.#server.onMessage(now, message, sourceMac(buf, start));
+    const reply = this.#server.onMessage(now, message, sourceMac(buf, start), port);
     return reply === undefined ? "drop" : this.#frame(reply.message, reply.address, reply.mac);
   }
 

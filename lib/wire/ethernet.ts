@@ -4,6 +4,7 @@ import { put16, put48, u16, u48 } from "./octets.ts";
 export const ETHERNET_HEADER_LENGTH = 14;
 export const ETHERTYPE_IPV4 = 0x0800;
 export const ETHERTYPE_ARP = 0x0806;
+export const ETHERTYPE_IPV6 = 0x86dd;
 
 /** The accessors need ETHERNET_HEADER_LENGTH octets from `at`; MACs are integers below 2^48. */
 export const destinationMac = (buf: Uint8Array, at: number): number => u48(buf, at);

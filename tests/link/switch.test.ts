@@ -1,4 +1,4 @@
-import { beforeEach, expect, test } from "bun:test";
+import { beforeEach, describe, expect, test } from "bun:test";
 import { parseMac } from "../../lib/addr/mac.ts";
 import type { BridgePort } from "../../lib/link/bridge-port.ts";
 import { Switch } from "../../lib/link/switch.ts";
@@ -21,7 +21,7 @@ let ports: ArrayPort[];
 let toGateway: number;
 
 beforeEach(() => {
-  octets = new Uint8Array(4096);
+  octets = new Uint8Array(4096).fill(0xa5);
   counters = new Counters();
   link = new Switch(octets, counters);
   toGateway = 0;
@@ -81,11 +81,72 @@ test.each([
   expect(link.portOf(parseMac(A)!)).toBe(ports[0]);
 });
 
-test("onFrame() follows an address when it shows up behind another port", () => {
-  learn(1, B);
-  learn(2, B);
-  expect(carry(0, A, B)).toBe("0 0 1 0");
-  expect([...link.addresses()].length).toBe(2);
+describe("an address that shows up behind another port", () => {
+  /** what the second guest does with B, which the first has; behind which port B is then, and what the first got */
+  const take = (now = 0) => {
+    const out = carry(2, B, ALL, now);
+    return { carried: out !== "0 0 0 0" && out !== "0 1 0 0", isAt: link.portOf(parseMac(B)!)?.id };
+  };
+
+  test("stays where it was first, however long that has been silent", () => {
+    learn(1, B);
+    learn(2, C);
+    expect(take(2 * AGEING_MS)).toEqual({ carried: false, isAt: 1 });
+    expect(counters.values).toEqual({ "switch-foreign-source": 1 });
+  });
+
+  test("stays where it was first when each calls it its card's", () => {
+    learn(1, B);
+    expect(take()).toEqual({ carried: false, isAt: 1 });
+  });
+
+  test("goes to the guest whose card has it from one that took it up beside its own", () => {
+    learn(1, A);
+    learn(1, B);
+    expect(take()).toEqual({ carried: true, isAt: 2 });
+    learn(1, B);
+    expect(link.portOf(parseMac(B)!)).toBe(ports[2]);
+  });
+
+  test("is free again when its port is detached", () => {
+    learn(1, B);
+    link.detach(ports[1]!);
+    expect(take()).toEqual({ carried: true, isAt: 2 });
+  });
+
+  test("makes the switch ask its owner for a sign of life, once a second, with nothing in it", () => {
+    learn(1, B);
+    const asked = [0, 500, 1000].map((now) => {
+      inject(ports[2]!, ethernet(ALL, B, "0806", text("an ARP packet")), now);
+      return ports[1]!.take().map((frame) => frame.toHex());
+    });
+    const header = ethernet(ALL, B, "0806", text("")).toHex();
+    expect(asked).toEqual([[header], [], [header]]);
+  });
+
+  test.each([
+    ["leaves an uplink when it was silent there for long", 1, true, 2],
+    ["leaves an uplink for a guest's card", 0, false, 2],
+    ["stays behind an uplink that speaks", 0, true, 3],
+  ])("%s", (_name, silentMs, hasCard, isAt) => {
+    const uplink = new ArrayPort(3, octets);
+    link.attach(uplink, "uplink");
+    inject(uplink, ethernet(GATEWAY_MAC, B, "88b5", text("x")));
+    if (hasCard) learn(2, C);
+    expect(take(silentMs && AGEING_MS + silentMs).isAt).toBe(isAt);
+  });
+
+  test("is told once an episode", () => {
+    const lines: string[] = [];
+    link.offences.tell = (line) => void lines.push(line);
+    learn(1, B);
+    const line = `frames of a guest are dropped port=2 reason=switch-foreign-source source=${B}`;
+    for (const now of [0, 30_000, 90_000]) take(now);
+    expect(lines).toEqual([line]);
+    take(150_001);
+    expect(lines).toEqual([line, line]);
+    expect(counters.values).toEqual({ "switch-foreign-source": 4 });
+  });
 });
 
 test.each([
@@ -125,17 +186,18 @@ test("pin() keeps an address behind its port, whoever says that it is theirs, an
   expect(carry(2, C, ALL)).toBe("1 0 0 1");
 });
 
-test("attach() lets a port have more addresses than others", () => {
-  link.attach(new ArrayPort(3, octets), 65);
-  const uplink = link.ports[3]!;
-  for (let n = 0; n < 65; n++) inject(uplink, ethernet(GATEWAY_MAC, nth(n), "88b5", text("x")));
+test("attach() lets an uplink have more addresses than guests", () => {
+  const uplink = new ArrayPort(3, octets);
+  link.attach(uplink, "uplink");
+  const speak = (n: number) => inject(uplink, ethernet(GATEWAY_MAC, nth(n), "88b5", text("x")));
+  for (let n = 0; n < 4096; n++) speak(n);
   expect(counters.values).toEqual({});
-  inject(uplink, ethernet(GATEWAY_MAC, B, "88b5", text("x")));
+  speak(4096);
   expect(counters.values).toEqual({ "switch-table-full": 1 });
 });
 
 /** the n-th of many addresses */
-const nth = (n: number) => `06:00:00:00:00:${n.toString(16).padStart(2, "0")}`;
+const nth = (n: number) => `06:00:00:00:${n.toString(16).padStart(4, "0").replace(/(..)/, "$1:")}`;
 const fill = (port: number, now = 0) => {
   for (let n = 0; n < 64; n++) learn(port, nth(n), now);
 };
@@ -158,7 +220,7 @@ test("a port with a full table leaves the others theirs", () => {
 
 test("an address that moves away makes room in a full table", () => {
   fill(1);
-  learn(2, nth(0));
+  learn(2, nth(1));
   learn(1, B);
   expect(carry(0, A, B)).toBe("0 1 0 0");
   expect(counters.values).toEqual({});

@@ -94,7 +94,11 @@ const rows: [reason: string, name: string, frame: Uint8Array][] = [
   ["ipv4-checksum", "a changed address", frame(patch(aPacket, 19, 9))],
   ["martian-source", "a source elsewhere", packet(udp("192.0.2.1:1", SERVER, text("x")))],
   ["martian-source", "a source of all", packet(udp("255.255.255.255:1", SERVER, text("x")))],
-  ["martian-source", "the gateway as source", packet(udp(`${GATEWAY}:1`, SERVER, text("x")))],
+  [
+    "guard-gateway-address",
+    "the gateway as source",
+    packet(udp(`${GATEWAY}:1`, SERVER, text("x"))),
+  ],
   ["martian-destination", "a loopback address", packet(udp(FROM, "127.0.0.1:1", text("x")))],
   ["martian-destination", "address 0", packet(udp(FROM, "0.0.0.0:1", text("x")))],
   ["martian-destination", "an address of class E", packet(udp(FROM, "250.1.2.3:1", text("x")))],

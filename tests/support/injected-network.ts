@@ -121,6 +121,8 @@ export class InjectedNetwork {
   /** DNS queries over UDP as the main thread would get them */
   readonly names: { query: number; name: string }[] = [];
   readonly queries: { message: Uint8Array; from: number; port: number }[] = [];
+  /** lines about guests that break the link's rules */
+  readonly offences: string[] = [];
   echoRefusals = 0;
   random = () => 1000;
   readonly #receive: number;
@@ -155,7 +157,12 @@ export class InjectedNetwork {
       datagrams: this.datagrams,
       random: () => this.random(),
       dnsTcpPath: "dns.sock",
-      dhcp: { onPayload: (now, ...where) => this.#onDhcp(now, where[2], where[3], where[4]) },
+      dhcp: {
+        onPayload: (now, _packet, _port, start, end, mac, ingress) =>
+          this.#onDhcp(now, start, end, mac, ingress.id),
+      },
+      leasedTo: (address) => this.#dhcp.leases.leasedTo(this.now, address),
+      onOffence: (line) => void this.offences.push(line),
       dns: {
         onPayload: (_now, packet, port, start, end) =>
           void this.queries.push({
@@ -180,15 +187,16 @@ export class InjectedNetwork {
         leaseSeconds: whole.leaseSeconds,
         domainName: undefined,
         searchDomains: [],
-        staticLeases: [],
+        staticLeases: whole.staticLeases,
+        isHeldByOther: (address, port) => this.network.isHeldByOther(address, port),
       },
       [],
       this.network.counters,
     );
   }
 
-  #onDhcp(now: number, start: number, end: number, mac: number): void {
-    const reply = this.#dhcp.onMessage(now, this.octets.slice(start, end), mac);
+  #onDhcp(now: number, start: number, end: number, mac: number, port: number): void {
+    const reply = this.#dhcp.onMessage(now, this.octets.slice(start, end), mac, port);
     if (reply === undefined) return;
     const { address } = this.network.gateway.plan;
     this.network.sendService(now, address, 67, reply.address, 68, reply.message, reply.mac);

@@ -103,7 +103,7 @@ function discover(sent: Sent = {}): { buf: Uint8Array; start: number; end: numbe
 
 const say = (sent?: Sent) => {
   const { buf, start, end } = discover(sent);
-  return answerer.onGuestFrame(1000, buf, start, end);
+  return answerer.onGuestFrame(1000, buf, start, end, 0);
 };
 
 test("a DISCOVER is answered by a whole frame to that guest", () => {
@@ -136,13 +136,15 @@ test.each<[string, Sent, "forward" | "drop"]>([
 test("any cut of a frame is survived", () => {
   const { buf, start, end } = discover();
   for (let cut = start; cut < end; cut++)
-    expect(["forward", "drop"]).toContain(answerer.onGuestFrame(1000, buf, start, cut) as string);
+    expect(["forward", "drop"]).toContain(
+      answerer.onGuestFrame(1000, buf, start, cut, 0) as string,
+    );
 });
 
 test("a damaged frame is not answered", () => {
   const { buf, start, end } = discover();
   buf[end - 1]! ^= 1;
-  expect(answerer.onGuestFrame(1000, buf, start, end)).toBe("drop");
+  expect(answerer.onGuestFrame(1000, buf, start, end, 0)).toBe("drop");
 });
 
 test("no address beyond the last one of the plan", () => {

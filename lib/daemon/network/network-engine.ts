@@ -3,7 +3,7 @@
  * drives them. One turn: wait for events, let each handler take in what came, settle (writes to the host, segments to
  * the guests), flush the ports, run what is due.
  */
-import { formatIpv4, LIMITED_BROADCAST, parseCidr, parseIpv4 } from "../../addr/ipv4.ts";
+import { formatIpv4, parseCidr, parseIpv4 } from "../../addr/ipv4.ts";
 import { formatMac } from "../../addr/mac.ts";
 import { formatEndpoint, parseEndpoint } from "../../addr/endpoint.ts";
 import type { UdpService } from "../../flow/datagram-flows.ts";
@@ -78,6 +78,8 @@ export class NetworkEngine implements PortsEngine {
       dnsTcpPath: start.dnsTcpPath,
       dhcp: this.#dhcpService(),
       dns: this.#dnsService(),
+      leasedTo: (address) => this.#dhcp.leases.leasedTo(unixMs(), address),
+      onOffence: (line) => this.#log("warn", line),
       askName: (query, name) => this.tell({ type: "name-query", query, name }),
       flush: () => this.ports.flush(),
       onEchoRefused: () =>
@@ -98,6 +100,7 @@ export class NetworkEngine implements PortsEngine {
         domainName: plan.domainName,
         searchDomains: plan.searchDomains,
         staticLeases: plan.staticLeases,
+        isHeldByOther: (address, port) => this.#network.isHeldByOther(address, port),
       },
       start.leases,
       this.#network.counters,
@@ -165,20 +168,17 @@ export class NetworkEngine implements PortsEngine {
 
   #dhcpService(): UdpService {
     return {
-      onPayload: (now, _packet, _srcPort, start, end, sourceMac) => {
+      onPayload: (now, _packet, _srcPort, start, end, sourceMac, ingress) => {
         const reply = this.#dhcp.onMessage(
           unixMs(),
           this.#memory.octets.slice(start, end),
           sourceMac,
+          ingress.id,
         );
         if (reply === undefined) return;
-        const { gateway } = this.#network;
-        if (reply.address !== LIMITED_BROADCAST)
-          gateway.learnNeighbor(now, reply.address, reply.mac);
-        const from = gateway.plan.address;
         this.#network.sendService(
           now,
-          from,
+          this.#network.gateway.plan.address,
           DHCP_SERVER_PORT,
           reply.address,
           DHCP_CLIENT_PORT,

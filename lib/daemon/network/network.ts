@@ -18,6 +18,7 @@ import type { HostDatagrams, HostStreams, Random32 } from "../../flow/host-socke
 import { DatagramFlows, type UdpService, type UdpTarget } from "../../flow/datagram-flows.ts";
 import { SocksProxy, type SocksRoute } from "../../flow/socks-proxy.ts";
 import { TcpFlows, type TcpTranslate } from "../../flow/tcp-flows.ts";
+import { AddressGuard } from "../../link/address-guard.ts";
 import type { BridgePort } from "../../link/bridge-port.ts";
 import { Switch } from "../../link/switch.ts";
 import { Gateway, LOWER_HEADERS } from "../../stack/gateway.ts";
@@ -52,6 +53,10 @@ export interface NetworkOptions {
   dnsTcpPath: string;
   /** serves UDP port 67 */
   dhcp: UdpService;
+  /** hardware address of the lease in force of an address */
+  leasedTo(address: number): number | undefined;
+  /** a guest breaks the rules of the link; a line for people */
+  onOffence(line: string): void;
   /** serves UDP port 53 of the DNS address */
   dns: UdpService;
   /** asks the main thread for the address of a name that a SOCKS client wants to reach */
@@ -68,6 +73,7 @@ export class Network {
   readonly tcp: TcpFlows;
   readonly datagrams: DatagramFlows;
   readonly socks: SocksProxy;
+  readonly #guard: AddressGuard;
 
   constructor(options: NetworkOptions) {
     const { plan, memory, sum, random } = options;
@@ -90,6 +96,15 @@ export class Network {
       new Reassembler(memory, this.counters),
       this.counters,
     );
+    this.link.offences.tell = (line) => options.onOffence(line);
+    this.#guard = new AddressGuard(octets, this.link, {
+      isOfSubnet: (of) => cidrContains(subnet, of),
+      isReserved: (of) =>
+        this.gateway.isOwn(of) || of === subnet.network || of === subnet.broadcast,
+      leasedTo: (of) => options.leasedTo(of),
+      ask: (now, of) => this.gateway.askFor(now, of),
+    });
+    this.link.guard = this.#guard;
     const pools: RingPools = {
       octets,
       small: new BlockPool(memory, SMALL_RING, SMALL_RINGS),
@@ -146,7 +161,14 @@ export class Network {
     const macs = new Set<number>();
     for (const [mac, at] of this.link.addresses()) if (at === port) macs.add(mac);
     this.link.detach(port);
+    this.#guard.detach(port);
     for (const address of this.gateway.forgetNeighbors(macs)) this.tcp.loseGuest(address);
+  }
+
+  /** A guest other than the one at this port uses the address. */
+  isHeldByOther(address: number, port: number): boolean {
+    const holder = this.#guard.holderOf(address);
+    return holder !== undefined && holder.id !== port;
   }
 
   onFrame(now: number, port: BridgePort, start: number, end: number): void {

@@ -25,8 +25,6 @@ import type { SwitchEvent, SwitchStart, UplinkFacts } from "./switch-protocol.ts
 const PACKET_MEMORY_SIZE = 256 << 20;
 /** headers of frames that were cut from large ones, and answers */
 const SCRATCH_SIZE = 512 << 10;
-/** behind the uplink of a bridged network is the whole local network */
-const UPLINK_ADDRESSES = 4096;
 
 export class SwitchEngine implements PortsEngine {
   readonly loop = new EventLoop();
@@ -67,7 +65,8 @@ export class SwitchEngine implements PortsEngine {
       portDrained: () => {},
       detach: (_port, reason) => this.tell({ type: "uplink-lost", reason }),
     });
-    this.#link.attach(this.#uplink, UPLINK_ADDRESSES);
+    this.#link.attach(this.#uplink, "uplink");
+    this.#link.offences.tell = (line) => this.tell({ type: "log", level: "warn", line });
     this.#uplink.watch(this.loop);
   }
 
@@ -86,9 +85,17 @@ export class SwitchEngine implements PortsEngine {
 
   /** A frame of a guest. */
   onFrame(now: number, port: BridgePort, start: number, end: number): void {
-    const answer = this.#dhcp?.answerer.onGuestFrame(unixMs(), this.#memory.octets, start, end);
-    if (answer === undefined || answer === "forward") this.#link.onFrame(now, port, start, end);
-    else if (answer !== "drop") this.#send(port, answer);
+    this.#link.onFrame(now, port, start, end);
+  }
+
+  /** A guest's frame, whose source address is that guest's: true when it was DHCP's, which is then done with. */
+  #answersDhcp(port: BridgePort, start: number, end: number): boolean {
+    const now = unixMs();
+    const { octets } = this.#memory;
+    const answer = this.#dhcp!.answerer.onGuestFrame(now, octets, start, end, port.id);
+    if (answer === "forward") return false;
+    if (answer !== "drop") this.#send(port, answer);
+    return true;
   }
 
   #send(port: BridgePort, frame: Uint8Array): void {
@@ -126,6 +133,10 @@ export class SwitchEngine implements PortsEngine {
   serveDhcp(plan: DhcpPlan, gatewayMac: number, leases: Lease[]): void {
     const server = new DhcpServer(plan, leases, this.#counters);
     this.#dhcp = { server, answerer: new DhcpAnswerer(server, plan.gateway, gatewayMac) };
+    this.#link.guard = {
+      admits: (_now, port, start, end) =>
+        port === this.#uplink || !this.#answersDhcp(port, start, end),
+    };
   }
 
   stats(): Record<string, number> {

@@ -1,6 +1,8 @@
 /**
- * Which client has which address of a subnet. A client is known by its identifier (option 61), else by its hardware
- * address, and keeps its address as long as that is free; hardware address and identifier of one client are the same lease.
+ * Which client has which address of a subnet. A client is known by its hardware address and, when it has one, its identifier
+ * (option 61), and keeps its address as long as that is free; hardware address and identifier of one client are the same
+ * lease. An identifier alone is not enough, other than in RFC 2131 4.2: every guest can send another's, and machines that
+ * are copies of each other have the same. What the guests of one port have and refuse is bounded.
  */
 import { formatIpv4, parseIpv4 } from "../../addr/ipv4.ts";
 import { formatMac, parseMac } from "../../addr/mac.ts";
@@ -27,12 +29,16 @@ export interface Binding {
   expiresAt: number;
   /** offered only, not yet requested */
   offered: boolean;
+  /** where the client was last seen; -1: not in this run */
+  port: number;
 }
 
 /** how long an offered address is kept for the client to request it */
 const OFFER_MS = 60_000;
 /** how long a declined address is not handed out */
 const DECLINED_MS = 600_000;
+/** leases in force of one port's clients, and addresses that they found in use */
+const MAX_PER_PORT = 16;
 
 export interface PoolPlan {
   /** every address that may be handed out, in order of preference; computed lazily for wide subnets */
@@ -42,18 +48,28 @@ export interface PoolPlan {
   excluded: ReadonlySet<number>;
   /** contains all addresses of leases; requests outside are refused */
   contains(address: number): boolean;
+  /** a guest other than the one at this port uses it without a lease */
+  isHeldByOther(address: number, port: number): boolean;
 }
 
 export class LeaseTable {
   readonly #plan: PoolPlan;
   readonly #byAddress = new Map<number, Binding>();
   readonly #byClient = new Map<string, Binding>();
-  readonly #declined = new Map<number, number>();
+  readonly #declined = new Map<number, { until: number; port: number }>();
+  readonly #onPortLimit: () => void;
   /** the table differs from what was last stored */
   changed = false;
 
-  constructor(plan: PoolPlan, staticLeases: readonly Lease[], stored: readonly Lease[]) {
+  /** onPortLimit: a port's oldest lease has given way to a new one */
+  constructor(
+    plan: PoolPlan,
+    staticLeases: readonly Lease[],
+    stored: readonly Lease[],
+    onPortLimit: () => void,
+  ) {
     this.#plan = plan;
+    this.#onPortLimit = onPortLimit;
     for (const lease of staticLeases) this.#restore(lease, Infinity);
     // what is static is in the plan; a stored lease without an end was static in an earlier one
     for (const lease of stored)
@@ -69,7 +85,7 @@ export class LeaseTable {
     const { clientId, hostname } = lease;
     // clients with identifiers may share a hardware address, and each has a lease of its own
     if (this.of(mac, clientId) !== undefined) return;
-    this.#insert({ address, mac, clientId, hostname, expiresAt, offered: false });
+    this.#insert({ address, mac, clientId, hostname, expiresAt, offered: false, port: -1 });
   }
 
   #insert(binding: Binding): void {
@@ -102,25 +118,36 @@ export class LeaseTable {
     return this.#byAddress.get(address);
   }
 
+  /** hardware address of the client whose lease is in force; undefined: it is nobody's */
+  leasedTo(now: number, address: number): number | undefined {
+    const binding = this.#byAddress.get(address);
+    return binding === undefined || binding.offered || binding.expiresAt < now
+      ? undefined
+      : binding.mac;
+  }
+
   /** Finds an address for a client and keeps it for the time of an offer; undefined: the pool is used up. */
   offer(
     now: number,
     mac: number,
     clientId: string | undefined,
     requested: number | undefined,
+    port: number,
   ): Binding | undefined {
     const known = this.of(mac, clientId);
     if (known !== undefined) {
+      known.port = port;
       if (known.expiresAt < now) {
         known.offered = true;
         known.expiresAt = now + OFFER_MS;
       }
       return known;
     }
+    this.#keepLimit(now, port);
     const address =
-      requested !== undefined && this.isFree(now, requested)
+      requested !== undefined && this.isFree(now, requested, port)
         ? requested
-        : (this.#firstFree(now) ?? this.#longestExpired(now));
+        : (this.#firstFree(now, port) ?? this.#longestExpired(now));
     if (address === undefined) return undefined;
     const before = this.#byAddress.get(address);
     if (before !== undefined) this.#remove(before);
@@ -131,6 +158,7 @@ export class LeaseTable {
       hostname: undefined,
       expiresAt: now + OFFER_MS,
       offered: true,
+      port,
     };
     this.#insert(binding);
     return binding;
@@ -155,24 +183,38 @@ export class LeaseTable {
   decline(now: number, binding: Binding): void {
     if (binding.expiresAt === Infinity) return;
     this.#remove(binding);
-    this.#declined.set(binding.address, now + DECLINED_MS);
+    const { address, port } = binding;
+    const ofPort = [...this.#declined].filter(([, declined]) => declined.port === port);
+    if (ofPort.length >= MAX_PER_PORT) this.#declined.delete(ofPort[0]![0]);
+    this.#declined.set(address, { until: now + DECLINED_MS, port });
   }
 
-  /** in the pool, and neither bound, offered, declined nor excluded */
-  isFree(now: number, address: number): boolean {
+  /** The clients of a port that have as much as they may get no more: the lease that would end first gives way. */
+  #keepLimit(now: number, port: number): void {
+    const has = [...this.#byAddress.values()].filter(
+      ({ port: of, expiresAt }) => of === port && expiresAt > now && expiresAt !== Infinity,
+    );
+    if (has.length < MAX_PER_PORT) return;
+    this.#remove(has.reduce((first, next) => (next.expiresAt < first.expiresAt ? next : first)));
+    this.#onPortLimit();
+  }
+
+  /** in the pool, and neither bound, offered, declined, excluded, nor used by another port's guest */
+  isFree(now: number, address: number, port: number): boolean {
     const { first, last, excluded } = this.#plan;
     if (address < first || address > last || excluded.has(address) || this.#byAddress.has(address))
       return false;
-    const declinedUntil = this.#declined.get(address);
-    if (declinedUntil === undefined) return true;
-    if (declinedUntil > now) return false;
+    if (this.#plan.isHeldByOther(address, port)) return false;
+    const declined = this.#declined.get(address);
+    if (declined === undefined) return true;
+    if (declined.until > now) return false;
     this.#declined.delete(address);
     return true;
   }
 
-  #firstFree(now: number): number | undefined {
+  #firstFree(now: number, port: number): number | undefined {
     for (let address = this.#plan.first; address <= this.#plan.last; address++) {
-      if (this.isFree(now, address)) return address;
+      if (this.isFree(now, address, port)) return address;
     }
     return undefined;
   }
@@ -204,5 +246,5 @@ export class LeaseTable {
 }
 
 function keyOf(mac: number, clientId: string | undefined): string {
-  return clientId === undefined ? `mac ${mac}` : `id ${clientId}`;
+  return clientId === undefined ? `${mac}` : `${mac} ${clientId}`;
 }

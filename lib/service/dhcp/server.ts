@@ -53,6 +53,8 @@ export interface DhcpPlan {
   domainName: string | undefined;
   searchDomains: readonly string[];
   staticLeases: readonly Lease[];
+  /** a guest other than the one at this port uses the address without a lease */
+  isHeldByOther?(address: number, port: number): boolean;
 }
 
 export interface DhcpReply {
@@ -62,7 +64,12 @@ export interface DhcpReply {
   mac: number;
 }
 
-export type DhcpCounter = "dhcp-pool-used-up" | "dhcp-nak" | "dhcp-wrong-hardware-address";
+export type DhcpCounter =
+  | "dhcp-pool-used-up"
+  | "dhcp-nak"
+  | "dhcp-relayed"
+  | "dhcp-wrong-hardware-address"
+  | "dhcp-port-limit";
 
 export class DhcpServer {
   readonly leases: LeaseTable;
@@ -80,20 +87,32 @@ export class DhcpServer {
         last: Math.min(plan.last ?? Infinity, subnet.broadcast - 1),
         excluded: new Set([plan.gateway, plan.dns, ...plan.reserved, subnet.network]),
         contains: (address) => address > subnet.network && address < subnet.broadcast,
+        isHeldByOther: (address, port) => plan.isHeldByOther?.(address, port) ?? false,
       },
       plan.staticLeases,
       stored,
+      () => counters.count("dhcp-port-limit" satisfies DhcpCounter),
     );
   }
 
-  /** A client's message, its frame's source address and the time in Unix ms. */
-  onMessage(now: number, octets: Uint8Array, sourceMac: number): DhcpReply | undefined {
+  /** A client's message, its frame's source address, the port it came in at, and the time in Unix ms. */
+  onMessage(
+    now: number,
+    octets: Uint8Array,
+    sourceMac: number,
+    port: number,
+  ): DhcpReply | undefined {
     const message = parseDhcp(octets);
     if (typeof message === "string") {
       this.#counters.count(message);
       return undefined;
     }
-    if (message.chaddr !== sourceMac && message.giaddr === 0) {
+    if (message.giaddr !== 0) {
+      // nothing leads to networks behind a guest; who says that it speaks for others there may mean others here
+      this.#counters.count("dhcp-relayed" satisfies DhcpCounter);
+      return undefined;
+    }
+    if (message.chaddr !== sourceMac) {
       // one guest speaks for another: not answered, so that it can neither take nor free the other's lease
       this.#counters.count("dhcp-wrong-hardware-address" satisfies DhcpCounter);
       return undefined;
@@ -102,9 +121,9 @@ export class DhcpServer {
     const clientId = id === undefined ? undefined : hex(id);
     switch (message.type) {
       case DISCOVER:
-        return this.#onDiscover(now, message, clientId);
+        return this.#onDiscover(now, message, clientId, port);
       case REQUEST:
-        return this.#onRequest(now, message, clientId);
+        return this.#onRequest(now, message, clientId, port);
       case DECLINE: {
         const declined = addressOption(message, OPTION_REQUESTED_ADDRESS);
         const binding = this.leases.of(message.chaddr, clientId);
@@ -130,12 +149,14 @@ export class DhcpServer {
     now: number,
     message: DhcpMessage,
     clientId: string | undefined,
+    port: number,
   ): DhcpReply | undefined {
     const binding = this.leases.offer(
       now,
       message.chaddr,
       clientId,
       addressOption(message, OPTION_REQUESTED_ADDRESS),
+      port,
     );
     if (binding === undefined) {
       this.#counters.count("dhcp-pool-used-up" satisfies DhcpCounter);
@@ -149,10 +170,12 @@ export class DhcpServer {
     now: number,
     message: DhcpMessage,
     clientId: string | undefined,
+    port: number,
   ): DhcpReply | undefined {
     const server = addressOption(message, OPTION_SERVER_IDENTIFIER);
     const requested = addressOption(message, OPTION_REQUESTED_ADDRESS);
     const known = this.leases.of(message.chaddr, clientId);
+    if (known !== undefined) known.port = port;
     if (server !== undefined) {
       // SELECTING: for another server, or for what we offered
       if (server !== this.#plan.gateway) {
@@ -168,8 +191,8 @@ export class DhcpServer {
       if (requested === undefined) return undefined;
       if (known === undefined) {
         // a client of an earlier life of this network may keep an address that nobody has
-        const fresh = this.leases.isFree(now, requested)
-          ? this.leases.offer(now, message.chaddr, clientId, requested)
+        const fresh = this.leases.isFree(now, requested, port)
+          ? this.leases.offer(now, message.chaddr, clientId, requested, port)
           : undefined;
         return fresh?.address === requested ? this.#bind(now, message, fresh) : this.#nak(message);
       }
@@ -177,8 +200,8 @@ export class DhcpServer {
     }
     // RENEWING or REBINDING
     if (known === undefined) {
-      const fresh = this.leases.isFree(now, message.ciaddr)
-        ? this.leases.offer(now, message.chaddr, clientId, message.ciaddr)
+      const fresh = this.leases.isFree(now, message.ciaddr, port)
+        ? this.leases.offer(now, message.chaddr, clientId, message.ciaddr, port)
         : undefined;
       return fresh?.address === message.ciaddr
         ? this.#bind(now, message, fresh)
@@ -238,18 +261,14 @@ export class DhcpServer {
     yiaddr: number,
     options: Map<number, Uint8Array>,
   ): DhcpReply {
-    const { giaddr, chaddr } = message;
+    const { chaddr, broadcast } = message;
     // RFC 6842 3: an identifier comes back unaltered
     const clientId = message.options.get(OPTION_CLIENT_IDENTIFIER);
     if (clientId !== undefined) options.set(OPTION_CLIENT_IDENTIFIER, clientId);
     // RFC 2131 table 3: only an ACK has the client's own address
     const ciaddr = type === ACK ? message.ciaddr : 0;
-    // RFC 2131 4.3.2: the address of a client that is refused is in doubt, also for a relay
-    const broadcast = message.broadcast || (type === NAK && giaddr !== 0);
-    const reply = { ...message, ciaddr, broadcast, type, yiaddr, options, secs: 0 };
-    const octets = emitDhcp(reply);
-    // RFC 2131 4.1: to the relay, to the address the client has, to all, or to the address it is about to have
-    if (giaddr !== 0) return { message: octets, address: giaddr, mac: chaddr };
+    const octets = emitDhcp({ ...message, ciaddr, type, yiaddr, options, secs: 0 });
+    // RFC 2131 4.1: to the address the client has, to all, or to the address it is about to have
     if (ciaddr !== 0) return { message: octets, address: ciaddr, mac: chaddr };
     if (broadcast || type === NAK)
       return { message: octets, address: LIMITED_BROADCAST, mac: BROADCAST_MAC };

@@ -12,11 +12,13 @@ const PLAN: PoolPlan = {
   excluded: new Set([ip("10.0.0.2")]),
   contains: (address) =>
     cidrContains(SUBNET, address) && address !== SUBNET.network && address !== SUBNET.broadcast,
+  isHeldByOther: () => false,
 };
-const table = (stored: Lease[] = [], fixed: Lease[] = []) => new LeaseTable(PLAN, fixed, stored);
+const table = (stored: Lease[] = [], fixed: Lease[] = []) =>
+  new LeaseTable(PLAN, fixed, stored, () => {});
 /** A client gets an address and keeps it until `expiresAt`. */
 const bind = (leases: LeaseTable, mac: number, clientId?: string, expiresAt = 5000) => {
-  const binding = leases.offer(0, mac, clientId, undefined)!;
+  const binding = leases.offer(0, mac, clientId, undefined, 0)!;
   leases.bind(binding, expiresAt, undefined);
   return binding.address;
 };
@@ -31,9 +33,11 @@ const MAC = 0x020000000000;
 describe("offer()", () => {
   test("hands out the addresses of the pool in order, leaving out the excluded, until none is left", () => {
     const leases = table();
-    const got = [1, 2, 3, 4, 5].map((n) => leases.offer(0, MAC + n, undefined, undefined)!.address);
+    const got = [1, 2, 3, 4, 5].map(
+      (n) => leases.offer(0, MAC + n, undefined, undefined, 0)!.address,
+    );
     expect(got).toEqual([1, 3, 4, 5, 6].map((last) => SUBNET.network + last));
-    expect(leases.offer(0, MAC + 6, undefined, undefined)).toBeUndefined();
+    expect(leases.offer(0, MAC + 6, undefined, undefined, 0)).toBeUndefined();
   });
 
   test.each([
@@ -45,20 +49,20 @@ describe("offer()", () => {
   ])("of %s that is asked for is %3$s", (_what, requested, offered) => {
     const leases = table();
     bind(leases, MAC + 1);
-    expect(leases.offer(0, MAC + 2, undefined, ip(requested))!.address).toBe(ip(offered));
+    expect(leases.offer(0, MAC + 2, undefined, ip(requested), 0)!.address).toBe(ip(offered));
   });
 });
 
 describe("list()", () => {
   test("leaves offers out, and is in the order of the addresses", () => {
     const leases = table([lease(6, 6), lease(4, 4)]);
-    leases.offer(0, MAC + 1, undefined, undefined);
+    leases.offer(0, MAC + 1, undefined, undefined, 0);
     expect(leases.list()).toEqual([lease(4, 4), lease(6, 6)]);
   });
 
   test("has identifier and host name when the client had", () => {
     const leases = table();
-    leases.bind(leases.offer(0, MAC + 1, "ff01", undefined)!, 5000, "vm");
+    leases.bind(leases.offer(0, MAC + 1, "ff01", undefined, 0)!, 5000, "vm");
     expect(leases.list()).toEqual([lease(1, 1, { clientId: "ff01", hostname: "vm" })]);
   });
 
@@ -94,7 +98,7 @@ describe("a table made of stored leases", () => {
   test("does not make a static lease of one that was static only then", () => {
     const before = table([], [{ ip: "10.0.0.3", mac: "02:00:00:00:00:03" }]).list();
     const leases = table(before);
-    expect(leases.isFree(0, ip("10.0.0.3"))).toBe(true);
+    expect(leases.isFree(0, ip("10.0.0.3"), 0)).toBe(true);
   });
 
   test("has what the earlier one had, whoever shared a card there", () => {
@@ -123,7 +127,7 @@ describe("a table made of stored leases", () => {
 
 describe("changed", () => {
   test.each<[string, (leases: LeaseTable) => void, boolean]>([
-    ["an offer", (leases) => void leases.offer(0, MAC + 2, undefined, undefined), false],
+    ["an offer", (leases) => void leases.offer(0, MAC + 2, undefined, undefined, 0), false],
     ["a new lease", (leases) => void bind(leases, MAC + 2), true],
     [
       "a renewed lease",
@@ -143,6 +147,6 @@ describe("changed", () => {
 test("isFree() of a declined address comes true after ten minutes", () => {
   const leases = table([lease(1, 1)]);
   leases.decline(1000, leases.at(ip("10.0.0.1"))!);
-  expect(leases.isFree(600_999, ip("10.0.0.1"))).toBe(false);
-  expect(leases.isFree(601_000, ip("10.0.0.1"))).toBe(true);
+  expect(leases.isFree(600_999, ip("10.0.0.1"), 0)).toBe(false);
+  expect(leases.isFree(601_000, ip("10.0.0.1"), 0)).toBe(true);
 });

@@ -99,8 +99,8 @@ const open = (plan: Partial<DhcpPlan> = {}, stored: Lease[] = []) => {
   now = 1_000_000;
 };
 beforeEach(() => open());
-const say = (said: Said, sourceMac = said.mac ?? ALICE) =>
-  read(server.onMessage(now, message(said), sourceMac));
+const say = (said: Said, sourceMac = said.mac ?? ALICE, port = 0) =>
+  read(server.onMessage(now, message(said), sourceMac, port));
 /** DISCOVER, REQUEST: the address a client ends up with. */
 const lease = (mac: number, more: Partial<Said> = {}) => {
   const offered = say({ type: DISCOVER, mac, ...more })!.yiaddr;
@@ -207,8 +207,12 @@ describe("getting an address", () => {
     expect(server.leases.list()).toHaveLength(1);
   });
 
-  test("an identifier is the client's, whatever card it comes from", () => {
-    expect(lease(BOB, { id: [7, 7] })).toBe(lease(ALICE, { id: [7, 7] }));
+  test("an identifier that comes from two cards is two clients'", () => {
+    const ofAlice = lease(ALICE, { id: [7, 7] });
+    expect(lease(BOB, { id: [7, 7] })).not.toBe(ofAlice);
+    say({ type: RELEASE, mac: BOB, id: [7, 7], ciaddr: ofAlice });
+    say({ type: DECLINE, mac: BOB, id: [7, 7], requested: ofAlice });
+    expect(say({ type: REQUEST, id: [7, 7], ciaddr: ofAlice })!.type).toBe(ACK!);
   });
 
   test("a static lease is the client's and nobody else's", () => {
@@ -341,17 +345,6 @@ describe("REQUEST (RFC 2131 4.3.2)", () => {
     expect([...nak.options.keys()]).toEqual([53, 54]);
   });
 
-  test("a NAK by way of a relay goes to the relay, which is to broadcast it (4.3.2)", () => {
-    lease(ALICE);
-    const giaddr = "192.168.104.99";
-    expect(say({ type: REQUEST, giaddr, requested: "192.168.104.9" })).toMatchObject({
-      type: NAK,
-      to: giaddr,
-      giaddr,
-      flags: 0x8000,
-    });
-  });
-
   test("SELECTING another server frees what was offered, without an answer", () => {
     const offered = say({ type: DISCOVER })!.yiaddr;
     expect(say({ type: REQUEST, server: "192.168.104.250", requested: offered })).toBeUndefined();
@@ -451,19 +444,17 @@ describe("the other messages", () => {
   test.each<[string, Partial<Said>, string, number]>([
     ["to the address it will have", {}, "192.168.104.1", ALICE],
     ["to all, when the client asks for that", { broadcast: true }, "255.255.255.255", BROADCAST],
-    ["to the relay", { giaddr: "192.168.104.99" }, "192.168.104.99", ALICE],
   ])("an offer goes %s (4.1)", (_what, said, to, mac) => {
     expect(say({ type: DISCOVER, ...said })).toMatchObject({ to, mac: formatMac(mac) });
   });
 
   test("the fields by which the client knows the reply are its own (table 3)", () => {
-    const giaddr = "192.168.104.99";
-    expect(say({ type: DISCOVER, giaddr, broadcast: true })).toMatchObject({
+    expect(say({ type: DISCOVER, broadcast: true })).toMatchObject({
       xid: 0x1234_5678,
       flags: 0x8000,
       ciaddr: "0.0.0.0",
       siaddr: "0.0.0.0",
-      giaddr,
+      giaddr: "0.0.0.0",
       chaddr: `525555000001${"00".repeat(10)}`,
     });
     expect(say({ type: DISCOVER })!.flags).toBe(0);
@@ -490,6 +481,66 @@ describe("the other messages", () => {
     expect(say({ type: DISCOVER, mac: ALICE }, BOB)).toBeUndefined();
     expect(counters.values["dhcp-wrong-hardware-address"]).toBe(1);
   });
+
+  test("a relay is not answered, for others or for itself", () => {
+    const address = lease(ALICE);
+    const giaddr = "192.168.104.99";
+    expect(say({ type: RELEASE, mac: ALICE, ciaddr: address, giaddr }, BOB)).toBeUndefined();
+    expect(say({ type: DISCOVER, mac: BOB, giaddr })).toBeUndefined();
+    expect(counters.values).toEqual({ "dhcp-relayed": 2 });
+    expect(server.leases.list()).toMatchObject([{ ip: address, expiresAt: now + 3_600_000 }]);
+  });
+});
+
+describe("a port whose guests want everything", () => {
+  const at = (port: number, mac: number): string => {
+    const offered = say({ type: DISCOVER, mac }, mac, port)!.yiaddr;
+    say({ type: REQUEST, mac, requested: offered, server: GATEWAY }, mac, port);
+    return offered;
+  };
+
+  test("has sixteen leases; the seventeenth takes the place of the one that would end first", () => {
+    const first = at(1, ALICE);
+    const got: string[] = [];
+    for (let n = 1; n <= 300; n++) {
+      now += 1000;
+      got.push(at(1, ALICE + n));
+    }
+    expect(server.leases.list()).toHaveLength(16);
+    expect(counters.values).toEqual({ "dhcp-port-limit": 285 });
+    expect(say({ type: REQUEST, mac: ALICE, ciaddr: first }, ALICE, 1)!.type).toBe(NAK!);
+    expect(at(2, BOB + 1000)).not.toBe("0.0.0.0");
+    expect(got).not.toContain(at(2, BOB + 1001));
+  });
+
+  test("has sixteen offers at a time", () => {
+    for (let n = 0; n < 300; n++) say({ type: DISCOVER, mac: ALICE + n }, ALICE + n, 1);
+    expect(at(2, BOB + 1000)).toBe("192.168.104.18");
+  });
+
+  test("takes sixteen addresses out of use, and then lets one go for each further", () => {
+    for (let n = 0; n < 300; n++) {
+      const mac = ALICE + n;
+      say({ type: DECLINE, mac, requested: at(1, mac) }, mac, 1);
+    }
+    const taken = Array.from({ length: 200 }, (_, n) => at(10 + n, BOB + 1000 + n));
+    expect(new Set(taken).size).toBe(200);
+  });
+
+  test("leaves its oldest lease to its own clients only", () => {
+    const other = at(2, BOB);
+    for (let n = 0; n < 20; n++) at(1, ALICE + 100 + n);
+    expect(say({ type: REQUEST, mac: BOB, ciaddr: other }, BOB, 2)!.type).toBe(ACK!);
+  });
+});
+
+test("an address that another port's guest uses without a lease is neither offered nor confirmed", () => {
+  open({ isHeldByOther: (address, port) => port === 0 && address === ip("192.168.104.1") });
+  const wanted = "192.168.104.1";
+  expect(say({ type: DISCOVER, requested: wanted })!.yiaddr).not.toBe(wanted);
+  expect(say({ type: REQUEST, mac: BOB, requested: wanted })!.type).toBe(NAK!);
+  expect(say({ type: REQUEST, mac: BOB, ciaddr: wanted })!.type).toBe(NAK!);
+  expect(say({ type: REQUEST, mac: BOB + 1, ciaddr: wanted }, BOB + 1, 7)!.type).toBe(ACK!);
 });
 
 describe("malformed messages", () => {
@@ -508,7 +559,7 @@ describe("malformed messages", () => {
     ["no type", changed(240, 60), "dhcp-no-type"],
     ["an option beyond the end", whole.slice(0, 241), "dhcp-option"],
   ])("%s is counted and not answered", (_what, octets, drop) => {
-    expect(server.onMessage(now, octets, ALICE)).toBeUndefined();
+    expect(server.onMessage(now, octets, ALICE, 0)).toBeUndefined();
     expect(counters.values[drop]).toBe(1);
   });
 
@@ -518,7 +569,7 @@ describe("malformed messages", () => {
     octets.set([52, 1, 3, 255], 240);
     octets.set([53, 1, 1, 255], 108);
     octets.set([50, 4, 192, 168, 104, 66, 255], 44);
-    expect(read(server.onMessage(now, octets, ALICE))!.yiaddr).toBe("192.168.104.66");
+    expect(read(server.onMessage(now, octets, ALICE, 0))!.yiaddr).toBe("192.168.104.66");
   });
 
   test("no address is two clients', whatever they say", () => {
@@ -561,8 +612,8 @@ describe("malformed messages", () => {
       fc.property(fc.uint8Array({ minLength: 0, maxLength: 120 }), fc.nat(399), (noise, at) => {
         const octets = message({ type: 1 });
         octets.set(noise.subarray(0, octets.length - at), at);
-        server.onMessage(now, octets, ALICE);
-        server.onMessage(now, noise, ALICE);
+        server.onMessage(now, octets, ALICE, 0);
+        server.onMessage(now, noise, ALICE, 0);
       }),
       { numRuns: 500 },
     );

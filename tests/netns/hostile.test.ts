@@ -1,0 +1,217 @@
+/**
+ * A guest that attacks its neighbours, on the real daemon: raw frames on the socket that a QEMU would use, beside two guests
+ * with Linux's own stack whose traffic goes on.
+ */
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { createConnection, type Socket } from "node:net";
+import { arp, echo, ethernet, hex, ipv4, text, udp } from "../support/injected-frames.ts";
+import {
+  canMakeNamespaces,
+  FAR_ADDRESS,
+  GATEWAY,
+  Lab,
+  NETTOOL,
+  type Guest,
+} from "../support/lab.ts";
+
+const ALL = "ff:ff:ff:ff:ff:ff";
+const MAC = "52:55:55:66:66:66";
+const ECHO = 7001;
+
+/** One end of QEMU's framing: 32 bits of length, then a frame. */
+class RawGuest {
+  readonly #socket: Socket;
+  /** octets that the network has sent here */
+  received = 0;
+
+  constructor(path: string) {
+    this.#socket = createConnection(path);
+    this.#socket.on("data", (octets) => (this.received += octets.length));
+    this.#socket.on("error", () => {});
+  }
+
+  /** Resolves when the socket has taken it. */
+  send(...frames: Uint8Array[]): Promise<void> {
+    const framed = frames.flatMap((frame) => [
+      hex`${frame.length.toString(16).padStart(8, "0")}`,
+      frame,
+    ]);
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#socket.write(Buffer.concat(framed), () => resolve());
+    return promise;
+  }
+
+  close(): void {
+    this.#socket.destroy();
+  }
+}
+
+describe.skipIf(!canMakeNamespaces)("a guest that attacks its neighbours", () => {
+  let lab: Lab;
+  let victim: Guest;
+  let third: Guest;
+  let mallory: RawGuest;
+  const address = { victim: "", third: "", gatewayMac: "5a:94:ef:e4:0c:dd" };
+  const VICTIM_MAC = "52:55:55:00:00:10";
+  const THIRD_MAC = "52:55:55:00:00:11";
+
+  beforeAll(async () => {
+    lab = await Lab.open();
+    await lab.far.serve("tcp", ECHO, NETTOOL, "serve", String(ECHO), FAR_ADDRESS);
+    victim = await lab.guest();
+    third = await lab.guest();
+    address.victim = (await victim.dhcp())["ip"]!;
+    address.third = (await third.dhcp())["ip"]!;
+    await victim.serve("tcp", ECHO, NETTOOL, "serve", String(ECHO), address.victim);
+    mallory = new RawGuest(lab.socket("stream"));
+    // its card's address, as any guest begins
+    await mallory.send(
+      ethernet(ALL, MAC, "0806", arp({ operation: 1, sha: MAC, spa: "0.0.0.0", tpa: GATEWAY })),
+    );
+  });
+  afterAll(async () => {
+    mallory.close();
+    await lab.close();
+  });
+
+  /** what the third guest knows of an address's card */
+  const neighbour = async (of: string) =>
+    /lladdr (\S+)/.exec((await third.run("ip", "neigh", "show", of)).stdout)?.[1];
+
+  const attacks: [string, string, () => Uint8Array][] = [
+    [
+      "ARP poisoning of a guest",
+      "guard-foreign-address",
+      () =>
+        ethernet(
+          THIRD_MAC,
+          MAC,
+          "0806",
+          arp({ operation: 2, sha: MAC, spa: address.victim, tha: THIRD_MAC, tpa: address.third }),
+        ),
+    ],
+    [
+      "ARP poisoning of the gateway",
+      "guard-gateway-address",
+      () => ethernet(ALL, MAC, "0806", arp({ operation: 2, sha: MAC, spa: GATEWAY, tpa: GATEWAY })),
+    ],
+    [
+      "ARP behind a priority tag, which Linux reads past",
+      "guard-foreign-address",
+      () => {
+        const frame = ethernet(
+          THIRD_MAC,
+          MAC,
+          "0806",
+          arp({ operation: 2, sha: MAC, spa: address.victim, tha: THIRD_MAC, tpa: address.third }),
+        );
+        return hex`${frame.slice(0, 12)} 8100 0000 ${frame.slice(12)}`;
+      },
+    ],
+    [
+      "another's card",
+      "switch-foreign-source",
+      () =>
+        ethernet(
+          ALL,
+          VICTIM_MAC,
+          "0806",
+          arp({ operation: 2, sha: VICTIM_MAC, spa: address.victim, tpa: address.third }),
+        ),
+    ],
+    [
+      "another's source address",
+      "guard-foreign-address",
+      () =>
+        ethernet(
+          THIRD_MAC,
+          MAC,
+          "0800",
+          ipv4(echo(address.victim, address.third, "00070001", text("x"))),
+        ),
+    ],
+    [
+      "an answer in the name server's name",
+      "guard-gateway-address",
+      () =>
+        ethernet(
+          THIRD_MAC,
+          MAC,
+          "0800",
+          ipv4(udp(`${GATEWAY}:53`, `${address.third}:4000`, text("x"))),
+        ),
+    ],
+    [
+      "a rogue DHCP server",
+      "rogue-dhcp-server",
+      () =>
+        ethernet(
+          ALL,
+          MAC,
+          "0800",
+          ipv4(udp("192.168.104.200:67", "255.255.255.255:68", text("an offer"))),
+        ),
+    ],
+  ];
+
+  test("poisons no table, is counted and told once an attack, and stops no connection", async () => {
+    // the third guest is connected to the victim and to the outside, and says a word every 50 ms, all the time
+    const talk = (to: string) =>
+      third.run(
+        "python3",
+        "-c",
+        `
+import socket, time
+c = socket.create_connection(("${to}", ${ECHO}), 5)
+c.settimeout(10)
+for n in range(60):
+    word = b"%07d\\n" % n
+    c.sendall(word)
+    got = b""
+    while len(got) < len(word):
+        piece = c.recv(len(word) - len(got))
+        if not piece: raise SystemExit("closed at %d" % n)
+        got += piece
+    if got != word: raise SystemExit("wrong at %d: %r" % (n, got))
+    time.sleep(0.05)
+print("whole")`,
+      );
+    const conversations = Promise.all([talk(address.victim), talk(FAR_ADDRESS)]);
+    let rounds = 0;
+    let talking = true;
+    void conversations.finally(() => (talking = false));
+    while (talking) {
+      await mallory.send(...attacks.map(([, , frame]) => frame()));
+      rounds++;
+      await Bun.sleep(5);
+    }
+    for (const { stdout, stderr } of await conversations) expect(stdout + stderr).toBe("whole\n");
+    expect(rounds).toBeGreaterThan(10);
+    expect(await neighbour(address.victim)).toBe(VICTIM_MAC);
+    expect(await neighbour(GATEWAY)).toBe(address.gatewayMac);
+    const stats = await lab.stats();
+    for (const [name, reason] of attacks) {
+      const ofReason = attacks.filter(([, other]) => other === reason).length;
+      expect([name, stats[reason]]).toEqual([name, rounds * ofReason]);
+      expect(lab.log.split("\n").filter((line) => line.includes(`reason=${reason} `))).toHaveLength(
+        1,
+      );
+    }
+  });
+
+  test("that takes up card after card for leases leaves addresses for a guest that comes", async () => {
+    const discover = (n: number) => hex`
+      01 01 06 00 ${n.toString(16).padStart(8, "0")} 0000 8000
+      ${"00".repeat(16)} 0600000000${n.toString(16).padStart(2, "0")} ${"00".repeat(10 + 192)} 63825363 350101 ff`;
+    for (let n = 0; n < 256; n++) {
+      const mac = `06:00:00:00:00:${n.toString(16).padStart(2, "0")}`;
+      await mallory.send(
+        ethernet(ALL, mac, "0800", ipv4(udp("0.0.0.0:68", "255.255.255.255:67", discover(n)))),
+      );
+    }
+    const late = await lab.guest();
+    expect((await late.dhcp())["ip"]).toStartWith("192.168.104.");
+    expect((await lab.stats())["dhcp-port-limit"]).toBe(240);
+    expect((await late.run("ping", "-c", "1", "-W", "3", address.victim)).code).toBe(0);
+  });
+});
