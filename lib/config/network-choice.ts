@@ -1,6 +1,6 @@
 /**
  * Which network serves whom: the flowchart of Lima's documentation, as questions and as a table. It answers for the
- * machine on which it is asked, and says what is not built yet.
+ * machine on which it is asked.
  */
 export const REACHED_FROM = ["localhost", "host", "vms", "lan"] as const;
 export type ReachedFrom = (typeof REACHED_FROM)[number];
@@ -49,8 +49,6 @@ export interface NetworkChoice {
   why: string;
 }
 
-const NOT_BUILT = "is not built yet in this version of limanet";
-
 export function chooseNetwork(
   from: ReachedFrom,
   vmType: ChoiceVmType,
@@ -78,7 +76,7 @@ export function chooseNetwork(
           network: "vzNAT",
           flag: "--vm-type vz --network vzNAT",
           yaml: "vmType: vz\nnetworks:\n- vzNAT: true\n",
-          needs: ["macOS 13 or later", `vmType vz, which ${NOT_BUILT}`],
+          needs: ["macOS 13 or later, for vmType vz"],
           why: "Virtualization.framework gives the machine an address that the host reaches, without root",
         };
       }
@@ -107,10 +105,12 @@ const named = (network: string) => ({
 });
 
 /** what shared, host and bridged networks need, whose daemons run as root */
-const managedNeeds = (system: "darwin" | "linux"): string[] =>
+const managedNeeds = (system: "darwin" | "linux"): string[] => [
   system === "darwin"
-    ? [
-        "socket_vmnet where only root can write: paths.socketVMNet of networks.yaml",
-        "a sudoers file, which limanet sudoers prints: paths.sudoers of networks.yaml",
-      ]
-    : [`the vmnet daemon for Linux, which ${NOT_BUILT}`];
+    ? "socket_vmnet, or a copy of limanet under this name, where only root can write: paths.socketVMNet of networks.yaml"
+    : "a copy of limanet where only root can write: sudo install -D $(command -v limanet) /opt/limanet/bin/socket_vmnet (paths.socketVMNet of networks.yaml)",
+  "a sudoers file, which limanet sudoers prints: paths.sudoers of networks.yaml",
+  ...(system === "linux"
+    ? ["the programs ip and nft (limanet doctor looks for what else is in the way)"]
+    : []),
+];

@@ -26,6 +26,7 @@ import { guestFacts } from "./guest-facts.ts";
 import { waitForFile, waitForSsh } from "./guest-access.ts";
 import { InstanceForwards } from "./forwards/instance-forwards.ts";
 import { JoinedNetwork, type JoinedNetworkOptions } from "./joined-network.ts";
+import { missingLeases } from "./lease-watch.ts";
 import { endLeftovers } from "./leftovers.ts";
 import { powerDown, startMachine, type Machine } from "./machine.ts";
 import { networksOf, reconcile, startNetwork, usableNetwork } from "./reconcile.ts";
@@ -259,6 +260,12 @@ async function runInstance(
   const errors = over() ? [] : await forwards.start(address);
   if (!over() && !config.plain)
     await waitForFile(paths, name, "/run/lima-boot-done", facts.instanceId, over);
+  const watched = otherCards.flatMap(({ mac: watchedMac, network }) => {
+    const { lima, socket } = network!;
+    if (socket !== undefined || (lima !== undefined && !isManagedName(lima))) return [];
+    return { network: lima ?? "vzNAT", mac: watchedMac };
+  });
+  errors.push(...(await missingLeases(home, name, paths, watched, over, log)));
   if (!over()) {
     stage("ready");
     emit({

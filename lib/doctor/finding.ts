@@ -9,6 +9,8 @@ export interface Diagnosis {
   problem: string;
   /** commands, or sentences, by which it is put right; the first that suits is enough unless they say otherwise */
   fix: readonly string[];
+  /** the named network that it is about, and no other */
+  network?: string;
 }
 
 /** One rule: the facts of its area in, what is wrong out. */

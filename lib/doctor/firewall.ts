@@ -186,6 +186,7 @@ function blocked(facts: LinuxFirewallFacts, wanted: "forward" | "input"): Diagno
       causes.set(cause, { ...known, what: [...known.what, what] });
     }
     return [...causes].map(([cause, { what, fix }]) => ({
+      network: network.name,
       problem: `The network ${network.name} does not carry ${what.join(", nor ")}: ${cause}`,
       fix:
         network.mode === "bridged" && cause.includes(" drops ") && bridgeNetfilter(facts)
@@ -245,6 +246,7 @@ export const firewallChecks: readonly Check<FirewallFacts>[] = [
                 !new RegExp(`-i (lm-\\+|${bridge}) .*ACCEPT`).test(legacyRules),
             )
             .map(({ name, bridge }) => ({
+              network: name,
               problem: `The network ${name} does not carry guests' packets to the outside: iptables-legacy has the policy DROP for the chain FORWARD`,
               fix: [
                 `sudo iptables-legacy -I FORWARD -i ${bridge} -j ACCEPT && sudo iptables-legacy -I FORWARD -o ${bridge} -j ACCEPT`,
@@ -283,6 +285,7 @@ export const firewallChecks: readonly Check<FirewallFacts>[] = [
             facts.settings[`ipv4/conf/${bridge}/forwarding`] === "0",
         )
         .map(({ name }) => ({
+          network: name,
           problem: `Guests of the network ${name} do not reach the outside: something has switched the host's forwarding off since the network started (net.ipv4.ip_forward)`,
           fix: [
             "sudo sysctl -w net.ipv4.ip_forward=1, and find who sets it (grep -rs ip_forward /etc/sysctl.conf /etc/sysctl.d /etc/ufw)",
@@ -301,6 +304,7 @@ export const firewallChecks: readonly Check<FirewallFacts>[] = [
       return facts.networks
         .filter(({ mode }) => mode === "shared")
         .map(({ name }) => ({
+          network: name,
           problem: `Guests of the network ${name} may get no answers from the outside: this host sends packets several ways (ip rule shows them), and its strict rp_filter drops answers that come by another way than the table main has`,
           fix: [
             "echo 'net.ipv4.conf.all.rp_filter = 2' | sudo tee /etc/sysctl.d/60-limanet-rp.conf && sudo sysctl --system",

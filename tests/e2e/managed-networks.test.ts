@@ -237,6 +237,22 @@ ${more}`,
     LIMIT,
   );
 
+  test(
+    "a guest that gets no address on the network is told about, and runs all the same",
+    async () => {
+      await installProgram(SWITCH.replace("answer = dhcp_reply(frame)", "answer = None"));
+      const { code, stderr } = await home.limanet("start", "--name", "vm", onShared());
+      expect(stderr).toContain(
+        "warning: The guest has got no address on shared within 15 s: its system may not ask for one",
+      );
+      expect(stderr.split("no address")).toHaveLength(2);
+      expect(code).toBe(0);
+      expect((await home.list())[0]).toMatchObject({ name: "vm", status: "Running" });
+      await home.must("delete", "--force", "vm");
+    },
+    LIMIT,
+  );
+
   /** Has limanet start and end a machine on the network that boots nothing; what was said. */
   const passing = async () => {
     const { stderr } = await home.limanet("start", "--name", "vm", "--timeout", "1", onShared());
