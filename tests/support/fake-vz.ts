@@ -1,4 +1,4 @@
-/** Virtualization.framework's library over native/fake, which scripts/build-native-vz has made. */
+/** Virtualization.framework's library over native/fake, which scripts/build-native fake-vz has made. */
 import { dlopen } from "bun:ffi";
 import { VZ_CALLS, type VzLibrary } from "../../lib/host/vz-library.ts";
 
