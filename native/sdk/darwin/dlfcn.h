@@ -2,7 +2,9 @@
 #ifndef DLFCN_H
 #define DLFCN_H
 
+#ifndef SDK_CHECK
 #define RTLD_DEFAULT ((void *)-2)
+#endif
 
 void *dlsym(void *handle, const char *name);
 

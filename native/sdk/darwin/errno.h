@@ -3,6 +3,7 @@
 #define ERRNO_H
 
 int *__error(void);
+#ifndef SDK_CHECK
 #define errno (*__error())
 
 #define EINTR 4
@@ -14,5 +15,6 @@ int *__error(void);
 #define ENOTSUP 45
 #define ETIMEDOUT 60
 #define ENAMETOOLONG 63
+#endif
 
 #endif

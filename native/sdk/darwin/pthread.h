@@ -2,6 +2,7 @@
 #ifndef PTHREAD_H
 #define PTHREAD_H
 
+#ifndef SDK_CHECK
 typedef struct {
 	long signature;
 	char opaque[56];
@@ -10,6 +11,7 @@ typedef struct {
 #define PTHREAD_MUTEX_INITIALIZER {0x32AAABA7, {0}}
 
 typedef struct pthread_mutexattr pthread_mutexattr_t;
+#endif
 
 int pthread_mutex_init(pthread_mutex_t *mutex, const pthread_mutexattr_t *attributes);
 int pthread_mutex_destroy(pthread_mutex_t *mutex);

@@ -4,7 +4,9 @@
 
 #include <sys/types.h>
 
+#ifndef SDK_CHECK
 #define F_OK 0
+#endif
 
 int access(const char *path, int mode);
 int close(int fd);

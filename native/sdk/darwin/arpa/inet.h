@@ -4,6 +4,7 @@
 
 #include <stdint.h>
 
+#ifndef SDK_CHECK
 #define AF_INET 2
 #define AF_INET6 30
 
@@ -13,6 +14,7 @@ struct in_addr {
 struct in6_addr {
 	uint8_t octets[16];
 };
+#endif
 
 int inet_pton(int family, const char *text, void *address);
 

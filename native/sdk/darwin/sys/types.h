@@ -4,6 +4,8 @@
 
 #include <stddef.h>
 
+#ifndef SDK_CHECK
 typedef long ssize_t;
+#endif
 
 #endif

@@ -4,9 +4,11 @@
 
 #include <stddef.h>
 
+#ifndef SDK_CHECK
 struct iovec {
 	void *iov_base;
 	size_t iov_len;
 };
+#endif
 
 #endif
