@@ -1,10 +1,11 @@
 /**
- * Networks of mode shared, host and bridged with real sudo, an ordinary user, and a program that stands for socket_vmnet:
- * what root refuses to do, and that daemons come and go with the machines.
+ * Networks of mode shared, host and bridged with real sudo, an ordinary user and limanet's own daemon, on a host of network
+ * namespaces: what root refuses to do, that daemons come and go with the machines, and who reaches the machines.
  */
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "bun:test";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { LIMANET } from "../support/lab.ts";
 import { Home } from "../support/machines.ts";
 import { canUseSudo, PrivateEtc } from "../support/private-etc.ts";
 
@@ -13,7 +14,23 @@ const PROGRAM = "/opt/limanet/bin/socket_vmnet";
 const SUDOERS = "/etc/sudoers.d/limanet";
 const SOCKET = "/run/limanet/socket_vmnet.shared";
 const PID_FILE = "/run/limanet/shared_socket_vmnet.pid";
-const SWITCH = readFileSync(new URL("../support/socket_vmnet.py", import.meta.url), "utf8");
+/** what stands for limanet where a script of the test's is in its place */
+const REAL = "/opt/limanet/real/socket_vmnet";
+const FOREIGN = "/opt/limanet/foreign";
+const OUTSIDE = "203.0.113.1";
+/** the host's namespace is connected with another, where there is a DHCP server */
+const CONNECT = `
+ip link set lo up
+ip netns add outside
+ip link add up0 type veth peer name in0 netns outside
+ip addr add 203.0.113.2/24 dev up0
+ip link set up0 up
+ip route add default via ${OUTSIDE}
+ip -n outside addr add ${OUTSIDE}/24 dev in0
+ip -n outside link set in0 up
+ip netns exec outside dnsmasq --port=0 --interface=in0 --leasefile-ro --pid-file=/run/dnsmasq.pid \\
+  --user=root --dhcp-range=203.0.113.100,203.0.113.110 --dhcp-option=3,${OUTSIDE}
+`;
 /** said of a machine that has come past its networks */
 const WENT_ON = "has not come within 1 s";
 const START = `sudo --user root --group root --non-interactive ${PROGRAM} --pidfile=${PID_FILE} --socket-group=nogroup --vmnet-mode=shared --vmnet-gateway=192.168.105.1 --vmnet-dhcp-end=192.168.105.254 --vmnet-mask=255.255.255.0 ${SOCKET}`;
@@ -26,11 +43,15 @@ describe.skipIf(!canUseSudo)("networks that root serves", () => {
   /** a process that has nothing to do with any of this */
   let bystander: { kill(signal: "SIGKILL"): void } | undefined;
 
-  const installProgram = (text = SWITCH) => etc.write(PROGRAM, text, "755");
+  const installProgram = async (text?: string) => {
+    if (text !== undefined) return etc.write(PROGRAM, text, "755");
+    // the executable once, under two names
+    await etc.must(["ln", "-f", REAL, PROGRAM]);
+  };
   const installSudoers = async () => etc.write(SUDOERS, await home.must("sudoers"), "644");
   /** the daemon's pid; 0: none */
   const daemon = async (): Promise<number> => {
-    const { code, stdout } = await etc.root(["pgrep", ...etc.here, "-f", "^/usr/bin/python3 "]);
+    const { code, stdout } = await etc.root(["pgrep", ...etc.here, "-f", `^(${PROGRAM}|${REAL}) `]);
     return code === 0 ? Number(stdout) : 0;
   };
   const guest = (more: string) =>
@@ -44,6 +65,16 @@ cpus: 1
 memory: 256MiB
 ${more}`,
     );
+  /** what a machine has got by DHCP, which may come after ssh does */
+  const addressOf = async (name: string, card: string): Promise<string> => {
+    for (;;) {
+      const shown = await home.must("shell", name, "ip", "-4", "addr", "show", card);
+      const address = /inet ([\d.]+)\/24/.exec(shown)?.[1];
+      if (address !== undefined) return address;
+      await Bun.sleep(100);
+    }
+  };
+  const outside = (...words: string[]) => ["ip", "netns", "exec", "outside", ...words];
   const onShared = () => guest("networks: [{ lima: shared }]");
   /** Starts a machine that cannot be started; what was said. */
   const refused = async () => {
@@ -56,8 +87,12 @@ ${more}`,
   };
 
   beforeAll(async () => {
-    etc = new PrivateEtc();
+    etc = new PrivateEtc({ hasNetwork: true, more: CONNECT });
     await etc.open();
+    await etc.must(["mkdir", "-p", "/opt/limanet/bin", "/opt/limanet/real"]);
+    await etc.must(["install", "-m", "755", LIMANET, REAL]);
+    const foreign = readFileSync(new URL("../support/socket_vmnet.py", import.meta.url), "utf8");
+    await etc.write(FOREIGN, foreign, "755");
     home = new Home(".cache/guest", ["vmlinuz", "initrd"], etc.enter);
     await home.must("network", "list");
     networksFile = join(home.limanetHome, "_config/networks.yaml");
@@ -65,6 +100,7 @@ ${more}`,
   });
   afterAll(async () => {
     await home.close();
+    await etc.must(["pkill", "-F", "/run/dnsmasq.pid"]);
     await etc.close();
   }, LIMIT);
   // all is in order, whatever the test before has left
@@ -72,7 +108,6 @@ ${more}`,
     writeFileSync(networksFile, networksText);
     await etc.must(["rm", "-rf", "/run/limanet", "/run/attempts", "/etc/sudoers.d/z"]);
     await etc.must(["chmod", "755", "/etc/sudoers.d"]);
-    await etc.write("/opt/limanet/bin/switch", SWITCH, "755");
     await installProgram();
     await installSudoers();
   });
@@ -205,19 +240,25 @@ ${more}`,
         /^Uid:\t0\t0\t0\t0\nGid:\t0\t0\t0\t0$/m,
       );
       const log = join(home.limanetHome, "_networks/shared_socket_vmnet.stderr.log");
-      expect(readFileSync(log, "utf8")).toContain("INFO | shared in /run/limanet");
+      expect(readFileSync(log, "utf8")).toContain("network ready mode=shared ");
 
       await home.must("start", "--name", "beta", onShared());
       expect(await daemon()).toBe(pid);
-      const address = async (name: string) =>
-        /inet (192\.168\.105\.\d+)\/24/.exec(
-          await home.must("shell", name, "ip", "-4", "addr", "show", "lima0"),
-        )![1]!;
-      const [alpha, beta] = [await address("alpha"), await address("beta")];
+      const [alpha, beta] = [await addressOf("alpha", "lima0"), await addressOf("beta", "lima0")];
+      expect(alpha).toMatch(/^192\.168\.105\./);
       expect(alpha).not.toBe(beta);
       expect(await home.must("shell", "alpha", "/usr/bin/ping", "-c", "2", beta)).toContain(
         " 0% packet loss",
       );
+      // at their own addresses: from the host, to the outside, and not from there
+      await etc.must(["ping", "-c", "1", "-W", "2", alpha]);
+      await etc.must(["ping", "-c", "1", "-W", "2", beta]);
+      await home.must("shell", "alpha", "/usr/bin/ping", "-c", "1", OUTSIDE);
+      expect(await home.must("shell", "alpha", "ip", "route", "get", OUTSIDE)).toContain(
+        "dev lima0",
+      );
+      await etc.must(outside("ip", "route", "add", "192.168.105.0/24", "via", "203.0.113.2"));
+      expect((await etc.root(outside("ping", "-c", "1", "-W", "1", alpha))).code).toBe(1);
       // the first card is on the default network all the same
       expect(await home.must("shell", "beta", "ip", "-4", "addr", "show", "eth0")).toContain(
         "192.168.5.15/24",
@@ -240,7 +281,7 @@ ${more}`,
   test(
     "a guest that gets no address on the network is told about, and runs all the same",
     async () => {
-      await installProgram(SWITCH.replace("answer = dhcp_reply(frame)", "answer = None"));
+      await installProgram(`#!/bin/sh\nexec ${REAL} --vmnet-disable-dhcp "$@"\n`);
       const { code, stderr } = await home.limanet("start", "--name", "vm", onShared());
       expect(stderr).toContain(
         "warning: The guest has got no address on shared within 15 s: its system may not ask for one",
@@ -249,6 +290,70 @@ ${more}`,
       expect(code).toBe(0);
       expect((await home.list())[0]).toMatchObject({ name: "vm", status: "Running" });
       await home.must("delete", "--force", "vm");
+    },
+    LIMIT,
+  );
+
+  test(
+    "a machine on host and bridged: reached by the host, and from the local network",
+    async () => {
+      writeFileSync(networksFile, networksText.replace(/interface: \S+/, "interface: up0"));
+      await installSudoers();
+      const before = await etc.must(["ip", "-br", "addr"]);
+      const cards = guest("networks: [{ lima: host }, { lima: bridged }]");
+      await home.must("start", "--name", "vm", cards);
+      const own = await addressOf("vm", "lima0");
+      const local = await addressOf("vm", "lima1");
+      expect(own).toMatch(/^192\.168\.106\./);
+      expect(local).toMatch(/^203\.0\.113\.1\d\d$/);
+      await etc.must(["ping", "-c", "1", "-W", "2", own]);
+      await etc.must(outside("ping", "-c", "1", "-W", "2", local));
+      expect(await home.must("shell", "vm", "ip", "route")).not.toContain("via 192.168.106.");
+      await home.must("stop", "vm");
+      expect(await daemon()).toBe(0);
+      expect(await etc.must(["ip", "-br", "addr"])).toBe(before);
+      expect((await etc.must(["nft", "list", "ruleset"])).trim()).toBe("");
+      await home.must("delete", "vm");
+    },
+    LIMIT,
+  );
+
+  test.each([
+    ["limanet vmnet", REAL],
+    ["another program that speaks QEMU's framing", FOREIGN],
+  ])(
+    "socket: a machine is attached to what serves there, and root is asked for nothing: %s",
+    async (_what, program) => {
+      const socket = "/run/other/net.sock";
+      await etc.must(["mkdir", "-p", "/run/other"]);
+      const words = [
+        "--vmnet-mode=shared",
+        "--vmnet-gateway=192.168.105.1",
+        "--vmnet-mask=255.255.255.0",
+      ];
+      const server = Bun.spawn(
+        [
+          ...etc.enter,
+          program,
+          `--pidfile=${socket}.pid`,
+          "--socket-group=nogroup",
+          ...words,
+          socket,
+        ],
+        { stderr: "ignore" },
+      );
+      while ((await etc.root(["test", "-S", socket])).code !== 0) await Bun.sleep(20);
+      const { code, stderr } = await home.limanet(
+        ...["start", "--name", "vm", guest(`networks: [{ socket: ${socket} }]`)],
+      );
+      expect(code).toBe(0);
+      expect(stderr).not.toContain("running: sudo");
+      const address = await addressOf("vm", "lima0");
+      expect(address).toMatch(/^192\.168\.105\./);
+      if (program === REAL) await etc.must(["ping", "-c", "1", "-W", "2", address]);
+      await home.must("delete", "--force", "vm");
+      server.kill("SIGTERM");
+      expect(await server.exited).toBe(0);
     },
     LIMIT,
   );
@@ -266,7 +371,7 @@ ${more}`,
       await installProgram(`#!/bin/sh
 echo "attempt" >>/run/attempts
 if [ "$(wc -l </run/attempts)" -lt 3 ]; then echo "no luck" >&2; exit 3; fi
-exec /opt/limanet/bin/switch "$@"
+exec ${REAL} "$@"
 `);
       const said = await passing();
       expect(said.split(`running: ${START}`)).toHaveLength(4);
@@ -279,7 +384,7 @@ exec /opt/limanet/bin/switch "$@"
   test(
     "after a start that was killed halfway the next one goes through, and one daemon is there",
     async () => {
-      await installProgram('#!/bin/sh\nsleep 1\nexec /opt/limanet/bin/switch "$@"\n');
+      await installProgram(`#!/bin/sh\nsleep 1\nexec ${REAL} "$@"\n`);
       const killed = home.spawn([home.path("limanet"), "start", "--name", "vm", onShared()]);
       let said = "";
       for await (const chunk of killed.stderr) {
