@@ -19,3 +19,13 @@ const VMNET_STATUSES: Readonly<Record<number, string>> = {
 export function shimFailure(result: number): string {
   return VMNET_STATUSES[-result] ?? errnoName(result);
 }
+
+/** What the native library could not do; the code is an errno's or vmnet status' name. */
+export class ShimError extends Error {
+  readonly code: string;
+
+  constructor(result: number, message: string) {
+    super(message);
+    this.code = shimFailure(result).split(" ")[0]!;
+  }
+}

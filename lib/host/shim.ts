@@ -5,7 +5,7 @@
 import { dlopen, type Pointer } from "bun:ffi";
 import type { PacketMemory } from "../storage/packet-memory.ts";
 import { addressOf } from "./pinned.ts";
-import { shimFailure } from "./shim-failure.ts";
+import { ShimError, shimFailure } from "./shim-failure.ts";
 import { libraryFile, loadLibrary } from "./shim-library.ts";
 import { ReceiveRing, TransmitRing } from "./shim-ring.ts";
 
@@ -130,12 +130,16 @@ function linesOfSettings({ receiveSize, transmitSize, ...settings }: ShimSetting
 function startFailure(settings: ShimSettings, step: string, result: number): Error {
   const why = `${step}: ${shimFailure(result)}`;
   if ("tap" in settings)
-    return new Error(
+    return new ShimError(
+      result,
       `Cannot make the TAP device ${settings.tap}: ${why} (it needs CAP_NET_ADMIN and /dev/net/tun)`,
     );
   const others =
     settings.mode === "bridged" ? ` (can be bridged: ${bridgeableInterfaces().join(", ")})` : "";
-  return new Error(`Cannot start an interface of mode ${settings.mode}: ${why}${others}`);
+  return new ShimError(
+    result,
+    `Cannot start an interface of mode ${settings.mode}: ${why}${others}`,
+  );
 }
 
 const STATS = ["framesIn", "octetsIn", "dropped", "reads", "framesOut", "octetsOut", "refused"];

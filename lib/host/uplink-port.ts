@@ -21,7 +21,9 @@ import { shimFailure } from "./shim-failure.ts";
 
 /** records taken before the ports are flushed, so that one write carries many and the ring's room comes back soon */
 const BATCH = 128;
-const COUNTED_AT = pinned(new Uint8Array(8));
+/** an eventfd's count, or what has gathered in a pipe */
+const RUNG = 64;
+const RUNG_AT = pinned(new Uint8Array(RUNG));
 
 export interface UplinkOwner extends PortOwner {
   /** As `onFrame`, for a frame whose end is elsewhere. */
@@ -72,7 +74,7 @@ export class UplinkPort implements BridgePort, EventHandler {
   }
 
   onEvents(): void {
-    libc.read(this.#shim.bell, COUNTED_AT as never, 8);
+    libc.read(this.#shim.bell, RUNG_AT, RUNG);
     this.receive();
   }
 

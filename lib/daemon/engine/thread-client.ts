@@ -57,7 +57,12 @@ export class ThreadClient<Event extends { type: string }> {
       sent: thread.#sent.buffer as SharedArrayBuffer,
       options,
     } satisfies ThreadStart<object>);
-    return { thread, facts: await thread.#started.promise };
+    try {
+      return { thread, facts: await thread.#started.promise };
+    } catch (error) {
+      thread.#end();
+      throw error;
+    }
   }
 
   /** A message that gets no reply. */
@@ -81,6 +86,10 @@ export class ThreadClient<Event extends { type: string }> {
   async close(): Promise<void> {
     if (this.#closed) return;
     await this.request({ type: "shutdown" }).catch(() => null);
+    this.#end();
+  }
+
+  #end(): void {
     this.#closed = true;
     this.#worker.terminate();
     this.#doorbell.close();

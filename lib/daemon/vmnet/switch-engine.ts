@@ -10,6 +10,7 @@ import { ShimInterface } from "../../host/shim.ts";
 import { UplinkPort } from "../../host/uplink-port.ts";
 import { VectoredIo } from "../../host/vectored-io.ts";
 import { FRAME_HEADROOM, type BridgePort } from "../../link/bridge-port.ts";
+import { rogueDrop, typeOffset } from "../../link/rogue.ts";
 import { Switch } from "../../link/switch.ts";
 import { DhcpServer, type DhcpPlan } from "../../service/dhcp/server.ts";
 import type { Lease } from "../../service/dhcp/lease-table.ts";
@@ -17,6 +18,7 @@ import { PacketMemory } from "../../storage/packet-memory.ts";
 import { Scratch } from "../../storage/scratch.ts";
 import { Counters } from "../../trace/counters.ts";
 import { simdSumOctets } from "../../wire/checksum-simd.ts";
+import { u16 } from "../../wire/octets.ts";
 import { DhcpAnswerer } from "../../vmnet/dhcp-answerer.ts";
 import { GuestPorts, type PortEvent, type PortsEngine } from "../engine/guest-ports.ts";
 import type { SwitchEvent, SwitchStart, UplinkFacts } from "./switch-protocol.ts";
@@ -136,6 +138,22 @@ export class SwitchEngine implements PortsEngine {
     this.#link.guard = {
       admits: (_now, port, start, end) =>
         port === this.#uplink || !this.#answersDhcp(port, start, end),
+    };
+  }
+
+  /** The host has a DHCP server of its own: what guests say in its place is not carried. */
+  refuseDhcpServers(): void {
+    const { octets } = this.#memory;
+    this.#link.guard = {
+      admits: (_now, port, start, end) => {
+        if (port === this.#uplink) return true;
+        const at = typeOffset(octets, start, end);
+        const drop =
+          typeof at === "string" || at < 0 ? at : rogueDrop(u16(octets, at), octets, at + 2, end);
+        if (drop !== "rogue-dhcp-server") return true;
+        this.#counters.count(drop);
+        return false;
+      },
     };
   }
 

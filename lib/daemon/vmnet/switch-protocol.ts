@@ -7,6 +7,9 @@ import type { AttachKind, PortEvent } from "../engine/guest-ports.ts";
 /** what an engine is started with: the host's interface that it makes */
 export type SwitchStart = ShimSettings;
 
+/** its rings: a burst that comes while the engine is busy with another has room; large segments where the system can */
+export const RINGS = { offload: true, receiveSize: 4 << 20, transmitSize: 1 << 20 };
+
 /** what the native library tells of the interface: name, mtu, mac, … */
 export type UplinkFacts = ReadonlyMap<string, string>;
 
@@ -15,6 +18,8 @@ export type SwitchRequest =
   | { type: "pin"; mac: number }
   /** answer DHCP at the switch, as the gateway */
   | { type: "serve-dhcp"; plan: DhcpPlan; gatewayMac: number; leases: Lease[] }
+  /** guests may not play the host's DHCP server */
+  | { type: "refuse-dhcp-servers" }
   /** a socket for guests, which members of the group may use */
   | { type: "listen"; kind: AttachKind; path: string; gid: number }
   | { type: "stats" };

@@ -17,6 +17,10 @@ serveEngine<SwitchEngine, SwitchStart, never, SwitchRequest>({
         engine.serveDhcp(request.plan, request.gatewayMac, request.leases);
         reply(null);
         return;
+      case "refuse-dhcp-servers":
+        engine.refuseDhcpServers();
+        reply(null);
+        return;
       case "listen":
         engine.ports.listen(request.kind, request.path, { gid: request.gid });
         reply(null);

@@ -1,0 +1,56 @@
+/** A vmnet network's engine as the main thread sees it. */
+import type { Lease } from "../../service/dhcp/lease-table.ts";
+import type { Log } from "../../trace/log.ts";
+import { ThreadClient } from "../engine/thread-client.ts";
+import type { SwitchEvent, SwitchRequest, SwitchStart, UplinkFacts } from "./switch-protocol.ts";
+
+export interface RunningSwitch {
+  facts: UplinkFacts;
+  /** rejects when the engine has died or the host's interface has gone; never resolves */
+  failed: Promise<never>;
+  request(request: SwitchRequest): Promise<unknown>;
+  close(): Promise<void>;
+}
+
+/** Starts the engine, which makes the host's interface; rejects with an EngineError when that cannot be done. */
+export async function startSwitch(
+  start: SwitchStart,
+  log: Log,
+  onLeases: (leases: readonly Lease[]) => void,
+): Promise<RunningSwitch> {
+  const { promise: failed, reject } = Promise.withResolvers<never>();
+  // whoever waits for it is told; until then it is no unhandled rejection
+  failed.catch(() => {});
+  const module = "lib/daemon/vmnet/switch-thread.ts";
+  const { thread, facts } = await ThreadClient.start<SwitchEvent>(module, start, {
+    onEvent(event) {
+      if (event.type === "uplink-lost")
+        reject(new Error(`Cannot go on with the network: ${event.reason}`));
+      else if (event.type === "leases-changed") onLeases(event.leases);
+      else onEvent(event, log);
+    },
+    onFailure: reject,
+  });
+  return {
+    facts: facts as UplinkFacts,
+    failed,
+    request: (request) => thread.request(request),
+    close: () => thread.close(),
+  };
+}
+
+function onEvent(
+  event: Exclude<SwitchEvent, { type: "uplink-lost" | "leases-changed" }>,
+  log: Log,
+): void {
+  switch (event.type) {
+    case "port-attached":
+      log.info?.(`guest attached port=${event.port} kind=${event.kind}`);
+      return;
+    case "port-detached":
+      log.info?.(`guest detached port=${event.port} reason=${JSON.stringify(event.reason)}`);
+      return;
+    case "log":
+      log[event.level]?.(event.line);
+  }
+}
