@@ -399,6 +399,12 @@ function commands(done: (code: number) => void): Command {
     .option("--listen-vfkit <socket>", "unix datagram socket for one vfkit guest")
     .option("--subnet <cidr>", "addresses of the network", "192.168.5.0/24")
     .option("--mtu <octets>", "largest IP packet, 576 to 65520", count, 1500)
+    .option(
+      "--host-access <ports>",
+      "ports of this machine's loopback that guests reach at the router's address: all, none, or a list",
+      "all",
+    )
+    .option("--link-local-access", "guests reach 169.254.0.0/16, such as metadata services")
     .option("--leases <ip=mac,ip=mac>", "addresses for known guests")
     .option("--lease-file <file>", "where leases are kept between runs")
     .option("--capture <file>", "write all frames to a pcap file")
@@ -418,6 +424,8 @@ function commands(done: (code: number) => void): Command {
             listenVfkit: options.listenVfkit,
             subnet: options.subnet,
             mtu: options.mtu,
+            hostAccess: options.hostAccess,
+            linkLocalAccess: options.linkLocalAccess === true,
             leases: options.leases,
             leaseFile: options.leaseFile,
             capture: options.capture,

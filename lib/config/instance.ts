@@ -2,6 +2,7 @@
 import { isScalar, type Node } from "yaml";
 import { canonicalIp } from "../addr/ip-text.ts";
 import { YamlReader, type Diagnostic, type Source } from "./document.ts";
+import { readHostAccess, type HostAccess } from "./host-access.ts";
 import { ARCHITECTURES, readImage, type Architecture, type Image } from "./images.ts";
 import {
   readInstanceNetworks,
@@ -36,6 +37,10 @@ export interface InstanceConfig {
     emptyOnOutage?: boolean;
   };
   dns: string[];
+  /** our extension: what the guest reaches of the host's loopback by the default network */
+  hostAccess: HostAccess;
+  /** our extension: the guest reaches 169.254.0.0/16 by the default network */
+  linkLocalAccess: boolean;
   portForwards: PortForward[];
   ssh: {
     /** 0: any free one */
@@ -100,6 +105,8 @@ export function parseInstance(
     networks: [],
     hostResolver: { enabled: true, ipv6: false, hosts: {} },
     dns: [],
+    hostAccess: "all",
+    linkLocalAccess: false,
     portForwards: [],
     ssh: {
       localPort: 0,
@@ -211,6 +218,12 @@ export function parseInstance(
         forwardX11Trusted: sshFlag("forwardX11Trusted"),
         overVsock: sshFlag("overVsock"),
       }),
+    hostAccess: (node, path) => {
+      config.hostAccess = readHostAccess(reader, node, path) ?? "none";
+    },
+    linkLocalAccess: (node, path) => {
+      config.linkLocalAccess = reader.boolean(node, path) ?? false;
+    },
     propagateProxyEnv: (node, path) => {
       config.propagateProxyEnv = reader.boolean(node, path) ?? true;
     },

@@ -9,6 +9,7 @@ import {
   type Cidr,
 } from "../addr/ipv4.ts";
 import { nearest, YamlReader, type Diagnostic } from "./document.ts";
+import { readHostAccess, type HostAccess } from "./host-access.ts";
 import { identifierProblem } from "./names.ts";
 
 export const NETWORK_MODES = ["user-v2", "shared", "host", "bridged"] as const;
@@ -25,6 +26,10 @@ export interface NetworkConfig {
   netmask?: string;
   /** our extension: largest IP packet of a user-v2 network */
   mtu?: number;
+  /** our extension: what guests of a user-v2 network reach of the host's loopback (default: all) */
+  hostAccess?: HostAccess;
+  /** our extension: guests of a user-v2 network reach 169.254.0.0/16 (default: false) */
+  linkLocalAccess?: boolean;
 }
 
 /** How user-v2 networks answer DNS; what is not said has its default. */
@@ -256,6 +261,14 @@ function readNetwork(
     mtu: (value, at) => {
       const mtu = reader.integer(value, at, 576, 65520);
       if (mtu !== undefined) network.mtu = mtu;
+    },
+    hostAccess: (value, at) => {
+      const access = readHostAccess(reader, value, at);
+      if (access !== undefined) network.hostAccess = access;
+    },
+    linkLocalAccess: (value, at) => {
+      const isAllowed = reader.boolean(value, at);
+      if (isAllowed !== undefined) network.linkLocalAccess = isAllowed;
     },
   });
   if (network.gateway !== undefined) network.netmask ??= DEFAULT_NETMASK;

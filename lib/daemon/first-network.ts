@@ -4,6 +4,7 @@
  */
 import { parseEndpoint } from "../addr/endpoint.ts";
 import { parseCidr } from "../addr/ipv4.ts";
+import { isWithin } from "../config/host-access.ts";
 import { hostnameOf } from "../config/names.ts";
 import type { InstanceConfig } from "../config/instance.ts";
 import type { InstancePaths } from "../config/paths.ts";
@@ -85,6 +86,8 @@ export async function carryDefaultNetwork(
     dns: config.vmType === "vz" ? DEFAULT_GATEWAY : DEFAULT_DNS,
     gatewayMac: GATEWAY_MAC,
     mtu: 1500,
+    hostAccess: config.hostAccess,
+    linkLocalAccess: config.linkLocalAccess,
     searchDomains: hostSearchDomains(),
     leaseSeconds: 3600,
     dhcpFirst: DEFAULT_GUEST,
@@ -232,7 +235,11 @@ export async function joinUserV2(
   listen: string,
 ): Promise<FirstNetwork> {
   const { home, network } = options;
-  const { subnet, mtu = 1500 } = userV2Network(loadNetworks(home), network);
+  const { subnet, mtu = 1500, hostAccess = "all" } = userV2Network(loadNetworks(home), network);
+  if (!isWithin(hostAccess, config.hostAccess))
+    throw new Error(
+      `Cannot keep hostAccess of lima.yaml: the network ${network} allows its guests more (set networks.${network}.hostAccess in networks.yaml, which counts for all its guests)`,
+    );
   const { gateway } = userV2Plan(subnet, mtu, undefined);
   const limitMs = addressLimitMs(hostEnvironment());
   const joined = new JoinedNetwork(options);

@@ -6,6 +6,7 @@ import {
   type NetworksConfig,
   type NetworksDns,
 } from "../config/networks.ts";
+import { formatHostAccess } from "../config/host-access.ts";
 import { networkPaths, type NetworkPaths } from "../config/paths.ts";
 import { monotonicMs, sleep } from "../host/clock.ts";
 import { exists, isSocket, lastLines, listFolder, makeFolder, remove } from "../host/files.ts";
@@ -81,7 +82,7 @@ export async function startNetwork(
 ): Promise<void> {
   if (isManaged(usableNetwork(networks, name)))
     return startManagedNetwork(home, name, networks, log);
-  const { subnet, mtu } = userV2Network(networks, name);
+  const { subnet, mtu, hostAccess, linkLocalAccess } = userV2Network(networks, name);
   const paths = networkPaths(home, name);
   makeFolder(paths.dir);
   await withLock(paths.dir, async (lock) => {
@@ -92,7 +93,12 @@ export async function startNetwork(
       if (monotonicMs() > limit) throw unanswering(name, lockHolder(paths.pid));
       await sleep(STEP_MS);
     }
-    if (await isServedByLima(name, paths)) return;
+    if (await isServedByLima(name, paths)) {
+      if (hostAccess === undefined || hostAccess === "all") return;
+      throw new Error(
+        `Cannot start the network ${name}: Lima's own daemon serves it, which lets guests reach every port of this computer's loopback, and its hostAccess in networks.yaml says otherwise (stop Lima's instances on it first)`,
+      );
+    }
     await removeLeftovers(paths);
     takeOverLimaLeases(paths, warn);
     const command = [
@@ -105,6 +111,8 @@ export async function startNetwork(
       `--subnet=${subnet}`,
       ...dnsFlags(networks.dns ?? {}),
       `--mtu=${mtu ?? 1500}`,
+      `--host-access=${formatHostAccess(hostAccess ?? "all")}`,
+      ...(linkLocalAccess === true ? ["--link-local-access"] : []),
       `--lease-file=${paths.ownLeases}`,
       "--handed-lock",
     ];

@@ -1,6 +1,7 @@
 /** `limanet usernet`: one user-v2 network (specification 8.1 to 8.8). */
 import { cidrContains, formatIpv4, parseCidr, parseIpv4 } from "../addr/ipv4.ts";
 import { parseMac } from "../addr/mac.ts";
+import { parseHostAccess } from "../config/host-access.ts";
 import { hostSearchDomains } from "../host/host-naming.ts";
 import { releaseHandedLock, tryLockPidFile } from "../host/lock.ts";
 import { terminationSignal } from "../host/signals.ts";
@@ -18,6 +19,9 @@ export interface UsernetOptions {
   listenVfkit: string | undefined;
   subnet: string;
   mtu: number;
+  /** "all", "none" or ports */
+  hostAccess: string;
+  linkLocalAccess: boolean;
   /** "IP=MAC,IP=MAC" */
   leases: string | undefined;
   leaseFile: string | undefined;
@@ -78,6 +82,8 @@ export function userV2Plan(
     dns: gateway,
     gatewayMac: GATEWAY_MAC,
     mtu,
+    hostAccess: "all",
+    linkLocalAccess: false,
     searchDomains: hostSearchDomains(),
     leaseSeconds: LEASE_SECONDS,
     staticLeases,
@@ -86,7 +92,17 @@ export function userV2Plan(
 
 /** Runs until a signal; the exit code. */
 export async function runUsernet(options: UsernetOptions, log: Log): Promise<number> {
-  const plan = userV2Plan(options.subnet, options.mtu, options.leases);
+  const { linkLocalAccess } = options;
+  const hostAccess = parseHostAccess(options.hostAccess);
+  if (hostAccess === undefined)
+    throw new UsageError(
+      `Cannot use --host-access ${options.hostAccess}: all, none or ports such as 3128,5432 are needed`,
+    );
+  const plan: NetworkPlan = {
+    ...userV2Plan(options.subnet, options.mtu, options.leases),
+    hostAccess,
+    linkLocalAccess,
+  };
   const base =
     options.endpoint ?? options.listenQemu ?? options.listenDescriptor ?? options.listenVfkit;
   if (base === undefined)

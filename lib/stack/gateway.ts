@@ -70,6 +70,8 @@ export interface GatewayPlan {
   aliases: readonly number[];
   mac: number;
   mtu: number;
+  /** 169.254.0.0/16, where cloud metadata services of the host are, is reached from guests */
+  linkLocalAccess: boolean;
 }
 
 /** Where whole datagrams go; the view is valid during the call only. */
@@ -597,9 +599,14 @@ export class Gateway implements GatewayPort {
     this.#sendArp(ARP_REQUEST, this.plan.address, 0, address, destination);
   }
 
-  /** 169.254.0.0/16 holds cloud metadata services of the host and is never reached from a guest (gvproxy, Lima 8.6) */
+  /** 169.254.0.0/16 holds cloud metadata services of the host and is not reached unless that is wanted (gvproxy, Lima 8.6) */
+  isRefused(address: number): boolean {
+    return isLinkLocal(address) && !this.plan.linkLocalAccess;
+  }
+
+  /** A packet to where guests may not go; it has been counted. */
   refusesLinkLocal(packet: Ipv4View): boolean {
-    if (!isLinkLocal(packet.dst)) return false;
+    if (!this.isRefused(packet.dst)) return false;
     this.counters.count("link-local-refused" satisfies GatewayDrop);
     return true;
   }

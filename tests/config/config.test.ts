@@ -31,6 +31,8 @@ describe("lima.yaml", () => {
       networks: [],
       hostResolver: { enabled: true, ipv6: false, hosts: {} },
       dns: [],
+      hostAccess: "all",
+      linkLocalAccess: false,
       portForwards: [],
       ssh: {
         localPort: 0,
@@ -54,6 +56,18 @@ describe("lima.yaml", () => {
     expect(complaints("hostResolver: {publicFallback: 1}").join()).toMatch(
       /hostResolver\.publicFallback: true or false is needed/,
     );
+  });
+
+  test("hostAccess and linkLocalAccess say what the guest reaches of the host", () => {
+    expect(good("hostAccess: none")).toMatchObject({ hostAccess: "none" });
+    expect(good("hostAccess: [22, 5432]\nlinkLocalAccess: true")).toMatchObject({
+      hostAccess: [22, 5432],
+      linkLocalAccess: true,
+    });
+    expect(complaints("hostAccess: some").join()).toMatch(
+      /^\S+:\d+:13: hostAccess: one of all, none/,
+    );
+    expect(complaints("hostAcess: none").join()).toMatch(/did you mean hostAccess/);
   });
 
   test("networks have names, metrics and addresses of their own", () => {

@@ -122,6 +122,22 @@ test.each([
     "networks: {a: {mtu: 100}}",
     "n:1:21: networks.a.mtu: a whole number from 576 to 65520 is needed, not 100",
   ],
+  [
+    "networks: {a: {hostAccess: some}}",
+    'n:1:28: networks.a.hostAccess: one of all, none is needed, not "some", which is no list of ports such as [3128, 5432]',
+  ],
+  [
+    "networks: {a: {hostAccess: [22, 0]}}",
+    "n:1:33: networks.a.hostAccess[1]: a whole number from 1 to 65535 is needed, not 0",
+  ],
+  [
+    "networks: {a: {hostAccess: {port: 22}}}",
+    "n:1:28: networks.a.hostAccess: a list is needed, not a mapping",
+  ],
+  [
+    "networks: {a: {linkLocalAccess: maybe}}",
+    'n:1:33: networks.a.linkLocalAccess: true or false is needed, not "maybe"',
+  ],
   ["networks: {a: {mode: [host]}}", "n:1:22: networks.a.mode: a string is needed, not a list"],
   ["networks: [a]", "n:1:11: networks: a mapping is needed, not a list"],
   ["networks: {a: host}", 'n:1:15: networks.a: a mapping is needed, not "host"'],
@@ -176,6 +192,19 @@ test.each([
   const why = networkProblem(name, network)?.why;
   if (pattern === undefined) expect(why).toBeUndefined();
   else expect(why).toMatch(pattern);
+});
+
+test.each([
+  ["hostAccess: none", { hostAccess: "none" }],
+  [
+    "hostAccess: [3128, '5432'], linkLocalAccess: true",
+    { hostAccess: [3128, 5432], linkLocalAccess: true },
+  ],
+  ["hostAccess: []", { hostAccess: [] }],
+])("%s is what guests of a user-v2 network reach of the host", (text, expected) => {
+  const whole = `networks: {a: {mode: user-v2, gateway: 10.0.0.1, ${text}}}`;
+  expect(said(whole)).toBe("");
+  expect(read(whole).config?.networks["a"]).toMatchObject(expected as object);
 });
 
 test.each([

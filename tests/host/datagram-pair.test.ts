@@ -24,6 +24,8 @@ const network = () =>
       dns: "10.213.7.2",
       gatewayMac: "52:55:55:00:00:02",
       mtu: 1500,
+      hostAccess: "all",
+      linkLocalAccess: false,
       searchDomains: [],
       leaseSeconds: 3600,
       dhcpFirst: "10.213.7.15",

@@ -215,3 +215,23 @@ print("whole")`,
     expect((await late.run("ping", "-c", "1", "-W", "3", address.victim)).code).toBe(0);
   });
 });
+
+test.skipIf(!canMakeNamespaces)(
+  "a guest reaches those ports of the host's loopback that --host-access names, and no other",
+  async () => {
+    const lab = await Lab.open("--host-access=7001");
+    try {
+      for (const port of [7001, 7002])
+        await lab.host.serve("tcp", port, NETTOOL, "serve", String(port), "127.0.0.1");
+      const guest = await lab.guest();
+      await guest.dhcp();
+      const connect = async (port: number) =>
+        (await guest.run("busybox", "nc", "-w", "3", GATEWAY, String(port))).code;
+      expect([await connect(7001), await connect(7002)]).toEqual([0, 1]);
+      expect((await lab.stats())["host-access-refused"]).toBe(1);
+      expect((await guest.run("ping", "-c", "1", "-W", "3", GATEWAY)).code).toBe(0);
+    } finally {
+      await lab.close();
+    }
+  },
+);

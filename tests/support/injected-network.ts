@@ -143,6 +143,8 @@ export class InjectedNetwork {
       dns: DNS,
       gatewayMac: GATEWAY_MAC,
       mtu: 1500,
+      hostAccess: "all",
+      linkLocalAccess: false,
       searchDomains: [],
       leaseSeconds: 3600,
       dhcpFirst: "10.0.0.11",

@@ -1,4 +1,5 @@
 /** What the main thread and a user-mode network's engine say to each other, within the frame of `engine/thread-protocol.ts`. */
+import type { HostAccess } from "../../config/host-access.ts";
 import type { AttachKind, PortEvent } from "../engine/guest-ports.ts";
 import type { Lease } from "../../service/dhcp/lease-table.ts";
 
@@ -22,6 +23,10 @@ export interface NetworkPlan {
   searchDomains: string[];
   /** DHCP option 15; undefined: absent */
   domainName?: string;
+  /** ports of the host's 127.0.0.1 that guests reach at `hostAliases` */
+  hostAccess: HostAccess;
+  /** guests reach 169.254.0.0/16 */
+  linkLocalAccess: boolean;
   leaseSeconds: number;
   /** first address handed out, e.g. 192.168.5.15; undefined: first free of the subnet (base+1) */
   dhcpFirst?: string;

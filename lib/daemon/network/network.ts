@@ -4,7 +4,6 @@
  */
 import {
   cidrContains,
-  isLinkLocal,
   isLoopback,
   isMulticast,
   isReserved,
@@ -14,6 +13,7 @@ import {
   parseIpv4,
 } from "../../addr/ipv4.ts";
 import { parseMac } from "../../addr/mac.ts";
+import { allowsPort } from "../../config/host-access.ts";
 import type { HostDatagrams, HostStreams, Random32 } from "../../flow/host-sockets.ts";
 import { DatagramFlows, type UdpService, type UdpTarget } from "../../flow/datagram-flows.ts";
 import { SocksProxy, type SocksRoute } from "../../flow/socks-proxy.ts";
@@ -41,6 +41,9 @@ const SMALL_RINGS = 8192;
 const LARGE_RING = 512 * 1024;
 const LARGE_RINGS = 384;
 const DNS_PORT = 53;
+
+/** what is counted beside the layers' own drops */
+export type NetworkCounter = "host-access-refused";
 
 export interface NetworkOptions {
   plan: NetworkPlan;
@@ -88,7 +91,14 @@ export class Network {
     );
     this.link = new Switch(octets, this.counters);
     this.gateway = new Gateway(
-      { subnet, address, aliases: [...aliases, dns], mac, mtu: plan.mtu },
+      {
+        subnet,
+        address,
+        aliases: [...aliases, dns],
+        mac,
+        mtu: plan.mtu,
+        linkLocalAccess: plan.linkLocalAccess,
+      },
       octets,
       sum,
       scratch,
@@ -110,9 +120,15 @@ export class Network {
       small: new BlockPool(memory, SMALL_RING, SMALL_RINGS),
       large: new BlockPool(memory, LARGE_RING, LARGE_RINGS),
     };
+    const isRefused = (port: number): boolean => {
+      if (allowsPort(plan.hostAccess, port)) return false;
+      this.counters.count("host-access-refused" satisfies NetworkCounter);
+      return true;
+    };
     const translateTcp: TcpTranslate = (to, port) => {
       if (to === dns && port === DNS_PORT) return { kind: "unix", path: options.dnsTcpPath };
-      if (aliases.has(to)) return { kind: "ipv4", address: LOOPBACK, port };
+      if (aliases.has(to))
+        return isRefused(port) ? undefined : { kind: "ipv4", address: LOOPBACK, port };
       return this.gateway.isOwn(to) ? undefined : { kind: "ipv4", address: to, port };
     };
     this.tcp = new TcpFlows(this.gateway, options.streams, pools, translateTcp, random);
@@ -121,7 +137,8 @@ export class Network {
         return { kind: "service", handler: options.dhcp };
       }
       if (to === dns && port === DNS_PORT) return { kind: "service", handler: options.dns };
-      if (aliases.has(to)) return { kind: "host", address: LOOPBACK, port };
+      if (aliases.has(to))
+        return isRefused(port) ? { kind: "refuse" } : { kind: "host", address: LOOPBACK, port };
       const notHost = this.gateway.isOwn(to) || to === LIMITED_BROADCAST || to === subnet.broadcast;
       return notHost ? { kind: "refuse" } : { kind: "host", address: to, port };
     };
@@ -139,7 +156,8 @@ export class Network {
           return to === subnet.network || to === subnet.broadcast
             ? { kind: "none" }
             : { kind: "guest" };
-        const isNowhere = isLoopback(to) || isLinkLocal(to) || isMulticast(to) || isReserved(to);
+        const isNowhere =
+          isLoopback(to) || this.gateway.isRefused(to) || isMulticast(to) || isReserved(to);
         const target = isNowhere ? undefined : translateTcp(to, port);
         return target === undefined ? { kind: "none" } : { kind: "host", target };
       },
