@@ -337,7 +337,7 @@ function commands(done: (code: number) => void): Command {
     .argument("[words...]")
     .description("what may stand at the end of a command line, for the scripts of completion")
     .action(async (words) =>
-      done((await import("./reference.ts")).completeWords(describeCommands(), words)),
+      done(await (await import("./reference.ts")).completeWords(describeCommands(), words)),
     );
   program
     .command("generate", { hidden: true })

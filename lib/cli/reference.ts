@@ -4,8 +4,6 @@ import { limanetHome } from "../host/machine.ts";
 import { writeOut } from "../host/terminal.ts";
 import { NETWORK_MODES } from "../config/networks.ts";
 import { readNetworks } from "../instance/settings.ts";
-import { instanceNames } from "../instance/store.ts";
-import { templateNames } from "../instance/template.ts";
 import type { CommandInfo } from "./reference/command-info.ts";
 import { commandsPage } from "./reference/commands-page.ts";
 import { complete, type Candidate, type ValuesOf } from "./reference/completion.ts";
@@ -19,15 +17,17 @@ export function completionScript(shell: Shell): number {
 }
 
 /** `words`: the words of the command line up to the one that is being typed, which may be empty */
-export function completeWords(root: CommandInfo, words: readonly string[]): number {
+export async function completeWords(root: CommandInfo, words: readonly string[]): Promise<number> {
   const before = words.slice(0, -1);
-  const { candidates, files } = complete(root, before, words.at(-1) ?? "", valuesHere());
+  const { candidates, files } = complete(root, before, words.at(-1) ?? "", await valuesHere());
   for (const { word, description } of candidates) writeOut(`${word}\t${description}\n`);
   writeOut(`:${files}\n`);
   return 0;
 }
 
-function valuesHere(): ValuesOf {
+async function valuesHere(): Promise<ValuesOf> {
+  const { instanceNames } = await import("../instance/store.ts");
+  const { templateNames } = await import("../instance/template.ts");
   const home = limanetHome();
   const networks = () => {
     try {

@@ -1,6 +1,5 @@
 /** Serves a DnsResponder on sockets: UDP and TCP on loopback, or a unix stream for the engine thread (RFC 1035, 7766). */
 import { chmodSync, rmSync } from "node:fs";
-import type { Socket, SocketHandler } from "bun";
 import type { DnsResponder } from "../service/dns/responder.ts";
 import { framed, joined, withoutOldErrors } from "./dns-upstream-sockets.ts";
 
@@ -138,7 +137,7 @@ export function serveDnsUnix(responder: DnsResponder, path: string): DnsServer {
 }
 
 /** Two octets of length, then the message; several may be under way and are answered as they are ready (RFC 7766 6.2.1.1). */
-function streamHandler(responder: DnsResponder): SocketHandler<Stream> {
+function streamHandler(responder: DnsResponder): Bun.SocketHandler<Stream> {
   let connections = 0;
   let made = 0;
   return {
@@ -179,7 +178,7 @@ function streamHandler(responder: DnsResponder): SocketHandler<Stream> {
 }
 
 /** Takes the queries that have come, as long as the client takes their replies. */
-function take(socket: Socket<Stream>, responder: DnsResponder): void {
+function take(socket: Bun.Socket<Stream>, responder: DnsResponder): void {
   const { data } = socket;
   while (!data.isClosed && data.input.length >= 2) {
     if (data.underWay >= PIPELINE || data.output.length > MAX_UNREAD) {
@@ -212,14 +211,14 @@ function take(socket: Socket<Stream>, responder: DnsResponder): void {
   endWhenDone(socket);
 }
 
-function put(socket: Socket<Stream>, reply: Uint8Array | undefined): void {
+function put(socket: Bun.Socket<Stream>, reply: Uint8Array | undefined): void {
   const { data } = socket;
   if (reply === undefined || data.isClosed) return;
   data.output = joined(data.output, framed(reply));
   send(socket);
 }
 
-function send(socket: Socket<Stream>): void {
+function send(socket: Bun.Socket<Stream>): void {
   const { data } = socket;
   if (data.output.length === 0 || data.isClosed) return;
   const taken = socket.write(data.output);
@@ -227,7 +226,7 @@ function send(socket: Socket<Stream>): void {
 }
 
 /** A client that sends no more still gets its replies. */
-function endWhenDone(socket: Socket<Stream>): void {
+function endWhenDone(socket: Bun.Socket<Stream>): void {
   const { data } = socket;
   if (data.isEnding && !data.isClosed && data.underWay === 0 && data.output.length === 0)
     socket.end();

@@ -4,7 +4,6 @@
  */
 import { chmodSync, lstatSync, unlinkSync } from "node:fs";
 import { createConnection } from "node:net";
-import type { Socket, UnixSocketListener } from "bun";
 import { duplicate } from "./descriptors.ts";
 
 const MAX_HEAD = 16 * 1024;
@@ -46,7 +45,7 @@ interface Connection {
 export async function serveUnixHttp(path: string, handler: HttpHandler): Promise<HttpServer> {
   await removeStale(path);
   const before = process.umask(0o177);
-  let listener: UnixSocketListener<Connection>;
+  let listener: Bun.UnixSocketListener<Connection>;
   try {
     listener = Bun.listen<Connection>({
       unix: path,
@@ -90,7 +89,7 @@ export async function serveUnixHttp(path: string, handler: HttpHandler): Promise
 }
 
 /** Reads one request after the other; the next one waits until the last is answered. */
-async function next(socket: Socket<Connection>, handler: HttpHandler): Promise<void> {
+async function next(socket: Bun.Socket<Connection>, handler: HttpHandler): Promise<void> {
   const connection = socket.data;
   if (connection.busy) return;
   const parsed = parse(connection.input);
@@ -118,7 +117,7 @@ async function next(socket: Socket<Connection>, handler: HttpHandler): Promise<v
 
 /** Bun lets go of the connection; its descriptor lives on as a duplicate. */
 function handOver(
-  socket: Socket<Connection>,
+  socket: Bun.Socket<Connection>,
   greeting: string,
   owner: NonNullable<HttpResponse["takeOver"]>,
 ): void {
@@ -230,7 +229,7 @@ const STATUS: Record<number, string> = {
   501: "Not Implemented",
 };
 
-function respond(socket: Socket<Connection>, response: HttpResponse, close: boolean): void {
+function respond(socket: Bun.Socket<Connection>, response: HttpResponse, close: boolean): void {
   const isJson = response.json !== undefined;
   const body = new TextEncoder().encode(
     isJson ? `${JSON.stringify(response.json)}\n` : (response.text ?? ""),
@@ -247,12 +246,12 @@ function respond(socket: Socket<Connection>, response: HttpResponse, close: bool
   send(socket, concat(new TextEncoder().encode(head), body));
 }
 
-function send(socket: Socket<Connection>, octets: Uint8Array): void {
+function send(socket: Bun.Socket<Connection>, octets: Uint8Array): void {
   socket.data.output.push(octets);
   flush(socket);
 }
 
-function flush(socket: Socket<Connection>): void {
+function flush(socket: Bun.Socket<Connection>): void {
   const { output } = socket.data;
   while (output.length > 0) {
     const first = output[0]!;

@@ -104,8 +104,12 @@ export class LimaHome {
   }
 
   /** Runs limanet in this folder's place; its own path is written as HOME in what it says. */
-  run(words: readonly string[], environment: Record<string, string> = {}): Said {
-    const child = Bun.spawnSync([process.execPath, MAIN, ...words], {
+  run(
+    words: readonly string[],
+    environment: Record<string, string> = {},
+    runtime: readonly string[] = [process.execPath],
+  ): Said {
+    const child = Bun.spawnSync([...runtime, MAIN, ...words], {
       env: { ...process.env, LIMANET_HOME: this.folder, HOME: this.folder, ...environment },
       cwd: this.folder,
       stdin: "ignore",
