@@ -1,6 +1,6 @@
 /*
- * Virtualization.framework for the tests. A machine whose command line says fake.qemu is a QEMU process; any other has a
- * guest of a few lines: it sends every frame back, echoes on vsock port 22, says "console" on its serial port, powers off
+ * Virtualization.framework for the tests. A machine whose command line says fake.qemu is a QEMU process (qemu.c); any other
+ * has a guest of a few lines: it sends every frame back, echoes on vsock port 22, says "console" on its serial port, powers off
  * when its button is pressed (not with fake.deaf on its command line), does not start with fake.broken, and obeys frames
  * whose payload begins with one of these words: LOST (its attachment breaks), HALT (it powers off), FAIL (it ends by an error).
  */
@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #import "foundation.h"
+#include "qemu.h"
 
 #define MIB (1024ull * 1024)
 #define LARGEST_FRAME 65550
@@ -213,7 +214,7 @@ KEPT(VZSerialPortAttachment *, serial, attachment, setAttachment)
 @end
 
 struct mac {
-	NSString *text;
+	NSString *string;
 };
 
 @implementation VZMACAddress
@@ -225,8 +226,11 @@ struct mac {
 		[self release];
 		return nil;
 	}
-	OWN(mac, self)->text = [text retain];
+	OWN(mac, self)->string = [text retain];
 	return self;
+}
+- (NSString *)string {
+	return OWN(mac, self)->string;
 }
 @end
 
@@ -396,6 +400,7 @@ struct device {
 	VZNetworkDeviceAttachment *attachment;
 	VZVirtualMachine *machine; /* not kept */
 	int wake[2];               /* the receiving thread looks at `attachment` again */
+	int guest;                 /* QEMU's network card; -1: the guest of a few lines */
 	pthread_t thread;
 	int ended;
 };
@@ -408,7 +413,7 @@ struct machine {
 	id<VZVirtualMachineDelegate> delegate; /* not kept */
 	NSArray *networkDevices, *socketDevices;
 	enum state state;
-	pid_t qemu;
+	struct qemu *qemu;
 };
 
 @interface VZVirtualMachine (Guest)
@@ -428,41 +433,51 @@ struct machine {
 }
 @end
 
-/* The guest's network driver; it keeps the descriptor it reads by a duplicate of its own. */
+/* Whoever does not read loses frames. */
+static void pass(int fd, const char *frame, ssize_t length) {
+	(void)!send(fd, frame, (size_t)length, MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
+/* What the guest of a few lines does with a frame. NO: its card is not attached any more. */
+static BOOL answer(VZNetworkDevice *device, int fd, const char *frame, ssize_t length) {
+	const char *word = frame + ETHERNET_HEADER;
+	BOOL said = length >= ETHERNET_HEADER + 4 &&
+	            (memcmp(word, "HALT", 4) == 0 || memcmp(word, "FAIL", 4) == 0 || memcmp(word, "LOST", 4) == 0);
+	if (said) [OWN(device, device)->machine obey:word device:device];
+	else pass(fd, frame, length);
+	return !said || *word != 'L';
+}
+
+/* The network card of a machine that runs; it keeps the descriptor it reads by a duplicate of its own. */
 static void *receive(void *argument) {
 	VZNetworkDevice *device = argument;
 	struct device *it = OWN(device, device);
 	char *frame = malloc(LARGEST_FRAME);
-	__block int fd = -1;
+	int fd = -1;
 	for (;;) {
-		struct pollfd ready[2] = {{it->wake[0], POLLIN, 0}, {fd, POLLIN, 0}};
-		poll(ready, 2, -1);
+		struct pollfd ready[3] = {{it->wake[0], POLLIN, 0}, {fd, POLLIN, 0}, {it->guest, POLLIN, 0}};
+		poll(ready, 3, -1);
 		if (ready[0].revents != 0) {
 			char rings[16];
 			if (read(it->wake[0], rings, sizeof rings) <= 0 || it->ended) break;
-			close(fd);
+			if (fd >= 0) close(fd);
 			VZNetworkDeviceAttachment *to = it->attachment;
 			fd = !is_of(to, [VZFileHandleNetworkDeviceAttachment self]) ? -1 : dup(OWN(file_attachment, to)->handle.fileDescriptor);
 			continue;
 		}
 		ssize_t got = recv(fd, frame, LARGEST_FRAME, MSG_DONTWAIT);
-		if (got < 0) continue;
-		const char *word = frame + ETHERNET_HEADER;
-		BOOL said = got >= ETHERNET_HEADER + 4;
-		if (said && memcmp(word, "HALT", 4) != 0 && memcmp(word, "FAIL", 4) != 0 && memcmp(word, "LOST", 4) != 0) said = NO;
-		if (!said) {
-			/* who does not read loses frames */
-			(void)!send(fd, frame, (size_t)got, MSG_DONTWAIT | MSG_NOSIGNAL);
-			continue;
-		}
-		[it->machine obey:word device:device];
-		/* an attachment that has broken is read no more */
-		if (*word == 'L') {
+		if (got >= 0 && it->guest >= 0) {
+			pass(it->guest, frame, got);
+		} else if (got >= 0 && !answer(device, fd, frame, got)) {
 			close(fd);
 			fd = -1;
 		}
+		if (it->guest < 0) continue;
+		got = recv(it->guest, frame, LARGEST_FRAME, MSG_DONTWAIT);
+		if (got >= 0) pass(fd, frame, got);
 	}
-	close(fd);
+	if (fd >= 0) close(fd);
+	if (it->guest >= 0) close(it->guest);
 	free(frame);
 	return NULL;
 }
@@ -476,6 +491,7 @@ static void *receive(void *argument) {
 	for (NSUInteger i = 0; i < configuration.networkDevices.count; i++) {
 		VZNetworkDevice *device = [VZNetworkDevice new];
 		OWN(device, device)->machine = self;
+		OWN(device, device)->guest = -1;
 		if (pipe(OWN(device, device)->wake) < 0) abort();
 		device.attachment = ((VZNetworkDeviceConfiguration *)[configuration.networkDevices objectAtIndex:i]).attachment;
 		[devices addObject:device];
@@ -512,6 +528,26 @@ static void *receive(void *argument) {
 	VZSerialPortAttachment *attachment = ((VZSerialPortConfiguration *)[ports objectAtIndex:0]).attachment;
 	return OWN(serial_file, attachment)->writing.fileDescriptor;
 }
+- (void)startQemu {
+	struct machine *it = OWN(machine, self);
+	struct configuration *is = OWN(configuration, it->configuration);
+	struct linux_boot *boot = OWN(linux_boot, is->bootLoader);
+	struct qemu *qemu = qemu_new(is->cpus, is->memory / MIB);
+	qemu_kernel(qemu, boot->kernel.fileSystemRepresentation, boot->initialRamdiskURL.fileSystemRepresentation,
+	            boot->commandLine.UTF8String);
+	for (NSUInteger i = 0; i < is->storageDevices.count; i++) {
+		struct image *image = OWN(image, OWN(block, [is->storageDevices objectAtIndex:i])->attachment);
+		qemu_disk(qemu, image->url.fileSystemRepresentation, image->readOnly);
+	}
+	for (NSUInteger i = 0; i < it->networkDevices.count; i++) {
+		struct card *card = OWN(card, [is->networkDevices objectAtIndex:i]);
+		OWN(device, [it->networkDevices objectAtIndex:i])->guest = qemu_card(qemu, card->MACAddress.string.UTF8String);
+	}
+	it->qemu = qemu;
+	qemu_start(qemu, self.serial, ^{
+	  [self obey:"HALT" device:nil];
+	});
+}
 - (void)startWithCompletionHandler:(void (^)(NSError *error))handler {
 	struct machine *it = OWN(machine, self);
 	if (it->state == RUNNING) {
@@ -522,18 +558,21 @@ static void *receive(void *argument) {
 		handler([NSError errorWithSentence:"The virtual machine failed to start." reason:"It is\nbroken."]);
 		return;
 	}
+	if ([self commandLineSays:"fake.qemu"]) [self startQemu];
 	it->state = RUNNING;
 	for (NSUInteger i = 0; i < it->networkDevices.count; i++) {
 		VZNetworkDevice *device = [it->networkDevices objectAtIndex:i];
 		pthread_create(&OWN(device, device)->thread, NULL, receive, device);
 	}
-	if (self.serial >= 0 && write(self.serial, "console\n", 8) < 0) abort();
+	if (it->qemu == NULL && self.serial >= 0 && write(self.serial, "console\n", 8) < 0) abort();
 	handler(nil);
 }
 - (void)end {
 	struct machine *it = OWN(machine, self);
 	if (it->state == STOPPED) return;
 	it->state = STOPPED;
+	if (it->qemu != NULL) qemu_end(it->qemu);
+	it->qemu = NULL;
 	for (NSUInteger i = 0; i < it->networkDevices.count; i++) {
 		struct device *device = OWN(device, [it->networkDevices objectAtIndex:i]);
 		device->ended = 1;
@@ -547,7 +586,8 @@ static void *receive(void *argument) {
 		*error = [NSError errorWithSentence:"Invalid state transition." reason:"The machine does not run."];
 		return NO;
 	}
-	if ([self commandLineSays:"fake.deaf"]) return YES;
+	if (it->qemu != NULL) qemu_power_button(it->qemu);
+	if (it->qemu != NULL || [self commandLineSays:"fake.deaf"]) return YES;
 	[self obey:"HALT" device:nil];
 	return YES;
 }

@@ -97,6 +97,7 @@ enum { VZDiskImageSynchronizationModeFsync = 2 };
 
 @interface VZMACAddress : NSObject
 - (instancetype)initWithString:(NSString *)text;
+@property(readonly, copy) NSString *string;
 @end
 
 @interface VZNetworkDeviceAttachment : NSObject
