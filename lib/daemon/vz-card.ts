@@ -5,7 +5,7 @@
 import type { SwitchBackend } from "../driver/nic.ts";
 import { sleep } from "../host/clock.ts";
 import { isAnswered, passedPair } from "../host/datagram-pair.ts";
-import { libc } from "../host/libc.ts";
+import { libc, SHUT_RDWR } from "../host/libc.ts";
 import type { Log } from "../trace/log.ts";
 
 const LOOK_MS = 1000;
@@ -66,6 +66,8 @@ export class VzCard {
     for (let wait = FIRST_RETRY_MS; !signal.aborted; wait = Math.min(2 * wait, LAST_RETRY_MS)) {
       try {
         const fd = passedPair(descriptors);
+        // whoever else has the old pair, as the machine's configuration may: for the switch it is dead from now on
+        libc.shutdown(this.#fd, SHUT_RDWR);
         libc.close(this.#fd);
         this.#fd = fd;
         this.#attach(fd);

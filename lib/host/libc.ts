@@ -105,6 +105,7 @@ export const SOL_IPV6 = 41;
 export const TCP_NODELAY = 1;
 export const SCM_RIGHTS = 1;
 export const SHUT_WR = 1;
+export const SHUT_RDWR = 2;
 export const LOCK_SH = 1;
 export const LOCK_EX = 2;
 export const LOCK_NB = 4;

@@ -1,6 +1,6 @@
 /*
  * Virtualization.framework for the tests. A machine whose command line says fake.qemu is a QEMU process (qemu.c); any other
- * has a guest of a few lines: it sends every frame back, echoes on vsock port 22, says "console" on its serial port, powers off
+ * has a guest of a few lines: it answers every frame with the same payload, echoes on vsock port 22, says "console" on its serial port, powers off
  * when its button is pressed (not with fake.deaf on its command line), does not start with fake.broken, and obeys frames
  * whose payload begins with one of these words: LOST (its attachment breaks), HALT (it powers off), FAIL (it ends by an error).
  */
@@ -23,6 +23,7 @@
 #define MIB (1024ull * 1024)
 #define LARGEST_FRAME 65550
 #define ETHERNET_HEADER 14
+#define MAC_LENGTH 6
 
 /* A property that keeps its object. */
 #define KEPT(type, struct_name, getter, setter) \
@@ -213,16 +214,19 @@ KEPT(VZSerialPortAttachment *, serial, attachment, setAttachment)
 @implementation VZVirtioSocketDeviceConfiguration
 @end
 
+static BOOL read_mac(const char *text, unsigned char octets[MAC_LENGTH]) {
+	if (strlen(text) != 3 * MAC_LENGTH - 1) return NO;
+	return sscanf(text, "%2hhx:%2hhx:%2hhx:%2hhx:%2hhx:%2hhx", octets, octets + 1, octets + 2, octets + 3, octets + 4, octets + 5) == MAC_LENGTH;
+}
+
 struct mac {
 	NSString *string;
 };
 
 @implementation VZMACAddress
 - (instancetype)initWithString:(NSString *)text {
-	unsigned octet;
-	int used = 0, whole = strlen(text.UTF8String) == 17;
-	for (int i = 0; i < 6 && whole; i++) whole = sscanf(text.UTF8String + 3 * i, i < 5 ? "%2x:%n" : "%2x%n", &octet, &used) == 1;
-	if (!whole) {
+	unsigned char octets[MAC_LENGTH];
+	if (!read_mac(text.UTF8String, octets)) {
 		[self release];
 		return nil;
 	}
@@ -400,7 +404,8 @@ struct device {
 	VZNetworkDeviceAttachment *attachment;
 	VZVirtualMachine *machine; /* not kept */
 	int wake[2];               /* the receiving thread looks at `attachment` again */
-	int guest;                 /* QEMU's network card; -1: the guest of a few lines */
+	unsigned char mac[MAC_LENGTH];
+	int guest; /* QEMU's network card; -1: the guest of a few lines */
 	pthread_t thread;
 	int ended;
 };
@@ -439,12 +444,17 @@ static void pass(int fd, const char *frame, ssize_t length) {
 }
 
 /* What the guest of a few lines does with a frame. NO: its card is not attached any more. */
-static BOOL answer(VZNetworkDevice *device, int fd, const char *frame, ssize_t length) {
+static BOOL answer(VZNetworkDevice *device, int fd, char *frame, ssize_t length) {
 	const char *word = frame + ETHERNET_HEADER;
 	BOOL said = length >= ETHERNET_HEADER + 4 &&
 	            (memcmp(word, "HALT", 4) == 0 || memcmp(word, "FAIL", 4) == 0 || memcmp(word, "LOST", 4) == 0);
-	if (said) [OWN(device, device)->machine obey:word device:device];
-	else pass(fd, frame, length);
+	if (said) {
+		[OWN(device, device)->machine obey:word device:device];
+	} else if (length >= ETHERNET_HEADER) {
+		memcpy(frame, frame + MAC_LENGTH, MAC_LENGTH);
+		memcpy(frame + MAC_LENGTH, OWN(device, device)->mac, MAC_LENGTH);
+		pass(fd, frame, length);
+	}
 	return !said || *word != 'L';
 }
 
@@ -493,7 +503,9 @@ static void *receive(void *argument) {
 		OWN(device, device)->machine = self;
 		OWN(device, device)->guest = -1;
 		if (pipe(OWN(device, device)->wake) < 0) abort();
-		device.attachment = ((VZNetworkDeviceConfiguration *)[configuration.networkDevices objectAtIndex:i]).attachment;
+		VZNetworkDeviceConfiguration *card = [configuration.networkDevices objectAtIndex:i];
+		read_mac(card.MACAddress.string.UTF8String, OWN(device, device)->mac);
+		device.attachment = card.attachment;
 		[devices addObject:device];
 		[device release];
 	}

@@ -1,5 +1,5 @@
 /** A vz machine of the host agent: the library's own source on a fake of Apple's frameworks, and networks that are real. */
-import { afterEach, beforeEach, expect, mock, test } from "bun:test";
+import { afterEach, beforeEach, expect, mock, setDefaultTimeout, test } from "bun:test";
 import {
   closeSync,
   existsSync,
@@ -28,6 +28,8 @@ import { fakeVz } from "../support/fake-vz.ts";
 
 const { VZ_CALLS } = await import("../../lib/host/vz-library.ts");
 void mock.module("../../lib/host/vz-library.ts", () => ({ VZ_CALLS, vzLibrary: fakeVz }));
+
+setDefaultTimeout(30_000);
 
 let home: string;
 let paths: InstancePaths;

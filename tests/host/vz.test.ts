@@ -18,7 +18,7 @@ import { openPair } from "../../lib/host/datagram-pair.ts";
 import { fakeVz } from "../support/fake-vz.ts";
 
 const library = fakeVz();
-/** of an Ethernet frame, which the fake guest does not look at */
+/** of an Ethernet frame, in which the fake guest changes the addresses only */
 const HEADER = "fourteen octet";
 const folder = mkdtempSync(`${tmpdir()}/vz-`);
 const serial = openSync(`${folder}/serial.log`, "w");
@@ -62,12 +62,12 @@ function receive(fd: number): string {
   const got = Number(libc.read(fd, addressOf(buffer), buffer.length));
   return got < 0 ? "nothing" : new TextDecoder().decode(buffer.subarray(0, got));
 }
-/** what comes back for a frame */
+/** the payload that comes back for one */
 async function answer(fd: number, frame: string): Promise<string> {
-  send(fd, frame);
+  send(fd, HEADER + frame);
   let got = "nothing";
   await until(() => (got = receive(fd)) !== "nothing");
-  return got;
+  return got.slice(HEADER.length);
 }
 const card = (attachment: number | "nat", mtu = 1500) => ({
   mac: "52:55:55:00:00:01",
