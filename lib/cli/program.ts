@@ -140,9 +140,11 @@ function commands(done: (code: number) => void): Command {
     .command("version")
     .description("print the version, and which native library this is and what it can do here")
     .option("--json", "as one JSON object")
-    .action(async ({ json }) =>
-      done((await import("./version-facts.ts")).printVersion(json === true)),
-    );
+    .option("--licences", "print the licences of all that is in the executable instead")
+    .action(async ({ json, licences }) => {
+      const { printLicences, printVersion } = await import("./version-facts.ts");
+      done(licences === true ? printLicences() : printVersion(json === true));
+    });
   newSettings(
     program
       .command("create")

@@ -1,7 +1,12 @@
-/** `limanet version`: the version, and the native library that vmnet networks need. */
+/** `limanet version`: what this executable is made of. */
 import { shimIdentity } from "../host/shim.ts";
 import { writeOut } from "../host/terminal.ts";
 import { VERSION } from "./version.ts";
+
+/** there only in the executable */
+declare const LIMANET_COMMIT: string | undefined;
+declare const LIMANET_LICENCES: string | undefined;
+const commit = typeof LIMANET_COMMIT === "string" ? LIMANET_COMMIT : undefined;
 
 type NativeLibrary = ReturnType<typeof shimIdentity>;
 
@@ -9,8 +14,18 @@ export function printVersion(json: boolean): number {
   const native = nativeLibrary();
   writeOut(
     json
-      ? `${JSON.stringify({ version: VERSION, native })}\n`
-      : `limanet ${VERSION}\n${"error" in native ? native.error : lineOf(native)}\n`,
+      ? `${JSON.stringify({ version: VERSION, commit, license: "Apache-2.0", native })}\n`
+      : `limanet ${VERSION}${commit === undefined ? "" : ` (${commit})`}\n${"error" in native ? native.error : lineOf(native)}\n`,
+  );
+  return 0;
+}
+
+/** The licences of all that is in the executable. */
+export function printLicences(): number {
+  writeOut(
+    typeof LIMANET_LICENCES === "string"
+      ? LIMANET_LICENCES
+      : "From source: LICENSE, and what the packages in node_modules bring.\n",
   );
   return 0;
 }
