@@ -461,6 +461,11 @@ function commands(done: (code: number) => void): Command {
     .option("--vmnet-network-identifier <uuid>", "host: a network without DHCP")
     .option("--vmnet-nat66-prefix <prefix>", "macOS: the shared network's IPv6 prefix")
     .option("--vmnet-disable-dhcp", "no DHCP")
+    .option(
+      "--mtu <octets>",
+      "shared and host: largest IP packet, 576 to 65520 (default: 1500)",
+      count,
+    )
     .option("-p, --pidfile <file>", "written and locked when the network is up")
     .option("--cleanup", "put back what networks have changed whose daemons were killed, and end")
     .version(VERSION, "-v, --version")

@@ -111,6 +111,8 @@ export interface VmnetInterfaceSettings {
   isolation?: boolean;
   /** false needs macOS 26 in networks of mode shared and host */
   dhcp?: boolean;
+  /** shared and host: largest IP packet; needs macOS 26 */
+  net_mtu?: number;
 }
 
 export type ShimSettings = RingSettings & (TapSettings | VmnetInterfaceSettings);

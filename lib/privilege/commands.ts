@@ -45,12 +45,20 @@ export function startCommand(config: NetworksConfig, name: string, platform: Pla
 }
 
 function modeOptions(network: NetworkConfig): string[] {
-  const { mode, interface: interfaceName = "", gateway } = network;
+  const { mode, interface: interfaceName = "", gateway, mtu } = network;
   if (mode === "bridged") return [`--vmnet-interface=${interfaceName}`];
+  if (mode !== "host" && mode !== "shared") return [];
+  // limanet's own daemon knows it, socket_vmnet does not
+  const options = mtu === undefined ? [] : [`--mtu=${mtu}`];
   // without a gateway the daemon chooses the addresses, and takes no other option about them
-  if ((mode !== "host" && mode !== "shared") || gateway === undefined) return [];
+  if (gateway === undefined) return options;
   const { dhcpEnd, netmask } = rangeOf(gateway, network);
-  return [`--vmnet-gateway=${gateway}`, `--vmnet-dhcp-end=${dhcpEnd}`, `--vmnet-mask=${netmask}`];
+  const range = [
+    `--vmnet-gateway=${gateway}`,
+    `--vmnet-dhcp-end=${dhcpEnd}`,
+    `--vmnet-mask=${netmask}`,
+  ];
+  return [...range, ...options];
 }
 
 export const stopCommand = (config: NetworksConfig, name: string): string[] => [

@@ -14,6 +14,8 @@ export interface VmnetOptions {
   vmnetNetworkIdentifier?: string | undefined;
   vmnetNat66Prefix?: string | undefined;
   vmnetDisableDhcp?: true | undefined;
+  /** ours */
+  mtu?: number | undefined;
 }
 
 export interface VmnetSettings {
@@ -26,7 +28,13 @@ export interface VmnetSettings {
   interfaceId?: string;
   networkIdentifier?: string;
   nat66Prefix?: string;
+  /** largest IP packet; none: what is usual */
+  mtu?: number;
 }
+
+/** as on user-v2 networks */
+const MIN_MTU = 576;
+const MAX_MTU = 65520;
 
 const UUID = /^[0-9A-F]{8}(-[0-9A-F]{4}){3}-[0-9A-F]{12}$/i;
 /** an address of fd00::/8 (RFC 4193) of which only the first half is said */
@@ -46,6 +54,11 @@ export function vmnetSettings(options: VmnetOptions): VmnetSettings | string {
       return `Cannot use --vmnet-${name}=${value}: ${wanted} is needed`;
   if (identifier !== undefined && mode !== "host")
     return "Cannot use --vmnet-network-identifier: only networks of mode host have one";
+  const { mtu } = options;
+  if (mtu !== undefined && (mtu < MIN_MTU || mtu > MAX_MTU))
+    return `Cannot use --mtu=${mtu}: a number from ${MIN_MTU} to ${MAX_MTU} is needed`;
+  if (mtu !== undefined && mode === "bridged")
+    return `Cannot use --mtu=${mtu}: a bridged network has the MTU of the interface it is bridged to`;
   const own = ownSubnet(options);
   if (typeof own === "string") return own;
   return {
@@ -57,6 +70,7 @@ export function vmnetSettings(options: VmnetOptions): VmnetSettings | string {
     ...(options.vmnetInterfaceId === undefined ? {} : { interfaceId: options.vmnetInterfaceId }),
     ...(identifier === undefined ? {} : { networkIdentifier: identifier }),
     ...(options.vmnetNat66Prefix === undefined ? {} : { nat66Prefix: options.vmnetNat66Prefix }),
+    ...(mtu === undefined ? {} : { mtu }),
   };
 }
 

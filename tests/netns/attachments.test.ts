@@ -35,6 +35,20 @@ describe.skipIf(!canMakeNamespaces)("attachments", () => {
     },
   );
 
+  test("the socket of one datagram guest is there for the next when that one has gone", async () => {
+    await using own = await Lab.open();
+    const stays = await own.guest();
+    await stays.dhcp();
+    await (await own.guest({ mode: "dgram" })).dhcp();
+    await own.unplug();
+    // a broadcast is sent to all
+    while ((await own.stats())["ports"] === 2)
+      await stays.run("ping", "-n", "-c", "1", "-W", "0.2", "192.168.104.250");
+    const { ip } = await (await own.guest({ mode: "dgram" })).dhcp();
+    const ping = await stays.run("ping", "-n", "-c", "2", "-i", "0.05", "-w", "5", ip!);
+    expect(ping.stdout).toContain("2 received");
+  });
+
   const open = () =>
     new Promise<Socket>((resolve, reject) => {
       const socket = connect(lab.socket("stream"));

@@ -178,6 +178,35 @@ describe.skipIf(!canMakeNamespaces)("a shared network", () => {
   });
 });
 
+describe.skipIf(!canMakeNamespaces)("a network of large packets", () => {
+  let lab: VmnetLab;
+  beforeAll(async () => {
+    lab = await VmnetLab.open("large");
+    await lab.start(...SHARED, "--mtu=9000");
+  });
+  afterAll(() => lab.close());
+
+  test("guests are told of it, and reach host and each other with whole ones", async () => {
+    const [one, other] = [await lab.guest({ mtu: 9000 }), await lab.guest({ mtu: 9000 })];
+    expect(await one.dhcp()).toMatchObject({ mtu: "9000" });
+    const { ip } = await other.dhcp();
+    for (const to of [VMNET_GATEWAY, ip!]) {
+      const words = ["-n", "-c", "2", "-i", "0.05", "-w", "10", "-M", "do", "-s", "8972", to];
+      expect((await one.run("ping", ...words)).stdout).toContain("2 received");
+    }
+  });
+
+  test("a guest of ordinary ones exchanges octets with the host", async () => {
+    const guest = await lab.guest();
+    await guest.dhcp();
+    await lab.host.serve("tcp", ECHO, NETTOOL, "serve", String(ECHO), VMNET_GATEWAY);
+    const { stdout } = await guest.run(
+      ...[NETTOOL, "xfer", VMNET_GATEWAY, String(ECHO), "2", "2", "1000000"],
+    );
+    expect(JSON.parse(stdout)).toMatchObject({ ok: 2, bad: 0 });
+  });
+});
+
 describe.skipIf(!canMakeNamespaces)("the daemon", () => {
   let lab: VmnetLab;
   beforeAll(async () => {

@@ -79,7 +79,7 @@ test("sudoersText() without the program names the networks only", () => {
 
 test("sudoersText() on Linux, with names in bytewise order and what is left out filled in", () => {
   const networks: NetworksConfig["networks"] = {
-    lab: { mode: "host", gateway: "10.1.0.1" },
+    lab: { mode: "host", gateway: "10.1.0.1", mtu: 9000 },
     Lab: { mode: "shared", gateway: "10.2.0.1", netmask: "255.255.0.0" },
     "lab-2": { mode: "shared" },
     lab10: { mode: "nat", gateway: "10.3.0.1" },
@@ -98,7 +98,7 @@ test("sudoersText() on Linux, with names in bytewise order and what is left out 
 # Manage "lab" network daemons
 
 %ada ALL=(root:root) NOPASSWD:NOSETENV: \\
-    /opt/x --pidfile=/run/limanet/lab_socket_vmnet.pid --socket-group=ada --vmnet-mode=host --vmnet-gateway=10.1.0.1 --vmnet-dhcp-end=10.1.0.254 --vmnet-mask=255.255.255.0 /run/limanet/socket_vmnet.lab, \\
+    /opt/x --pidfile=/run/limanet/lab_socket_vmnet.pid --socket-group=ada --vmnet-mode=host --vmnet-gateway=10.1.0.1 --vmnet-dhcp-end=10.1.0.254 --vmnet-mask=255.255.255.0 --mtu=9000 /run/limanet/socket_vmnet.lab, \\
     /usr/bin/pkill -F /run/limanet/lab_socket_vmnet.pid
 
 # Manage "lab-2" network daemons

@@ -288,12 +288,23 @@ export class Lab {
 
   readonly #pumps: Pump[] = [];
 
+  /** Ends the virtual machine of the last guest, so to say. */
+  async unplug(): Promise<void> {
+    const pump = this.#pumps.pop()!;
+    pump.kill("SIGKILL");
+    await pump.exited;
+  }
+
   async api(method: "GET" | "POST", path: string, body?: unknown) {
     return requestUnixHttp(this.socket("api"), method, path, body);
   }
 
   async stats(): Promise<Record<string, number>> {
     return JSON.parse((await this.api("GET", "/stats")).body) as Record<string, number>;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
   }
 
   async close(): Promise<void> {

@@ -50,6 +50,7 @@ const accepted: [string, Partial<VmnetOptions>, string][] = [
     { vmnetMode: "bridged", vmnetInterface: "en0" },
     '{"mode":"bridged","dhcp":false,"interface":"en0"}',
   ],
+  ["a larger packet", { mtu: 9000 }, '{"mode":"shared","dhcp":true,"mtu":9000}'],
   ["no DHCP", { vmnetDisableDhcp: true }, '{"mode":"shared","dhcp":false}'],
   [
     "a network with an identifier has no DHCP",
@@ -94,6 +95,13 @@ const refused: [string, Partial<VmnetOptions>, string][] = [
     "a broadcast address as the last",
     { vmnetGateway: "10.1.0.1", vmnetDhcpEnd: "10.1.0.255" },
     "behind the gateway's",
+  ],
+  ["an MTU that IPv4 does not allow", { mtu: 575 }, "from 576 to 65520"],
+  ["an MTU that no frame has", { mtu: 65521 }, "from 576 to 65520"],
+  [
+    "an MTU where it is the interface's",
+    { vmnetMode: "bridged", vmnetInterface: "en0", mtu: 1500 },
+    "the MTU of the interface",
   ],
   ["an interface id that is none", { vmnetInterfaceId: "1" }, "a UUID is needed"],
   ["an identifier in shared mode", { vmnetNetworkIdentifier: UUID }, "only networks of mode host"],

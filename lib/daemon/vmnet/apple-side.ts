@@ -14,7 +14,7 @@ const AGAIN_AFTER_MS = [1000, 2000, 4000, 8000];
 
 /** What is said of the interface, in the words of native/vmn.h. */
 export function interfaceSettings(settings: VmnetSettings): VmnetInterfaceSettings {
-  const { mode, own, interfaceId, networkIdentifier, nat66Prefix } = settings;
+  const { mode, own, interfaceId, networkIdentifier, nat66Prefix, mtu } = settings;
   const isOff = mode !== "bridged" && networkIdentifier === undefined && !settings.dhcp;
   return {
     mode,
@@ -29,6 +29,7 @@ export function interfaceSettings(settings: VmnetSettings): VmnetInterfaceSettin
     ...(interfaceId === undefined ? {} : { uuid: interfaceId }),
     ...(networkIdentifier === undefined ? {} : { identifier: networkIdentifier }),
     ...(nat66Prefix === undefined ? {} : { nat66: nat66Prefix }),
+    ...(mtu === undefined ? {} : { net_mtu: mtu }),
     // not said where it is on: with a network of one's own it costs the interface's identifier
     ...(isOff ? { dhcp: false } : {}),
   };

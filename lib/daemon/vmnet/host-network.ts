@@ -56,6 +56,8 @@ export interface HostNetworkSettings {
   own?: { gateway: number; subnet: Cidr };
   /** bridged: the host's interface */
   interface?: string;
+  /** shared and host: largest IP packet */
+  mtu?: number;
 }
 
 export interface HostPlan {
@@ -337,7 +339,12 @@ function planOf(
       `Cannot make the network ${formatCidr(own.subnet)}: ${owner} has addresses of it (choose another subnet: --vmnet-gateway, or gateway in networks.yaml)`,
     );
   return {
-    plan: { bridge: names.bridge, tap: names.tap, mtu: MTU, own: { ...own, mac: names.mac } },
+    plan: {
+      bridge: names.bridge,
+      tap: names.tap,
+      mtu: settings.mtu ?? MTU,
+      own: { ...own, mac: names.mac },
+    },
     steps: ownSubnetSteps(names, { mode, ...own }),
   };
 }

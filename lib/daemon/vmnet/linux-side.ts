@@ -25,13 +25,14 @@ export class LinuxSide implements HostSide {
 
   /** Makes the host's part of the network that is served at `socket`. */
   static async open(socket: string, settings: VmnetSettings, log: Log): Promise<LinuxSide> {
-    const { mode, own, interface: taken } = settings;
+    const { mode, own, mtu, interface: taken } = settings;
     const host = await HostNetwork.open(
       {
         name: socket,
         mode,
         ...(own === undefined ? {} : { own }),
         ...(taken === undefined ? {} : { interface: taken }),
+        ...(mtu === undefined ? {} : { mtu }),
       },
       log,
     );

@@ -27,6 +27,7 @@ const rows: [string, VmnetOptions, VmnetInterfaceSettings][] = [
     { vmnetMode: "host", vmnetNetworkIdentifier: UUID },
     { mode: "host", identifier: UUID },
   ],
+  ["a larger packet", { vmnetMode: "shared", mtu: 9000 }, { mode: "shared", net_mtu: 9000 }],
   [
     "DHCP that is switched off",
     { vmnetMode: "shared", vmnetDisableDhcp: true },
