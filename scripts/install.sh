@@ -125,8 +125,8 @@ uninstall() {
 		esac
 	done <"$list"
 	rm -f "$list"
-	rmdir "$prefix/share/limanet" 2>/dev/null || true
-	say "limanet is gone from $prefix; instances and settings in ~/.limanet stay"
+	for folder in doc/limanet/docs doc/limanet limanet; do rmdir "$prefix/share/$folder" 2>/dev/null || true; done
+	say "limanet is gone from $prefix; instances and settings (~/.lima) stay"
 	if [ -e "$ROOT_FOLDER/socket_vmnet" ]; then
 		say "root's copy is still there: sudo rm $ROOT_FOLDER/socket_vmnet; and the sudoers file: sudo rm /etc/sudoers.d/limanet"
 	fi

@@ -14,10 +14,11 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
-import { LIMANET } from "../support/lab.ts";
+import { LIMANET, MUSL_LIBRARIES } from "../support/lab.ts";
 
 const SCRIPT = new URL("../../scripts/install.sh", import.meta.url).pathname;
 const EXECUTABLE = `limanet-linux-${process.arch}`;
+const MUSL = `${EXECUTABLE}-musl`;
 const SHARED = ["man/man1/limanet.1", "bash-completion/completions/limanet"];
 const LIMIT = 60_000;
 const BUSYBOX = Bun.which("busybox");
@@ -57,6 +58,7 @@ beforeAll(() => {
   release = join(folder, "limanet-9.9.9");
   mkdirSync(release);
   copyFileSync(LIMANET, join(release, EXECUTABLE));
+  if (process.arch === "x64") copyFileSync(`${LIMANET}-linux-x64-musl`, join(release, MUSL));
   copyFileSync(SCRIPT, join(release, "install.sh"));
   for (const name of SHARED) {
     mkdirSync(join(folder, "share", dirname(name)), { recursive: true });
@@ -259,31 +261,49 @@ test.skipIf(!isRoot)(
   LIMIT,
 );
 
-test.skipIf(!isRoot || BUSYBOX === null)(
-  "a root with BusyBox and the C library alone is enough for the bundle",
-  () => {
-    const root = join(folder, "root");
-    for (const name of ["bin", "tmp", "dev", "proc"])
-      mkdirSync(join(root, name), { recursive: true });
-    copyFileSync(BUSYBOX!, join(root, "bin/busybox"));
-    for (const [path] of must("ldd", LIMANET).matchAll(/\/\S+/g)) {
-      mkdirSync(join(root, dirname(path)), { recursive: true });
-      copyFileSync(path, join(root, path));
-    }
-    must("chroot", root, "/bin/busybox", "--install", "-s", "/bin");
-    must("mknod", join(root, "dev/null"), "c", "1", "3");
-    copyFileSync(join(folder, "limanet-9.9.9-airgap.tar"), join(root, "bundle.tar"));
-    copyFileSync(SCRIPT, join(root, "install.sh"));
-    const inside = (command: string) =>
-      must(
-        ...["unshare", "--mount", "--pid", "--fork", "sh", "-c"],
-        'mount -t proc proc "$1/proc" && exec chroot "$1" /bin/env -i PATH=/bin:/usr/local/bin HOME=/ /bin/sh -c "$2"',
-        ...["sh", root, command],
+/** files of a root folder that are all that a C library brings: place there → place here */
+const glibc = (): [string, string][] =>
+  [...must("ldd", LIMANET).matchAll(/\/\S+/g)].map(([path]) => [path, path]);
+const musl = (): [string, string][] => [
+  ["/lib/ld-musl-x86_64.so.1", "/lib/ld-musl-x86_64.so.1"],
+  ...readdirSync(MUSL_LIBRARIES).map((name): [string, string] => [
+    `/usr/lib/${name}`,
+    join(MUSL_LIBRARIES, name),
+  ]),
+];
+
+describe.skipIf(!isRoot || BUSYBOX === null)("a root with nothing but BusyBox and", () => {
+  test.each([
+    ["glibc", EXECUTABLE, glibc],
+    ...(process.arch === "x64" ? [["musl", MUSL, musl] as const] : []),
+  ])(
+    "%s is enough for the bundle",
+    (library, executable, files) => {
+      const root = join(folder, library);
+      for (const name of ["bin", "tmp", "dev", "proc"])
+        mkdirSync(join(root, name), { recursive: true });
+      copyFileSync(BUSYBOX!, join(root, "bin/busybox"));
+      for (const [there, here] of files()) {
+        mkdirSync(join(root, dirname(there)), { recursive: true });
+        copyFileSync(here, join(root, there));
+      }
+      must("chroot", root, "/bin/busybox", "--install", "-s", "/bin");
+      must("mknod", join(root, "dev/null"), "c", "1", "3");
+      copyFileSync(join(folder, "limanet-9.9.9-airgap.tar"), join(root, "bundle.tar"));
+      copyFileSync(SCRIPT, join(root, "install.sh"));
+      const inside = (command: string) =>
+        must(
+          ...["unshare", "--mount", "--pid", "--fork", "sh", "-c"],
+          'mount -t proc proc "$1/proc" && exec chroot "$1" /bin/env -i PATH=/bin:/usr/local/bin HOME=/ /bin/sh -c "$2"',
+          ...["sh", root, command],
+        );
+      expect(inside("sh /install.sh --from /bundle.tar && limanet --version")).toContain(
+        "is /usr/local/bin/limanet",
       );
-    expect(inside("sh /install.sh --from /bundle.tar && limanet --version")).toContain(
-      "is /usr/local/bin/limanet",
-    );
-    expect(inside("sh /install.sh --uninstall && ls /usr/local/bin")).not.toContain("limanet\n");
-  },
-  LIMIT,
-);
+      must("cmp", join(root, "usr/local/bin/limanet"), join(release, executable));
+      inside("limanet validate --help && limanet network list");
+      expect(inside("sh /install.sh --uninstall && ls /usr/local/bin")).not.toContain("limanet\n");
+    },
+    LIMIT,
+  );
+});
