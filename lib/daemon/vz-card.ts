@@ -6,6 +6,7 @@ import type { SwitchBackend } from "../driver/nic.ts";
 import { sleep } from "../host/clock.ts";
 import { isAnswered, passedPair } from "../host/datagram-pair.ts";
 import { libc, SHUT_RDWR } from "../host/libc.ts";
+import { HostError } from "../host/listening-sockets.ts";
 import type { Log } from "../trace/log.ts";
 
 const LOOK_MS = 1000;
@@ -26,7 +27,15 @@ export class VzCard {
     this.backend = backend;
     this.#attach = attach;
     this.#log = log;
-    this.#fd = passedPair(backend.descriptors);
+    try {
+      this.#fd = passedPair(backend.descriptors);
+    } catch (error) {
+      if (!(error instanceof HostError)) throw error;
+      throw new Error(
+        `Cannot attach to the network ${backend.network}: nobody answers at ${backend.descriptors} (${error.code}); with vmType vz, limanet's own daemon of the network must run (limanet vmnet; socket_vmnet has no such socket)`,
+        { cause: error },
+      );
+    }
     this.#watched = backend.absence === "unnoticed" ? this.#watch() : Promise.resolve();
   }
 

@@ -202,7 +202,7 @@ test.each<[string, Nic[], string, RegExp]>([
     "no switch",
     [{ ...NAT, backend: { ...card("told").backend, descriptors: "/nowhere" } as SwitchBackend }],
     "",
-    /^Cannot connect to \/nowhere: ENOENT/,
+    /^Cannot attach to the network lab: nobody answers at \/nowhere \(ENOENT\)/,
   ],
   ["QEMU's own network", [{ ...NAT, backend: { kind: "slirp", sshPort: 1 } }], "", /vmType: qemu$/],
   [

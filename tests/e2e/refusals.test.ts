@@ -64,6 +64,16 @@ test("a network that does not exist is told with those that do", async () => {
   expect(existsSync(join(home.limanetHome, name))).toBe(false);
 });
 
+test.each([
+  ["vmType: vz", "vmType vz needs macOS 13 or later (set vmType: qemu)"],
+  ["vmType: krunkit", "vmType krunkit is not built yet (set vmType: qemu)"],
+  ["networks: [{ vzNAT: true }]", "the network of lima0 is vzNAT, which needs vmType: vz on macOS"],
+])("%s cannot be had here, and the instance is not kept", async (yaml, sentence) => {
+  const said = await refused(`images: ${IMAGE()}\n${yaml}\n`);
+  expect(said).toContain(`Cannot start the instance ${name}: ${sentence}`);
+  expect(existsSync(join(home.limanetHome, name))).toBe(false);
+});
+
 test("a missing image is named, and the instance is not kept", async () => {
   const said = await refused("images: [{ arch: x86_64, location: /no/such/disk.qcow2 }]\n");
   expect(said).toContain("Cannot use the image /no/such/disk.qcow2: there is no such file");
