@@ -466,6 +466,7 @@ function commands(done: (code: number) => void): Command {
       "shared and host: largest IP packet, 576 to 65520 (default: 1500)",
       count,
     )
+    .option("--isolate", "guests do not reach each other")
     .option("-p, --pidfile <file>", "written and locked when the network is up")
     .option("--cleanup", "put back what networks have changed whose daemons were killed, and end")
     .version(VERSION, "-v, --version")

@@ -82,6 +82,8 @@ export class Switch {
   #gatewayMac = -1;
   observer: FrameObserver | undefined;
   guard: FrameGuard | undefined;
+  /** guests reach the uplink, and not each other */
+  isIsolated = false;
   readonly offences: Offences;
 
   constructor(octets: Uint8Array, counters: Counters) {
@@ -165,7 +167,13 @@ export class Switch {
     }
     const egress = this.#fdb.get(destination)?.port;
     if (egress === undefined) this.#flood(ingress, head, headLength, body, length);
-    else if (egress !== ingress) egress.transmit(head, headLength, body, length, 0, 0);
+    else if (egress !== ingress && this.#connects(ingress, egress))
+      egress.transmit(head, headLength, body, length, 0, 0);
+  }
+
+  #connects(ingress: BridgePort, egress: BridgePort): boolean {
+    const isUplink = (port: BridgePort) => this.#learned.get(port)!.kind === "uplink";
+    return !this.isIsolated || isUplink(ingress) || isUplink(egress);
   }
 
   /** A frame of the gateway; pieces as in BridgePort.transmit. */
@@ -195,7 +203,8 @@ export class Switch {
     length: number,
   ): void {
     for (const port of this.#ports)
-      if (port !== ingress) port.transmit(head, headLength, body, length, 0, 0);
+      if (port !== ingress && this.#connects(ingress, port))
+        port.transmit(head, headLength, body, length, 0, 0);
   }
 
   /** False: the frame is to be dropped. */

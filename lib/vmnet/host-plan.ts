@@ -69,6 +69,8 @@ export interface OwnSubnet {
   /** the host's address on the bridge */
   gateway: number;
   subnet: Cidr;
+  /** guests do not reach each other, by way of the host either */
+  isIsolated: boolean;
 }
 
 /**
@@ -116,7 +118,8 @@ export function ownSubnetSteps(names: PartNames, network: OwnSubnet): Step[] {
  * Packets that pass through the host, and those for the host itself. A table's "accept" leaves the host's own firewall its
  * say; its "drop" is final, so that each network guards itself and needs to know of no other.
  */
-function ruleset({ bridge, table }: PartNames, { mode, gateway, subnet }: OwnSubnet): string {
+function ruleset({ bridge, table }: PartNames, network: OwnSubnet): string {
+  const { mode, gateway, subnet, isIsolated } = network;
   const [here, guests] = [formatIpv4(gateway), formatCidr(subnet)];
   const input = [
     // the gateway answers DNS, and a host takes packets for any of its addresses on any interface
@@ -129,7 +132,7 @@ function ruleset({ bridge, table }: PartNames, { mode, gateway, subnet }: OwnSub
       : []),
   ];
   const forward = [
-    `iifname "${bridge}" oifname "${bridge}" accept`,
+    `iifname "${bridge}" oifname "${bridge}" ${isIsolated ? "drop" : "accept"}`,
     ...(mode === "host"
       ? []
       : [

@@ -14,8 +14,9 @@ export interface VmnetOptions {
   vmnetNetworkIdentifier?: string | undefined;
   vmnetNat66Prefix?: string | undefined;
   vmnetDisableDhcp?: true | undefined;
-  /** ours */
+  // ours
   mtu?: number | undefined;
+  isolate?: true | undefined;
 }
 
 export interface VmnetSettings {
@@ -30,6 +31,8 @@ export interface VmnetSettings {
   nat66Prefix?: string;
   /** largest IP packet; none: what is usual */
   mtu?: number;
+  /** guests do not reach each other */
+  isIsolated: boolean;
 }
 
 /** as on user-v2 networks */
@@ -63,7 +66,8 @@ export function vmnetSettings(options: VmnetOptions): VmnetSettings | string {
   if (typeof own === "string") return own;
   return {
     mode,
-    // such a network has no DHCP on macOS either
+    isIsolated: options.isolate === true,
+    // a network with an identifier has no DHCP on macOS either
     dhcp: mode !== "bridged" && options.vmnetDisableDhcp !== true && identifier === undefined,
     ...(vmnetInterface === undefined ? {} : { interface: vmnetInterface }),
     ...(own === undefined ? {} : { own }),

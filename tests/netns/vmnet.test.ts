@@ -207,6 +207,26 @@ describe.skipIf(!canMakeNamespaces)("a network of large packets", () => {
   });
 });
 
+describe.skipIf(!canMakeNamespaces)("an isolated network", () => {
+  let lab: VmnetLab;
+  beforeAll(async () => {
+    lab = await VmnetLab.open("alone");
+    await lab.start(...SHARED, "--isolate");
+  });
+  afterAll(() => lab.close());
+
+  test("guests reach the host, and each other neither directly nor by way of it", async () => {
+    const [one, other] = [await lab.guest(), await lab.guest()];
+    await one.dhcp();
+    const { ip } = await other.dhcp();
+    expect(await pings(one, VMNET_GATEWAY)).toContain("3 received");
+    expect((await lab.host.run("ping", "-n", "-c", "1", "-W", "2", ip!)).code).toBe(0);
+    expect(await pings(one, ip!, 2)).toContain(" 0 received");
+    await one.ip("route", "add", `${ip}/32`, "via", VMNET_GATEWAY);
+    expect(await pings(one, ip!, 2)).toContain(" 0 received");
+  });
+});
+
 describe.skipIf(!canMakeNamespaces)("the daemon", () => {
   let lab: VmnetLab;
   beforeAll(async () => {

@@ -34,9 +34,10 @@ const NAMES = {
   table: "limanet_x_0000",
   mac: 0x5a9400000001,
 };
-const own = (mode: "shared" | "host") =>
+const own = (mode: "shared" | "host", isIsolated = false) =>
   ownSubnetSteps(NAMES, {
     mode,
+    isIsolated,
     gateway: parseIpv4("192.168.105.1")!,
     subnet: parseCidr("192.168.105.0/24")!,
   });
@@ -47,6 +48,12 @@ test("the rules are there before the bridge, and the bridge refuses IPv6 before 
     expect(steps.map(({ doing }) => doing.tool)).toEqual(["nft", "ip", "settings", "ip"]);
     expect(JSON.stringify(steps.slice(0, 3))).not.toContain(" up");
   }
+});
+
+test("guests of an isolated network do not reach each other by way of the host", () => {
+  const between = 'iifname \\"lm-x-0000\\" oifname \\"lm-x-0000\\"';
+  expect(JSON.stringify(own("shared"))).toContain(`${between} accept`);
+  expect(JSON.stringify(own("shared", true))).toContain(`${between} drop`);
 });
 
 test("host has no masquerade, and is alone in keeping guests from the host's other addresses", () => {

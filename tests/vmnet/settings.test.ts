@@ -7,7 +7,9 @@ const UUID = "4c1f5f6e-2b1a-4d0c-9a43-0f3f7e0d6a11";
 function judge(options: Partial<VmnetOptions>): string {
   const settings = vmnetSettings({ vmnetMode: "shared", ...options });
   if (typeof settings === "string") return settings;
-  const { own, ...rest } = settings;
+  const { own, isIsolated, ...others } = settings;
+  // said only where it is asked for
+  const rest = isIsolated ? { ...others, isIsolated } : others;
   if (own === undefined) return JSON.stringify(rest);
   return `${formatIpv4(own.gateway)} in ${formatCidr(own.subnet)} up to ${formatIpv4(own.last)} ${JSON.stringify(rest)}`;
 }
@@ -51,6 +53,7 @@ const accepted: [string, Partial<VmnetOptions>, string][] = [
     '{"mode":"bridged","dhcp":false,"interface":"en0"}',
   ],
   ["a larger packet", { mtu: 9000 }, '{"mode":"shared","dhcp":true,"mtu":9000}'],
+  ["isolation", { isolate: true }, '{"mode":"shared","dhcp":true,"isIsolated":true}'],
   ["no DHCP", { vmnetDisableDhcp: true }, '{"mode":"shared","dhcp":false}'],
   [
     "a network with an identifier has no DHCP",

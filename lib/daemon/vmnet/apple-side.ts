@@ -30,6 +30,8 @@ export function interfaceSettings(settings: VmnetSettings): VmnetInterfaceSettin
     ...(networkIdentifier === undefined ? {} : { identifier: networkIdentifier }),
     ...(nat66Prefix === undefined ? {} : { nat66: nat66Prefix }),
     ...(mtu === undefined ? {} : { net_mtu: mtu }),
+    // from guests of other daemons on the same subnet; our own are kept apart by the switch
+    ...(settings.isIsolated && mode !== "bridged" ? { isolation: true } : {}),
     // not said where it is on: with a network of one's own it costs the interface's identifier
     ...(isOff ? { dhcp: false } : {}),
   };

@@ -58,6 +58,7 @@ export interface HostNetworkSettings {
   interface?: string;
   /** shared and host: largest IP packet */
   mtu?: number;
+  isIsolated?: boolean;
 }
 
 export interface HostPlan {
@@ -345,7 +346,7 @@ function planOf(
       mtu: settings.mtu ?? MTU,
       own: { ...own, mac: names.mac },
     },
-    steps: ownSubnetSteps(names, { mode, ...own }),
+    steps: ownSubnetSteps(names, { mode, isIsolated: settings.isIsolated === true, ...own }),
   };
 }
 

@@ -25,11 +25,12 @@ export class LinuxSide implements HostSide {
 
   /** Makes the host's part of the network that is served at `socket`. */
   static async open(socket: string, settings: VmnetSettings, log: Log): Promise<LinuxSide> {
-    const { mode, own, mtu, interface: taken } = settings;
+    const { mode, isIsolated, own, mtu, interface: taken } = settings;
     const host = await HostNetwork.open(
       {
         name: socket,
         mode,
+        isIsolated,
         ...(own === undefined ? {} : { own }),
         ...(taken === undefined ? {} : { interface: taken }),
         ...(mtu === undefined ? {} : { mtu }),

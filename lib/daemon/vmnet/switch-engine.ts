@@ -132,6 +132,10 @@ export class SwitchEngine implements PortsEngine {
     this.#link.pin(mac, this.#uplink);
   }
 
+  isolate(): void {
+    this.#link.isIsolated = true;
+  }
+
   serveDhcp(plan: DhcpPlan, gatewayMac: number, leases: Lease[]): void {
     const server = new DhcpServer(plan, leases, this.#counters);
     this.#dhcp = { server, answerer: new DhcpAnswerer(server, plan.gateway, gatewayMac) };

@@ -18,6 +18,8 @@ export type SwitchRequest =
   | { type: "pin"; mac: number }
   /** answer DHCP at the switch, as the gateway */
   | { type: "serve-dhcp"; plan: DhcpPlan; gatewayMac: number; leases: Lease[] }
+  /** guests reach the uplink, and not each other */
+  | { type: "isolate" }
   /** guests may not play the host's DHCP server */
   | { type: "refuse-dhcp-servers" }
   /** a socket for guests, which members of the group may use */

@@ -17,6 +17,10 @@ serveEngine<SwitchEngine, SwitchStart, never, SwitchRequest>({
         engine.serveDhcp(request.plan, request.gatewayMac, request.leases);
         reply(null);
         return;
+      case "isolate":
+        engine.isolate();
+        reply(null);
+        return;
       case "refuse-dhcp-servers":
         engine.refuseDhcpServers();
         reply(null);

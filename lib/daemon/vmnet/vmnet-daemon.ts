@@ -47,6 +47,7 @@ export async function runVmnet(options: VmnetDaemonOptions, log: Log): Promise<n
   try {
     const running = await host.start(log);
     network = running;
+    if (settings.isIsolated) await network.request({ type: "isolate" });
     for (const [kind, path] of Object.entries(socketsAt(socket)))
       await network.request({ type: "listen", kind: kind as AttachKind, path, gid });
     if (pidFile !== undefined) {

@@ -28,6 +28,7 @@ const rows: [string, VmnetOptions, VmnetInterfaceSettings][] = [
     { mode: "host", identifier: UUID },
   ],
   ["a larger packet", { vmnetMode: "shared", mtu: 9000 }, { mode: "shared", net_mtu: 9000 }],
+  ["isolation", { vmnetMode: "host", isolate: true }, { mode: "host", isolation: true }],
   [
     "DHCP that is switched off",
     { vmnetMode: "shared", vmnetDisableDhcp: true },
