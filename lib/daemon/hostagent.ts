@@ -5,7 +5,7 @@
 import { derivedMac } from "../config/mac-address.ts";
 import { networkCards } from "../config/network-cards.ts";
 import { instancePaths, type InstancePaths } from "../config/paths.ts";
-import type { Nic, SwitchBackend } from "../driver/nic.ts";
+import type { Nic } from "../driver/nic.ts";
 import { cidataFiles } from "../guest/cidata.ts";
 import { buildIso } from "../guest/iso9660.ts";
 import { monotonicMs, unixMs } from "../host/clock.ts";
@@ -25,7 +25,8 @@ import { followHosts } from "./live-hosts.ts";
 import { guestFacts } from "./guest-facts.ts";
 import { waitForFile, waitForSsh } from "./guest-access.ts";
 import { InstanceForwards } from "./forwards/instance-forwards.ts";
-import { JoinedNetwork, type JoinedNetworkOptions } from "./joined-network.ts";
+import { JoinedNetwork, type JoinedNetworkOptions, type NetworkState } from "./joined-network.ts";
+import { ServedNetwork } from "./served-network.ts";
 import { missingLeases } from "./lease-watch.ts";
 import { endLeftovers } from "./leftovers.ts";
 import { powerDown, startMachine, type Machine } from "./machine.ts";
@@ -40,15 +41,6 @@ export interface HostAgentOptions {
   /** whoever started us keeps others away until we have our pid file */
   handedLock: boolean;
 }
-
-/** a network of `limanet vmnet` or socket_vmnet, which may go and come back at any time */
-const vmnetSwitch = (network: string, socket: string): SwitchBackend => ({
-  kind: "switch",
-  network,
-  stream: socket,
-  descriptors: `${socket}.descriptor`,
-  absence: "unnoticed",
-});
 
 /** where a QEMU before 8.0 waits for the network of a card */
 const cardSocket = ({ dir }: InstancePaths, index: number) => `${dir}/net${index}.sock`;
@@ -117,14 +109,15 @@ async function runInstance(
   const [card, ...otherCards] = cards;
   const firstNetwork = card.network?.lima;
   let machine: Machine | undefined;
+  const onNetworkState = (which: string, state: NetworkState) => {
+    emit({ network: { name: which, state } });
+    if (state === "restored") machine?.networkReturned(which);
+  };
   const joining = (network: string): JoinedNetworkOptions => ({
     home,
     network,
     log,
-    onState: (which, state) => {
-      emit({ network: { name: which, state } });
-      if (state === "restored") machine?.networkReturned(which);
-    },
+    onState: onNetworkState,
   });
   const first =
     firstNetwork !== undefined
@@ -138,15 +131,27 @@ async function runInstance(
     firstNetwork ?? `default, carried by ${options.slirp === "qemu" ? "QEMU" : "limanet"}`,
   );
 
-  const others: JoinedNetwork[] = [];
+  const others: (JoinedNetwork | ServedNetwork)[] = [];
+  const served = async (network: string, socket: string, start?: () => Promise<void>) => {
+    const place = { network, socket, start, log, onState: onNetworkState };
+    const attachment = await ServedNetwork.open(place);
+    others.push(attachment);
+    cleanUps.push(() => attachment.close());
+    return attachment.backend(cardSocket(paths, nics.length));
+  };
   const nics: Nic[] = [{ mac: card.mac, mtu: first.mtu, backend: first.nic }];
   for (const { mac: address, network } of otherCards) {
     const { lima, socket } = network!;
     let nic: Nic;
-    if (socket !== undefined) nic = { mac: address, backend: vmnetSwitch(socket, socket) };
+    if (socket !== undefined) nic = { mac: address, backend: await served(socket, socket) };
     else if (lima === undefined) nic = { mac: address, backend: { kind: "nat" } };
     else if (isManagedName(lima))
-      nic = { mac: address, backend: vmnetSwitch(lima, socketOf(networks, lima)) };
+      nic = {
+        mac: address,
+        backend: await served(lima, socketOf(networks, lima), () =>
+          startNetwork(home, lima, loadNetworks(home), log.warn, log),
+        ),
+      };
     else {
       const joined = new JoinedNetwork(joining(lima));
       others.push(joined);

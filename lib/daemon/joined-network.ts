@@ -24,7 +24,7 @@ const SET_HOSTS = "/limanet/dns/hosts";
 const EXPOSE = "/services/forwarder/expose";
 const UNEXPOSE = "/services/forwarder/unexpose";
 
-type NetworkState = "lost" | "restored";
+export type NetworkState = "lost" | "restored";
 
 export interface JoinedNetworkOptions {
   home: string;

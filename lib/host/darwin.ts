@@ -23,6 +23,7 @@ export const DARWIN: HostAbi = {
   AF_INET6: 30,
   SOL_SOCKET: 0xffff,
   SO_REUSEADDR: 0x4,
+  SO_TYPE: 0x1008,
   SO_ERROR: 0x1007,
   SO_SNDBUF: 0x1001,
   SO_RCVBUF: 0x1002,

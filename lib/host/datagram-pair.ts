@@ -2,23 +2,21 @@
  * A pair of datagram sockets between a virtual machine's network card and a switch, a frame a datagram: the switch gets its
  * end by descriptor passing (specification, sections 8.9 and 14).
  */
+import { sendDescriptor } from "./descriptor-sending.ts";
 import { openSocketPair } from "./descriptors.ts";
 import {
-  abi,
   errnoName,
   libc,
   MSG_DONTWAIT,
   MSG_NOSIGNAL,
   orErrno,
-  SCM_RIGHTS,
   SO_RCVBUF,
   SO_SNDBUF,
   SOCK_DGRAM,
   SOL_SOCKET,
 } from "./libc.ts";
 import { HostError } from "./listening-sockets.ts";
-import { MessageHeader } from "./message-header.ts";
-import { addressOf, pinned } from "./pinned.ts";
+import { pinned } from "./pinned.ts";
 import { connectUnix } from "./unix-connection.ts";
 
 /** Virtualization.framework wants room to receive four times as much as to send */
@@ -50,25 +48,6 @@ export function passedPair(path: string): number {
   if (sent >= 0) return ours;
   libc.close(ours);
   throw failure(`hand a network card over to ${path}`, sent);
-}
-
-/** One octet with one descriptor (SCM_RIGHTS, unix(7)). */
-function sendDescriptor(connection: number, fd: number): number | bigint {
-  const { level, type, data } = abi.control;
-  const control = new DataView(new ArrayBuffer(data + 4));
-  control.setUint32(0, control.byteLength, true);
-  control.setInt32(level, abi.SOL_SOCKET, true);
-  control.setInt32(type, SCM_RIGHTS, true);
-  control.setInt32(data, fd, true);
-  const octet = new Uint8Array(1);
-  const iovec = new BigUint64Array([BigInt(addressOf(octet)), 1n]);
-  const message = new MessageHeader();
-  message.setIovecs(addressOf(iovec));
-  message.iovecCount = 1;
-  message.setControl(addressOf(control), control.byteLength);
-  const sent = libc.sendmsg(connection, message.at, MSG_NOSIGNAL);
-  // an address alone keeps nothing alive
-  return octet.length + iovec.length + control.byteLength > 0 ? sent : 0;
 }
 
 const HELLO = new TextEncoder().encode("VFKT");

@@ -1,10 +1,19 @@
 /** Receives a descriptor over a unix stream socket (SCM_RIGHTS, unix(7)): one message with exactly one descriptor. */
 import { closeOnExec } from "./descriptors.ts";
-import { abi, EAGAIN, libc, MSG_DONTWAIT, orErrno, SCM_RIGHTS } from "./libc.ts";
+import {
+  abi,
+  EAGAIN,
+  libc,
+  MSG_DONTWAIT,
+  orErrno,
+  SCM_RIGHTS,
+  SOCK_STREAM,
+  SOL_SOCKET,
+} from "./libc.ts";
 import type { EventLoop } from "./event-loop.ts";
 import type { HostAbi } from "./host-abi.ts";
 import { MessageHeader } from "./message-header.ts";
-import { pinned } from "./pinned.ts";
+import { addressOf, pinned } from "./pinned.ts";
 import { PEER_DONE, READABLE } from "./poller.ts";
 
 const DATA_LENGTH = 16n;
@@ -56,4 +65,12 @@ export function passedDescriptors(
   const fds: number[] = [];
   for (let i = at.data; i + 4 <= end; i += 4) fds.push(octets.getInt32(i, true));
   return fds;
+}
+
+/** Is it a connection, rather than a socket of datagrams? */
+export function isStream(fd: number): boolean {
+  const type = new Int32Array(1);
+  const length = new Uint32Array([type.byteLength]);
+  libc.getsockopt(fd, SOL_SOCKET, abi.SO_TYPE, addressOf(type), addressOf(length));
+  return type[0] === SOCK_STREAM;
 }

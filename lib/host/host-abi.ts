@@ -20,6 +20,7 @@ export interface HostAbi {
   AF_INET6: number;
   SOL_SOCKET: number;
   SO_REUSEADDR: number;
+  SO_TYPE: number;
   SO_ERROR: number;
   SO_SNDBUF: number;
   SO_RCVBUF: number;

@@ -2,7 +2,7 @@
  * The guests' ports of an engine: sockets on which guests attach, their ports with the packet memory that these use, and
  * which of them have frames to flush or more to receive in the next turn.
  */
-import { acceptDescriptor } from "../../host/descriptor-passing.ts";
+import { acceptDescriptor, isStream } from "../../host/descriptor-passing.ts";
 import type { DatagramPort } from "../../host/datagram-port.ts";
 import {
   DatagramSocket,
@@ -25,7 +25,7 @@ const MAX_PORTS = 64;
 export type AttachKind =
   /** unix stream, 4-octet big-endian length + frame, many clients (QEMU) */
   | "stream"
-  /** unix stream on which each client passes one SOCK_DGRAM descriptor (SCM_RIGHTS) */
+  /** unix stream on which each client passes one descriptor (SCM_RIGHTS): SOCK_DGRAM, or a connection as of "stream" */
   | "descriptor"
   /** unix datagram, a frame each, for the guest that sends first; a "VFKT" hello is swallowed (vfkit) */
   | "datagram"
@@ -149,7 +149,7 @@ export class GuestPorts implements DatagramOwner {
     const owner = {
       onAccept: (_now: number, fd: number) => {
         if (kind === "stream") this.attach(fd, QEMU_FRAMING);
-        else acceptDescriptor(this.#loop, fd, (passed) => this.#watchDatagrams(passed, "passed"));
+        else acceptDescriptor(this.#loop, fd, (passed) => this.#attachPassed(passed));
       },
     };
     this.#listening.push(this.#listeners.listenUnix(path, owner, access));
@@ -179,6 +179,11 @@ export class GuestPorts implements DatagramOwner {
     const fd = connectUnix(path);
     this.#calledUpon.set(path, this.#nextPort);
     this.attach(fd, QEMU_FRAMING);
+  }
+
+  #attachPassed(fd: number): void {
+    if (isStream(fd)) this.attach(fd, QEMU_FRAMING);
+    else this.#watchDatagrams(fd, "passed");
   }
 
   #watchDatagrams(fd: number, guests: Guests): void {
