@@ -21,6 +21,8 @@
 #define OLD_BATCH_OCTETS (256u << 10)
 #define ETHERNET_HEADER 14u
 #define LARGE_FRAME 32768u
+/* reads that fail one after the other: the interface is taken to be gone */
+#define MOST_FAILURES 16u
 /* vmnet_start_interface gave no interface: how long its reason may take */
 #define REASON_MS 200u
 
@@ -38,6 +40,7 @@ struct vmnet {
 	xpc_object_t parameters;
 	struct completion started, stopped;
 	int is_stopping_asked;
+	uint32_t failures; /* of reads, in a row */
 	_Atomic int stopping;
 	uint32_t header, largest; /* octets of the virtio header; of the largest frame with it */
 	struct batch reads, writes;
@@ -76,10 +79,10 @@ static void make_room(struct vmnet *own) {
 	}
 }
 
-/* What vmnet_read says when it will never again say anything else. */
-static int is_end(vmnet_return_t status) {
-	return status == VMNET_FAILURE || status == VMNET_INVALID_ARGUMENT || status == VMNET_SETUP_INCOMPLETE ||
-		   status == VMNET_INVALID_ACCESS || status == VMNET_NOT_AUTHORIZED;
+/* Whether a failed read was the last one: other failures may pass, unless they come again and again. */
+static int is_end(struct vmnet *own, vmnet_return_t status) {
+	return ++own->failures == MOST_FAILURES || status == VMNET_SETUP_INCOMPLETE || status == VMNET_INVALID_ACCESS ||
+		status == VMNET_NOT_AUTHORIZED;
 }
 
 /* On the queue. Until there is nothing more: how many frames an event names is only an estimate. */
@@ -95,11 +98,14 @@ static void read_all(struct vmnet *own) {
 			own->reads.most /= 2;
 			continue;
 		}
-		if (status != VMNET_SUCCESS && is_end(status)) {
+		if (status != VMNET_SUCCESS) {
+			if (!is_end(own, status)) return;
 			atomic_store(&own->stopping, 1);
 			interface_ended(it, -(int32_t)status);
+			return;
 		}
-		if (status != VMNET_SUCCESS || got <= 0) return;
+		own->failures = 0;
+		if (got <= 0) return;
 		for (int i = 0; i < got; i++) {
 			size_t length = own->reads.packets[i].vm_pkt_size;
 			if (length > own->largest) interface_lost(it);

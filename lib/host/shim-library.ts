@@ -76,12 +76,16 @@ function writeAll(fd: number, octets: Uint8Array): void {
   for (let at = 0; at < octets.length;) at += writeSync(fd, octets, at);
 }
 
-/**
- * macOS, whose loader wants a name: a file in a new folder of this user's with mode 0700, gone when it is loaded. It is in
- * /private/tmp (root's, sticky: nobody else can rename the folder), whatever TMPDIR says.
- */
-function fromFolder<Loaded>(octets: Uint8Array, load: (path: string) => Loaded): Loaded {
-  const folder = mkdtempSync("/private/tmp/limanet-");
+/** root's, and sticky: nobody else can rename what lies there, whatever TMPDIR says */
+const DARWIN_FOLDERS = "/private/tmp";
+
+/** macOS, whose loader wants a name: a file in a new folder of mode 0700 below `folders`, gone when it is loaded. */
+export function fromFolder<Loaded>(
+  octets: Uint8Array,
+  load: (path: string) => Loaded,
+  folders = DARWIN_FOLDERS,
+): Loaded {
+  const folder = mkdtempSync(`${folders}/limanet-`);
   try {
     writeFileSync(`${folder}/library`, octets, { mode: 0o500, flag: "wx" });
     return load(`${folder}/library`);
