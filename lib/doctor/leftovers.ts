@@ -2,8 +2,8 @@
 import type { Check } from "./finding.ts";
 
 export interface LeftoverFacts {
-  /** networks whose journal in the daemons' folder has no daemon (only root can look) */
-  journals: readonly string[];
+  /** networks whose journal in the daemons' folder has no daemon; undefined for those who may not look */
+  journals: readonly string[] | undefined;
   /** bridges of limanet's to which no daemon's TAP device belongs: the device goes with its process, the bridge does not */
   bridges: readonly string[];
   /** instances whose machine runs on without its host agent */
@@ -15,9 +15,13 @@ export const leftoverChecks: readonly Check<LeftoverFacts>[] = [
     id: "network-left",
     severity: "fault",
     find: ({ journals, bridges }) =>
-      [...new Set([...journals, ...bridges])].toSorted().map((name) => ({
+      [...new Set([...(journals ?? []), ...bridges])].toSorted().map((name) => ({
         problem: `The host still has the bridge, addresses and rules of ${name}, whose daemon was killed`,
-        fix: ["sudo limanet vmnet --cleanup (the network's next start does it, too)"],
+        fix:
+          journals === undefined || journals.includes(name)
+            ? ["sudo limanet vmnet --cleanup (the network's next start does it, too)"]
+            : // nothing tells what else belonged to it
+              [`sudo ip link del ${name}`],
       })),
   },
   {

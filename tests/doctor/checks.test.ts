@@ -230,6 +230,9 @@ const FOUND: readonly Row[] = [
   ["firewall", "macos-firewall", { ...MAC, bootpd: "blocked" }, /blocks bootpd/],
   ["firewall", "macos-firewall-unlisted", { ...MAC, bootpd: "unlisted" }, /no rule for bootpd/],
   ["leftovers", "network-left", { journals: ["lm-s"], bridges: ["lm-s"] }, /rules of lm-s,/],
+  ["leftovers", "network-left", { journals: ["lm-s"] }, /vmnet --cleanup/],
+  ["leftovers", "network-left", { journals: undefined, bridges: ["lm-s"] }, /vmnet --cleanup/],
+  ["leftovers", "network-left", { bridges: ["lm-s"] }, /ip link del lm-s/],
   ["leftovers", "machine-left", { machines: ["vm"] }, /limanet stop vm/],
 ];
 

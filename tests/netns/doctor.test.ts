@@ -7,9 +7,9 @@ import type { Finding } from "../../lib/doctor/finding.ts";
 import { CHECKS } from "../../lib/doctor/areas.ts";
 import { partNames } from "../../lib/vmnet/host-plan.ts";
 import { Home } from "../support/machines.ts";
+import { LIMANET } from "../support/lab.ts";
 import { canUseSudo, PrivateEtc } from "../support/private-etc.ts";
 
-const DRIVER = new URL("../support/vmnet-host.ts", import.meta.url).pathname;
 const { bridge: BRIDGE, tap: TAP } = partNames("/run/limanet/socket_vmnet.shared");
 const BIN = "/opt/bin";
 
@@ -35,7 +35,7 @@ mkdir ${BIN} && for program in qemu-img ssh ssh-keygen sudo id sh; do ln -s $(co
 printf '#!/bin/sh\\necho QEMU emulator version 9.2.0\\n' >${BIN}/qemu-system-x86_64 && chmod 755 ${BIN}/qemu-system-x86_64
 rm -f /etc/resolv.conf && echo nameserver 127.0.0.1 >/etc/resolv.conf
 ${DNS}
-mkdir -p /opt/limanet/bin && install -m 755 /bin/true /opt/limanet/bin/socket_vmnet
+mkdir -p /opt/limanet/bin && install -m 755 ${LIMANET} /opt/limanet/bin/socket_vmnet
 `;
 
 interface Fault {
@@ -82,6 +82,9 @@ const hidden = (path: string) => ({
 /** the network shared, up and well */
 const up = `ip link add ${BRIDGE} type bridge && ip addr add 192.168.105.1/24 dev ${BRIDGE} && ip link set ${BRIDGE} up && ip tuntap add dev ${TAP} mode tap && ip link set ${TAP} master ${BRIDGE} && sysctl -qw net.ipv4.ip_forward=1`;
 const down = `ip link del ${TAP} || true; ip link del ${BRIDGE}; sysctl -qw net.ipv4.ip_forward=0`;
+const PID_FILE = "/run/limanet/shared_socket_vmnet.pid";
+/** the real daemon of the network shared, once it runs */
+const daemon = `mkdir -p /run/limanet && { /opt/limanet/bin/socket_vmnet --pidfile=${PID_FILE} --socket-group=nogroup --vmnet-gateway=192.168.105.1 --vmnet-dhcp-end=192.168.105.254 --vmnet-mask=255.255.255.0 /run/limanet/socket_vmnet.shared >/run/daemon.log 2>&1 & } && until test -s ${PID_FILE}; do kill -0 $! || { cat /run/daemon.log >&2; exit 1; }; done`;
 const nft = (text: string) => `printf '%s\\n' '${text}' | nft -f -`;
 const flush = "nft flush ruleset";
 const vm = (text: string, name = "vm") =>
@@ -403,18 +406,24 @@ const FAULTS: readonly Fault[] = [
   },
   {
     id: "network-left",
-    how: "a bridge",
+    how: "a bridge, which root can tell from a network",
     break: `${up} && ip link del ${TAP}`,
-    mend: down,
+    mend: `ip link del ${BRIDGE} 2>/dev/null || true; sysctl -qw net.ipv4.ip_forward=0`,
+    asRoot: true,
+    isFixRun: true,
     says: new RegExp(`bridge, addresses and rules of ${BRIDGE}, whose daemon was killed`),
   },
   {
     id: "network-left",
-    how: "a journal",
-    break: `mkdir -p /run/limanet && { ${process.execPath} ${DRIVER} /run/limanet/vmnet shared /run/limanet/socket_vmnet.shared 192.168.105.1 >/run/plan & } && until test -s /run/plan; do :; done && kill -9 $!`,
-    mend: `${process.execPath} ${DRIVER} /run/limanet/vmnet --cleanup && rm -r /run/limanet /run/plan`,
+    how: "all of a network whose daemon was killed",
+    break: `${daemon} && kill -9 $(cat ${PID_FILE})`,
+    mend: "/opt/limanet/bin/socket_vmnet --cleanup 2>/dev/null; rm -r /run/limanet",
     asRoot: true,
-    says: new RegExp(`bridge, addresses and rules of ${BRIDGE}, whose daemon was killed`),
+    isFixRun: true,
+    says: new RegExp(
+      `bridge, addresses and rules of ${BRIDGE}, whose daemon was killed.*--cleanup`,
+      "s",
+    ),
   },
   {
     id: "machine-left",
@@ -474,9 +483,18 @@ describe.skipIf(!canUseSudo)("a machine with one fault", () => {
     expect(seen).toMatchObject(nothing);
     expect(seen.unseen.join()).toContain(`sudo LIMANET_HOME=${home.limanetHome} limanet doctor`);
     expect(await doctor(true)).toEqual({ ...nothing, unseen: [] });
-    await sh(up);
-    expect(await doctor(true)).toEqual({ ...nothing, unseen: [] });
-    await sh(down);
+  });
+
+  test("nothing is found while the daemon of a network runs", async () => {
+    await sh(daemon);
+    try {
+      expect(await doctor(true)).toEqual({ ...nothing, unseen: [] });
+      expect(await doctor()).toMatchObject(nothing);
+    } finally {
+      await sh(
+        `kill $(cat ${PID_FILE}); while test -e ${PID_FILE}; do :; done; rm -r /run/limanet`,
+      );
+    }
   });
 
   test.each(
@@ -507,7 +525,12 @@ describe.skipIf(!canUseSudo)("a machine with one fault", () => {
         expect(code).toBe(severity === "limit" ? 0 : exitCodes[found[0]!.area as "machine"]);
         if (isFixRun) {
           for (const { fix } of findings)
-            await sh(fix[0]!.replaceAll("sudo ", "").replace(/ \(.*/, ""));
+            await sh(
+              fix[0]!
+                .replaceAll("sudo ", "")
+                .replace(/ \(.*/, "")
+                .replace(/^limanet vmnet /, "/opt/limanet/bin/socket_vmnet "),
+            );
           expect(await doctor(asRoot)).toMatchObject(nothing);
         }
       } finally {

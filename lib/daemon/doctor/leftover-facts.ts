@@ -1,5 +1,5 @@
 import type { LeftoverFacts } from "../../doctor/leftovers.ts";
-import { listFolder, readTextIfThere } from "../../host/files.ts";
+import { exists, isWritable, listFolder, readTextIfThere } from "../../host/files.ts";
 import { isLocked, lockHolder } from "../../host/lock.ts";
 import { hostPlatform } from "../../host/machine.ts";
 import { networkNamespace, settingInterfaces } from "../../host/network-tools.ts";
@@ -21,8 +21,10 @@ export function leftoverFacts({ instances }: Surroundings): LeftoverFacts {
   return { journals: abandonedJournals(), bridges, machines };
 }
 
-/** journals of this network namespace whose daemon is gone; none for those who may not look */
-function abandonedJournals(): string[] {
+/** journals of this network namespace whose daemon is gone */
+function abandonedJournals(): string[] | undefined {
+  // root's alone
+  if (exists(STATE_FOLDER) && !isWritable(STATE_FOLDER)) return undefined;
   return listFolder(STATE_FOLDER).flatMap((file) => {
     const path = `${STATE_FOLDER}/${file}`;
     if (!file.endsWith(".json") || lockHolder(path.replace(/json$/, "pid")) !== 0) return [];

@@ -9,7 +9,8 @@ import type { Surroundings } from "./surroundings.ts";
 export async function machineFacts({ instances }: Surroundings): Promise<MachineFacts> {
   const system = hostPlatform();
   const architectures = new Set([
-    hostArchitecture(),
+    // there, an instance of which nothing else is said runs without QEMU
+    ...(system === "darwin" ? [] : [hostArchitecture()]),
     ...instances.flatMap(({ config }) => (config?.vmType === "qemu" ? config.arch : [])),
   ]);
   const qemus = await Promise.all(
