@@ -42,6 +42,7 @@ import {
   refuseWhileLimaRuns,
   type CreateOptions,
 } from "./instance-settings.ts";
+import { StageDisplay } from "./stage-display.ts";
 import { table } from "./table.ts";
 
 export interface StartOptions extends CreateOptions {
@@ -91,16 +92,7 @@ export async function start(
 ): Promise<number> {
   const home = limanetHome();
   const nameOrTemplate = given ?? defaultInstance(home);
-  const begun = monotonicMs();
-  const say = (stage: string, detail = "") => {
-    const elapsedMs = Math.round(monotonicMs() - begun);
-    if (options.json) {
-      writeOut(`${JSON.stringify({ stage, detail, elapsedMs })}\n`);
-      return;
-    }
-    const seconds = (elapsedMs / 1000).toFixed(1).padStart(6);
-    writeError(`[${seconds} s] ${stage}${detail === "" ? "" : `: ${detail}`}\n`);
-  };
+  const display = new StageDisplay(options.json === true);
   const interrupted = new AbortController();
   void ended.then(() => interrupted.abort());
   const isTemplate = isTemplateLocator(nameOrTemplate);
@@ -111,7 +103,7 @@ export async function start(
   const { paths } = instance;
   await claimInstance(instance, options.adopt === true, "start");
   const limitMs = options.timeout * 1000;
-  const followOther = () => followRunning(name, paths, limitMs, interrupted.signal, say);
+  const followOther = () => followRunning(name, paths, limitMs, interrupted.signal, display);
   if (await runs(home, name)) return followOther();
   if (!isNew) changeSettings(home, instance, options);
   const config = loadConfig(home, name, isNew ? () => {} : warn);
@@ -144,13 +136,14 @@ export async function start(
         size: config.disk,
         format: config.vmType === "vz" ? "raw" : "qcow2",
       });
-    say("image", image.disk === undefined ? "kernel and initrd, no disk" : "ready");
+    display.reached("image", image.disk === undefined ? "kernel and initrd, no disk" : "ready");
     loadNetworks(home, warn);
     await reconcile(home, { starting: name, warn, log });
     return startHostAgent(name, paths, options.slirp, lock);
   });
   if (agent === undefined) return followOther();
-  const outcome = await follow(paths, agent, limitMs, interrupted.signal, say);
+  const outcome = await follow(paths, agent, limitMs, interrupted.signal, display);
+  display.clear();
   if (outcome === undefined) return 0;
   // what was begun is ended: nothing runs after a start that failed
   agent.kill("SIGTERM");
@@ -244,7 +237,7 @@ async function followRunning(
   paths: InstancePaths,
   limitMs: number,
   interrupted: AbortSignal,
-  say: (stage: string, detail?: string) => void,
+  display: StageDisplay,
 ): Promise<number> {
   const events = readTextIfThere(paths.hostAgentOut) ?? "";
   if (/"running":true/.test(events))
@@ -253,7 +246,8 @@ async function followRunning(
     while (lockHolder(paths.hostAgentPid) !== 0) await sleep(STEP_MS);
     return "an unknown result";
   };
-  const outcome = await follow(paths, { exited: ended() }, limitMs, interrupted, say);
+  const outcome = await follow(paths, { exited: ended() }, limitMs, interrupted, display);
+  display.clear();
   if (outcome === undefined) return 0;
   throw new Error(`Cannot start the instance ${name}: ${outcome}`);
 }
@@ -270,9 +264,10 @@ async function follow(
   agent: { exited: Promise<number | string> },
   limitMs: number,
   interrupted: AbortSignal,
-  say: (stage: string, detail?: string) => void,
+  display: StageDisplay,
 ): Promise<string | undefined> {
-  const waiting = Object.keys(STAGES);
+  const all = Object.keys(STAGES);
+  const waiting = [...all];
   const limit = monotonicMs() + limitMs;
   let read = 0;
   let exit: number | string | undefined;
@@ -286,10 +281,11 @@ async function follow(
     for (const line of lines.slice(read)) {
       const event = JSON.parse(line) as AgentLine;
       if (event.stage !== undefined) {
-        say(event.stage, event.detail);
+        display.reached(event.stage, event.detail);
         waiting.splice(0, waiting.indexOf(event.stage) + 1);
       }
       if (event.status?.running === true) {
+        display.clear();
         for (const error of event.status.errors ?? []) writeError(`warning: ${error}\n`);
         return undefined;
       }
@@ -305,6 +301,7 @@ async function follow(
       const missing = waiting[0] ?? "ready";
       return `the stage "${missing}" has not come within ${limitMs / 1000} s: ${STAGES[missing]}`;
     }
+    display.awaits(waiting[0] ?? "ready", all.length - waiting.length, all.length);
     await sleep(STEP_MS);
   }
   return "interrupted";

@@ -33,18 +33,21 @@ function writeAll(fd: number, text: string): void {
 export const isTerminal = (stream: "in" | "out" | "error"): boolean =>
   isatty({ in: 0, out: 1, error: 2 }[stream]);
 
+/** may this stream be drawn on: a terminal, and one that knows how to (TERM) */
+export function isDrawable(stream: "out" | "error"): boolean {
+  const { TERM = "" } = process.env;
+  return isTerminal(stream) && TERM !== "" && TERM !== "dumb";
+}
+
 export type Colours = Record<"red" | "yellow" | "green" | "bold", (text: string) => string>;
 
 /** ECMA-48's "select graphic rendition" */
 const RENDITIONS = { red: 31, yellow: 33, green: 32, bold: 1 } as const;
 
-/**
- * Colours for a stream: none where no terminal is, where it has none (TERM=dumb), or where nobody wants any (NO_COLOR,
- * no-color.org, which counts when it is not empty).
- */
+/** Colours for a stream: none where nobody wants any (NO_COLOR, no-color.org, which counts when it is not empty). */
 export function colours(stream: "out" | "error"): Colours {
-  const { NO_COLOR = "", TERM = "" } = process.env;
-  const isOn = isTerminal(stream) && NO_COLOR === "" && TERM !== "dumb" && TERM !== "";
+  const { NO_COLOR = "" } = process.env;
+  const isOn = isDrawable(stream) && NO_COLOR === "";
   const painter = (rendition: number) => (text: string) =>
     isOn ? `\x1b[${rendition}m${text}\x1b[0m` : text;
   const { red, yellow, green, bold } = RENDITIONS;

@@ -319,11 +319,22 @@ test(
 );
 
 test(
-  "template:demo starts without anything from outside",
+  "template:demo starts without anything from outside, and on a terminal it is seen how far it has come",
   async () => {
+    const onTerminal = ["python3", "-c", "import pty, sys; sys.exit(pty.spawn(sys.argv[1:]) >> 8)"];
     const words = [home.path("limanet"), "start", "--name", "demo", "template:demo"];
-    const started = await home.run(words, { LIMANET_GUEST: home.folder });
-    expect(started).toMatchObject({ code: 0 });
+    const environment = { LIMANET_GUEST: home.folder, TERM: "xterm" };
+    const { code, stdout } = await home.run([...onTerminal, ...words], environment);
+    expect(code).toBe(0);
+    const drawn = stdout.split("\r\u001B[2K");
+    expect(drawn.join("\n")).toMatch(/^\[ +\d+\.\d s\] █+░+ waiting for (address|ssh)$/m);
+    // what stays: each line after the last time that it was cleared
+    const lines = stdout
+      .split("\n")
+      .map((line) => line.replaceAll("\r", "").split("\u001B[2K").at(-1)!);
+    const stages = lines.flatMap((line) => /^\[ +\d+\.\d s\] (\w+)/.exec(line)?.[1] ?? []);
+    expect(stages).toEqual(["image", "network", "machine", "address", "ssh", "guest", "ready"]);
+    expect(lines.at(-1)).toBe("");
     expect(await home.must("shell", "demo", "hostname")).toBe("lima-demo\n");
     await home.must("delete", "--force", "demo");
   },

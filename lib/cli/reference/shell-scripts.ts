@@ -6,7 +6,7 @@ export const SHELLS = ["bash", "zsh", "fish"] as const;
 export type Shell = (typeof SHELLS)[number];
 
 /** bash ends words at : and =, so that what stands before the last of them must not be given again; bash 3.2 has no compopt */
-const BASH = `# bash completion of limanet; in ~/.bashrc: source <(limanet completion bash)
+const BASH = `# bash completion of limanet; in ~/.bashrc: eval "$(limanet completion bash)"
 _limanet() {
   local line=\${COMP_LINE:0:COMP_POINT} words word kept reply
   read -ra words <<<"$line"
@@ -30,7 +30,7 @@ complete -F _limanet limanet
 `;
 
 const ZSH = `#compdef limanet
-# zsh completion of limanet: a file _limanet in a folder of $fpath, or in ~/.zshrc: source <(limanet completion zsh)
+# zsh completion of limanet: a file _limanet in a folder of $fpath, or in ~/.zshrc, below compinit: eval "$(limanet completion zsh)"
 _limanet() {
   local line word files=none
   local -a lines candidates

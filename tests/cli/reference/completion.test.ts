@@ -100,8 +100,8 @@ describe.each(["bash", "zsh", "fish"] as const)("%s", (shell) => {
     return child.stdout.toString().trimEnd();
   };
   const SET_UP = {
-    bash: "source <(limanet completion bash)",
-    zsh: "autoload -U compinit; compinit -u -D; source <(limanet completion zsh)",
+    bash: 'eval "$(limanet completion bash)"',
+    zsh: 'autoload -U compinit; compinit -u -D; eval "$(limanet completion zsh)"',
   };
   const typed = {
     bash: (text: string) =>
