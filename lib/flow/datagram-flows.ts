@@ -4,6 +4,7 @@
  * back to the guest as the ICMP messages they were. The number of conversations is bounded; the longest idle one makes room.
  */
 import type { Counters } from "../trace/counters.ts";
+import { FairShare } from "../storage/fair-share.ts";
 import { TupleTable } from "../storage/tuple-table.ts";
 import type { BridgePort } from "../link/bridge-port.ts";
 import type { DatagramHandler, Gateway } from "../stack/gateway.ts";
@@ -33,7 +34,11 @@ import {
 } from "../wire/udp.ts";
 import type { HostDatagramOwner, HostDatagrams, HostFailure, Random32 } from "./host-sockets.ts";
 
-const CAPACITY = 4096;
+export const DATAGRAM_CAPACITY = 4096;
+/** whose conversations are those of port forwards: no port has this number */
+const HOST = -1;
+/** a conversation that was used a shorter time ago makes no room for another */
+const RECENT_MS = 1000;
 /** as gvproxy and Lima have it */
 const UDP_IDLE_MS = 90_000;
 const ECHO_IDLE_MS = 10_000;
@@ -78,6 +83,10 @@ export class DatagramFlows {
   readonly #translate: UdpTranslate;
   readonly #counters: Counters;
   readonly #tables: Record<"udp" | "echo", TupleTable>;
+  /** by the port of the guest that began a conversation */
+  readonly #places: Record<"udp" | "echo", FairShare>;
+  /** port whose conversations are all in use → when to look again whether one can make room */
+  readonly #crowded = new Map<number, number>();
   readonly #flows: (DatagramFlow | undefined)[] = [];
   readonly #freeIds: number[] = [];
   #unfinished: DatagramFlow[] = [];
@@ -93,6 +102,7 @@ export class DatagramFlows {
     host: HostDatagrams,
     translate: UdpTranslate,
     random: Random32,
+    capacity: number,
     onEchoRefused: () => void,
   ) {
     this.#gateway = gateway;
@@ -102,13 +112,17 @@ export class DatagramFlows {
     this.#random = random;
     this.#onEchoRefused = onEchoRefused;
     this.#tables = {
-      udp: new TupleTable(CAPACITY, random()),
-      echo: new TupleTable(CAPACITY, random()),
+      udp: new TupleTable(DATAGRAM_CAPACITY, random()),
+      echo: new TupleTable(DATAGRAM_CAPACITY, random()),
     };
+    const places = Math.min(capacity, DATAGRAM_CAPACITY);
+    this.#places = { udp: new FairShare(places), echo: new FairShare(places) };
     this.udp = {
       onDatagram: (now, packet, ingress, mac) => this.#onUdp(now, packet, ingress, mac),
     };
-    this.echo = { onDatagram: (now, packet) => this.#onEcho(now, packet) };
+    this.echo = {
+      onDatagram: (now, packet, ingress) => this.#onEcho(now, packet, ingress.id),
+    };
   }
 
   get size(): number {
@@ -158,7 +172,8 @@ export class DatagramFlows {
         );
         return;
       }
-      flow = this.#create(now, "udp", packet.src, packet.dst, srcPort, dstPort);
+      flow = this.#create(now, "udp", ingress.id, packet.src, packet.dst, srcPort, dstPort);
+      if (flow === undefined) return;
       const handle = this.#host.connectUdp(target.address, target.port, flow);
       if (typeof handle === "string") {
         this.#close(flow);
@@ -170,14 +185,15 @@ export class DatagramFlows {
     this.#send(now, flow, packet, payload, end - payload);
   }
 
-  #onEcho(now: number, packet: Ipv4View): void {
+  #onEcho(now: number, packet: Ipv4View, owner: number): void {
     const { octets } = this.#gateway;
     const identifier = echoIdentifier(octets, packet.payload);
     const id = this.#tables.echo.get(packet.src, packet.dst, identifier);
     let flow = id < 0 ? undefined : this.#flows[id];
     if (flow === undefined) {
       if (this.#gateway.refusesLinkLocal(packet)) return;
-      flow = this.#create(now, "echo", packet.src, packet.dst, identifier, 0);
+      flow = this.#create(now, "echo", owner, packet.src, packet.dst, identifier, 0);
+      if (flow === undefined) return;
       const handle = this.#host.connectEcho(packet.dst, flow);
       if (typeof handle === "string") {
         this.#close(flow);
@@ -264,7 +280,8 @@ export class DatagramFlows {
       const port = 49152 + (this.#random() & 0x3fff);
       if (this.#tables.udp.get(forward.guest, address, (forward.guestPort << 16) | port) >= 0)
         continue;
-      const flow = this.#create(now, "udp", forward.guest, address, forward.guestPort, port);
+      const flow = this.#create(now, "udp", HOST, forward.guest, address, forward.guestPort, port);
+      if (flow === undefined) return undefined;
       flow.handle = forward.handle;
       flow.forward = forward;
       flow.peer = peer.slice();
@@ -307,18 +324,33 @@ export class DatagramFlows {
     this.#gateway.sendIcmpError(now, DESTINATION_UNREACHABLE, code, 0, packet, from);
   }
 
+  /** A conversation of a port; when it has its share, in the place of its longest idle one; undefined: all are in use. */
   #create(
     now: number,
     kind: "udp" | "echo",
+    owner: number,
     guest: number,
     destination: number,
     guestPort: number,
     destinationPort: number,
-  ): DatagramFlow {
+  ): DatagramFlow | undefined {
     const table = this.#tables[kind];
-    if (table.size >= CAPACITY) this.#evict(kind);
+    const places = this.#places[kind];
+    if (!places.take(owner)) {
+      this.#counters.count("udp-table-full" satisfies DatagramDrop);
+      if (!this.#evict(now, kind, owner) || !places.take(owner)) return undefined;
+    }
     const id = this.#freeIds.pop() ?? this.#flows.length;
-    const flow = new DatagramFlow(this, id, kind, guest, destination, guestPort, destinationPort);
+    const flow = new DatagramFlow(
+      this,
+      id,
+      kind,
+      owner,
+      guest,
+      destination,
+      guestPort,
+      destinationPort,
+    );
     flow.lastUsedAt = now;
     this.#flows[id] = flow;
     table.set(guest, destination, flow.portsWord, id);
@@ -326,14 +358,26 @@ export class DatagramFlows {
     return flow;
   }
 
-  #evict(kind: "udp" | "echo"): void {
-    this.#counters.count("udp-table-full" satisfies DatagramDrop);
+  /** Ends a port's longest idle conversation; false when all were used just now, which a flood must not make us find out often. */
+  #evict(now: number, kind: "udp" | "echo", owner: number): boolean {
+    if (now < (this.#crowded.get(owner) ?? -Infinity)) return false;
     let oldest: DatagramFlow | undefined;
     for (const flow of this.#flows) {
-      if (flow?.kind === kind && (oldest === undefined || flow.lastUsedAt < oldest.lastUsedAt))
+      if (
+        flow?.kind === kind &&
+        flow.owner === owner &&
+        (oldest === undefined || flow.lastUsedAt < oldest.lastUsedAt)
+      )
         oldest = flow;
     }
-    if (oldest !== undefined) this.#close(oldest);
+    if (oldest === undefined) return false;
+    const from = oldest.lastUsedAt + RECENT_MS;
+    if (now < from) {
+      this.#crowded.set(owner, from);
+      return false;
+    }
+    this.#close(oldest);
+    return true;
   }
 
   #close(flow: DatagramFlow): void {
@@ -343,6 +387,7 @@ export class DatagramFlows {
     this.#tables[flow.kind].delete(flow.guest, flow.destination, flow.portsWord);
     this.#flows[flow.id] = undefined;
     this.#freeIds.push(flow.id);
+    this.#places[flow.kind].give(flow.owner);
   }
 
   // ---------------------------------------------------------------- from the host
@@ -492,6 +537,8 @@ export class DatagramFlows {
 class DatagramFlow implements HostDatagramOwner {
   readonly id: number;
   readonly kind: "udp" | "echo";
+  /** number of the port that began it */
+  readonly owner: number;
   readonly guest: number;
   readonly destination: number;
   readonly guestPort: number;
@@ -509,6 +556,7 @@ class DatagramFlow implements HostDatagramOwner {
     flows: DatagramFlows,
     id: number,
     kind: "udp" | "echo",
+    owner: number,
     guest: number,
     destination: number,
     guestPort: number,
@@ -517,6 +565,7 @@ class DatagramFlow implements HostDatagramOwner {
     this.#flows = flows;
     this.id = id;
     this.kind = kind;
+    this.owner = owner;
     this.guest = guest;
     this.destination = destination;
     this.guestPort = guestPort;

@@ -8,6 +8,7 @@
  * travel in both directions.
  */
 import type { BridgePort } from "../link/bridge-port.ts";
+import { FairShare } from "../storage/fair-share.ts";
 import { Gather } from "../storage/gather.ts";
 import { TupleTable } from "../storage/tuple-table.ts";
 import type { DatagramHandler, Gateway } from "../stack/gateway.ts";
@@ -32,7 +33,9 @@ import type {
   Random32,
 } from "./host-sockets.ts";
 
-const CAPACITY = 16384;
+export const TCP_CAPACITY = 16384;
+/** whose connections are those that come from the host: no port has this number */
+const HOST = -1;
 /** octets one connection may read from the host in one turn, so that none starves another */
 const READ_BUDGET = 256 * 1024;
 const GATHERS = 64;
@@ -56,9 +59,12 @@ export class TcpFlows implements DatagramHandler, SegmentSink {
   readonly #table: TupleTable;
   readonly #flows: (TcpFlow | undefined)[] = [];
   readonly #freeIds: number[] = [];
-  readonly #deadlines = new DeadlineHeap(CAPACITY);
+  readonly #deadlines = new DeadlineHeap(TCP_CAPACITY);
   readonly #segment = new TcpView();
   readonly #gathers: Gather[] = [];
+  /** by the port of the guest that opened a connection */
+  readonly #places: FairShare;
+  readonly #rings: FairShare;
   readonly #readGather = new Gather(4);
   /** flows that something happened to in this turn */
   #dirty: TcpFlow[] = [];
@@ -74,12 +80,15 @@ export class TcpFlows implements DatagramHandler, SegmentSink {
     pools: RingPools,
     translate: TcpTranslate,
     random: Random32,
+    capacity: number,
   ) {
     this.#gateway = gateway;
     this.#host = host;
     this.#translate = translate;
     this.#random = random;
-    this.#table = new TupleTable(CAPACITY, random());
+    this.#table = new TupleTable(TCP_CAPACITY, random());
+    this.#places = new FairShare(Math.min(capacity, TCP_CAPACITY));
+    this.#rings = new FairShare(pools.small.capacity / 2);
     this.#environment = {
       octets: gateway.octets,
       sum: gateway.sum,
@@ -98,7 +107,7 @@ export class TcpFlows implements DatagramHandler, SegmentSink {
 
   // ---------------------------------------------------------------- from the guest
 
-  onDatagram(now: number, packet: Ipv4View): void {
+  onDatagram(now: number, packet: Ipv4View, ingress: BridgePort): void {
     this.#now = now;
     const segment = this.#segment;
     const { src, dst } = packet;
@@ -126,14 +135,14 @@ export class TcpFlows implements DatagramHandler, SegmentSink {
       flow.connection.onSegment(now, segment);
       this.markDirty(flow);
     } else if (opening) {
-      this.#onSyn(now, packet);
+      this.#onSyn(now, packet, ingress.id);
     } else if (!(segment.flags & RST)) {
       this.#gateway.counters.count("tcp-no-flow" satisfies TcpFlowDrop);
       this.#refuse(now, packet);
     }
   }
 
-  #onSyn(now: number, packet: Ipv4View): void {
+  #onSyn(now: number, packet: Ipv4View, owner: number): void {
     const segment = this.#segment;
     if (this.#gateway.refusesLinkLocal(packet)) {
       this.#refuse(now, packet);
@@ -144,7 +153,7 @@ export class TcpFlows implements DatagramHandler, SegmentSink {
       this.#refuse(now, packet);
       return;
     }
-    const flow = this.#create(packet.dst, segment.dstPort, packet.src, segment.srcPort);
+    const flow = this.#create(owner, packet.dst, segment.dstPort, packet.src, segment.srcPort);
     // a full table is silent: the guest tries again
     if (flow === undefined) return;
     flow.connection.onSyn(segment);
@@ -204,10 +213,10 @@ export class TcpFlows implements DatagramHandler, SegmentSink {
     for (let tries = 0; tries < 16 && flow === undefined; tries++) {
       const localPort = 49152 + (this.#random() & 0x3fff);
       if (this.#table.get(address, source, (port << 16) | localPort) < 0) {
-        flow = this.#create(source, localPort, address, port);
+        flow = this.#create(HOST, source, localPort, address, port);
       }
     }
-    if (flow === undefined || !flow.connection.connect(now)) {
+    if (flow === undefined || !this.takeRings(flow) || !flow.connection.connect(now)) {
       if (flow !== undefined) {
         this.countNoRing();
         this.remove(flow);
@@ -219,6 +228,12 @@ export class TcpFlows implements DatagramHandler, SegmentSink {
     flow.handle = handle;
     this.markDirty(flow);
     return true;
+  }
+
+  /** May a connection have rings? */
+  takeRings(flow: TcpFlow): boolean {
+    flow.hasRings = this.#rings.take(flow.owner);
+    return flow.hasRings;
   }
 
   /** A connection could not be opened because all rings are in use. */
@@ -280,12 +295,13 @@ export class TcpFlows implements DatagramHandler, SegmentSink {
   // ---------------------------------------------------------------- table
 
   #create(
+    owner: number,
     localAddress: number,
     localPort: number,
     guest: number,
     guestPort: number,
   ): TcpFlow | undefined {
-    if (this.#table.size >= CAPACITY) {
+    if (!this.#places.take(owner)) {
       this.#gateway.counters.count("tcp-flow-table-full" satisfies TcpFlowDrop);
       return undefined;
     }
@@ -295,6 +311,7 @@ export class TcpFlows implements DatagramHandler, SegmentSink {
       this.#host,
       this.#environment,
       id,
+      owner,
       localAddress,
       localPort,
       guest,
@@ -318,6 +335,8 @@ export class TcpFlows implements DatagramHandler, SegmentSink {
     this.#freeIds.push(flow.id);
     this.#deadlines.clear(flow.id);
     this.releaseGather(flow);
+    this.#places.give(flow.owner);
+    if (flow.hasRings) this.#rings.give(flow.owner);
   }
 
   // ---------------------------------------------------------------- one turn
@@ -461,7 +480,10 @@ export class TcpFlows implements DatagramHandler, SegmentSink {
 /** One connection: the guest's endpoint and the host's socket. */
 class TcpFlow implements TcpUser, HostStreamOwner {
   readonly id: number;
+  /** number of the port that opened it */
+  readonly owner: number;
   readonly connection: TcpConnection;
+  hasRings = false;
   handle = -1;
   dirty = false;
   waiting = false;
@@ -480,6 +502,7 @@ class TcpFlow implements TcpUser, HostStreamOwner {
     host: HostStreams,
     environment: TcpEnvironment,
     id: number,
+    owner: number,
     localAddress: number,
     localPort: number,
     guest: number,
@@ -488,6 +511,7 @@ class TcpFlow implements TcpUser, HostStreamOwner {
     this.#flows = flows;
     this.#host = host;
     this.id = id;
+    this.owner = owner;
     this.connection = new TcpConnection(
       environment,
       this,
@@ -547,7 +571,7 @@ class TcpFlow implements TcpUser, HostStreamOwner {
 
   onHostConnected(now: number): void {
     this.#adopted = true;
-    if (!this.connection.answer(now)) {
+    if (!this.#flows.takeRings(this) || !this.connection.answer(now)) {
       this.#flows.countNoRing();
       this.#host.reset(this.handle);
       this.handle = -1;

@@ -18,6 +18,7 @@ export const DARWIN: HostAbi = {
   // bsd/sys/fcntl.h
   O_NONBLOCK: 0x4,
   F_DUPFD_CLOEXEC: 67,
+  RLIMIT_NOFILE: 8,
 
   // bsd/sys/socket.h
   AF_INET6: 30,

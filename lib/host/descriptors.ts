@@ -7,6 +7,8 @@ const F_SETFD = 2;
 const F_GETFL = 3;
 const F_SETFL = 4;
 const FD_CLOEXEC = 1;
+/** what systems give where nobody has said otherwise */
+const DEFAULT_LIMIT = 1024;
 
 /** For descriptors that come from elsewhere. */
 export function closeOnExec(fd: number): void {
@@ -41,6 +43,14 @@ export function acceptConnection(listener: number, peer: Pointer, length: Pointe
 /** Another descriptor of the same thing, or a negative errno. */
 export function duplicate(fd: number): number {
   return orErrno(fcntl(fd, abi.F_DUPFD_CLOEXEC, 0));
+}
+
+/** How many files and sockets this process may have open. */
+export function descriptorLimit(): number {
+  // struct rlimit: two numbers of 64 bits, of which the first is in force
+  const limits = new BigUint64Array(2);
+  const result = orErrno(libc.getrlimit(abi.RLIMIT_NOFILE, addressOf(limits)));
+  return result < 0 ? DEFAULT_LIMIT : Math.min(Number(limits[0]), 0x7fff_ffff);
 }
 
 /** The reading and the writing end of a pipe, or a negative errno. */

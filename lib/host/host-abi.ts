@@ -16,6 +16,7 @@ export interface HostAbi {
   openFlags: number;
   O_NONBLOCK: number;
   F_DUPFD_CLOEXEC: number;
+  RLIMIT_NOFILE: number;
 
   AF_INET6: number;
   SOL_SOCKET: number;

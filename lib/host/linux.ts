@@ -12,6 +12,7 @@ export const LINUX: HostAbi = {
   openFlags: 0x800 | 0x80000,
   O_NONBLOCK: 0x800,
   F_DUPFD_CLOEXEC: 1030,
+  RLIMIT_NOFILE: 7,
 
   AF_INET6: 10,
   SOL_SOCKET: 1,

@@ -258,7 +258,7 @@ export class Gateway implements GatewayPort {
       }
     }
     if (packet.moreFragments || packet.fragmentOffset > 0) {
-      const dropped = this.#reassembler.add(now, this.octets, packet);
+      const dropped = this.#reassembler.add(now, this.octets, packet, ingress.id);
       if (dropped !== undefined) this.counters.count(dropped);
       if (dropped !== undefined || packet.moreFragments) return;
     }

@@ -1,7 +1,7 @@
 /**
  * IPv4 reassembly (RFC 791, 815): fragments are collected in fixed places of packet memory. Overlapping fragments drop
  * the whole datagram (as RFC 5722 has it for IPv6), so no two readers can see different contents. The number of
- * datagrams under way is bounded, for each source as well as in all.
+ * datagrams under way is bounded, for each port as well as in all.
  */
 import { RangeSet } from "../storage/range-set.ts";
 import type { PacketMemory } from "../storage/packet-memory.ts";
@@ -9,7 +9,7 @@ import type { Counters } from "../trace/counters.ts";
 import type { Ipv4View } from "../wire/ipv4.ts";
 
 const PLACES = 32;
-const PLACES_PER_SOURCE = 8;
+const PLACES_PER_PORT = 8;
 const MAX_DATAGRAM = 65535;
 /** RFC 1122 3.3.2 asks for 60 to 120 s for the Internet; a link inside one machine delivers or does not */
 const TIMEOUT_MS = 30_000;
@@ -25,6 +25,8 @@ interface Place {
   readonly start: number;
   readonly ranges: RangeSet;
   inUse: boolean;
+  /** number of the port it comes in at */
+  port: number;
   src: number;
   dst: number;
   protocol: number;
@@ -51,6 +53,7 @@ export class Reassembler {
         start: memory.reserve(HEADER_ROOM + MAX_DATAGRAM + 1) + HEADER_ROOM,
         ranges: new RangeSet(64),
         inUse: false,
+        port: 0,
         src: 0,
         dst: 0,
         protocol: 0,
@@ -67,12 +70,12 @@ export class Reassembler {
    * `fragmentOffset` 0); its octets stay valid until the next call. Otherwise the view is left as it was with
    * `moreFragments` true, or a Drop says why the fragment was not kept.
    */
-  add(now: number, octets: Uint8Array, packet: Ipv4View): ReassemblyDrop | undefined {
+  add(now: number, octets: Uint8Array, packet: Ipv4View, port: number): ReassemblyDrop | undefined {
     const length = packet.end - packet.payload;
     const first = packet.fragmentOffset;
     if (length === 0 || (packet.moreFragments && length % 8 !== 0)) return "fragment-length";
     if (first + length > MAX_DATAGRAM - 20) return "fragment-too-long";
-    const place = this.#placeFor(now, packet);
+    const place = this.#placeFor(now, packet, port);
     if (place === undefined) return "fragment-no-place";
     const overlaps =
       place.ranges.endOf(first) !== first ||
@@ -111,9 +114,9 @@ export class Reassembler {
     return undefined;
   }
 
-  #placeFor(now: number, packet: Ipv4View): Place | undefined {
+  #placeFor(now: number, packet: Ipv4View, port: number): Place | undefined {
     let free: Place | undefined;
-    let ofSource = 0;
+    let ofPort = 0;
     for (const place of this.#places) {
       if (place.inUse && place.expiresAt <= now) {
         place.inUse = false;
@@ -123,16 +126,18 @@ export class Reassembler {
         free ??= place;
         continue;
       }
-      if (place.src !== packet.src) continue;
-      ofSource++;
+      if (place.port !== port) continue;
+      ofPort++;
       const same =
+        place.src === packet.src &&
         place.identification === packet.identification &&
         place.dst === packet.dst &&
         place.protocol === packet.protocol;
       if (same) return place;
     }
-    if (free === undefined || ofSource >= PLACES_PER_SOURCE) return undefined;
+    if (free === undefined || ofPort >= PLACES_PER_PORT) return undefined;
     free.inUse = true;
+    free.port = port;
     free.src = packet.src;
     free.dst = packet.dst;
     free.protocol = packet.protocol;

@@ -3,10 +3,23 @@
  * with Linux's own stack whose traffic goes on.
  */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { readFileSync } from "node:fs";
 import { createConnection, type Socket } from "node:net";
-import { arp, echo, ethernet, hex, ipv4, text, udp } from "../support/injected-frames.ts";
+import {
+  arp,
+  echo,
+  ethernet,
+  hex,
+  ipv4,
+  pattern,
+  tcp,
+  text,
+  udp,
+  word16,
+} from "../support/injected-frames.ts";
 import {
   canMakeNamespaces,
+  DEAD_ADDRESS,
   FAR_ADDRESS,
   GATEWAY,
   Lab,
@@ -214,6 +227,105 @@ print("whole")`,
     expect((await lab.stats())["dhcp-port-limit"]).toBe(240);
     expect((await late.run("ping", "-c", "1", "-W", "3", address.victim)).code).toBe(0);
   });
+});
+
+describe.skipIf(!canMakeNamespaces)("a guest that floods", () => {
+  const MALLORY = "192.168.104.250";
+  const GATEWAY_MAC = "5a:94:ef:e4:0c:dd";
+  const DNS_PORT = 53;
+  let lab: Lab;
+  let honest: Guest;
+  let mallory: RawGuest;
+
+  beforeAll(async () => {
+    lab = await Lab.open();
+    await lab.far.serve("tcp", ECHO, NETTOOL, "serve", String(ECHO), FAR_ADDRESS);
+    honest = await lab.guest();
+    await honest.dhcp();
+    mallory = new RawGuest(lab.socket("stream"));
+  });
+  afterAll(async () => {
+    mallory.close();
+    await lab.close();
+  });
+
+  const toGateway = (packet: Parameters<typeof ipv4>[0]) =>
+    ethernet(GATEWAY_MAC, MAC, "0800", ipv4(packet));
+  const port = (n: number) => 1024 + (n % 64_000);
+  const query = (n: number) => hex`
+    ${word16(n & 0xffff)} 0100 0001 0000 0000 0000
+    05 ${Buffer.from(String(10_000 + (n % 90_000))).toString("hex")} 04 74657374 00 0001 0001`;
+  /** the honest guest's new connection to the outside, and a name that the network knows */
+  const isServed = async () => {
+    const [{ stdout }, resolved] = await Promise.all([
+      honest.run(
+        "python3",
+        "-c",
+        `
+import socket
+c = socket.create_connection(("${FAR_ADDRESS}", ${ECHO}), 10)
+c.sendall(b"ask")
+print(c.recv(3).decode())`,
+      ),
+      honest.run("busybox", "nslookup", "-type=a", "host.lima.internal"),
+    ]);
+    return [stdout, resolved.code];
+  };
+  const residentMiB = () =>
+    Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${lab.pid}/status`, "utf8"))![1]) / 1024;
+
+  test.each<[string, string, (n: number) => Uint8Array]>([
+    [
+      "20,000 SYNs to a server that accepts",
+      "tcp-no-ring",
+      (n) =>
+        toGateway(tcp(`${MALLORY}:${port(n)}`, `${FAR_ADDRESS}:${ECHO}`, { flags: "S", seq: n })),
+    ],
+    [
+      "20,000 SYNs to a dead machine",
+      "tcp-flow-table-full",
+      (n) => toGateway(tcp(`${MALLORY}:${port(n)}`, `${DEAD_ADDRESS}:80`, { flags: "S", seq: n })),
+    ],
+    [
+      "20,000 UDP conversations",
+      "udp-table-full",
+      (n) => toGateway(udp(`${MALLORY}:${port(n)}`, `${DEAD_ADDRESS}:9`, text("x"))),
+    ],
+    [
+      "20,000 DNS questions",
+      "dns-queries-full",
+      (n) => toGateway(udp(`${MALLORY}:${port(n)}`, `${GATEWAY}:${DNS_PORT}`, query(n))),
+    ],
+    [
+      "20,000 fragments",
+      "fragment-no-place",
+      (n) =>
+        toGateway({
+          src: MALLORY,
+          dst: DEAD_ADDRESS,
+          protocol: 17,
+          payload: pattern(64),
+          more: true,
+          identification: n & 0xffff,
+        }),
+    ],
+  ])(
+    "by %s costs bounded memory, and another guest is served during and after",
+    async (_name, counter, frame) => {
+      const before = residentMiB();
+      const send = async (from: number) => {
+        for (let n = from; n < from + 10_000; n += 100)
+          await mallory.send(...Array.from({ length: 100 }, (_, i) => frame(n + i)));
+      };
+      await send(0);
+      const [during] = await Promise.all([isServed(), send(10_000)]);
+      expect(during).toEqual(["ask\n", 0]);
+      expect(await isServed()).toEqual(["ask\n", 0]);
+      expect((await lab.stats())[counter]).toBeGreaterThan(0);
+      expect(residentMiB() - before).toBeLessThan(256);
+    },
+    120_000,
+  );
 });
 
 test.skipIf(!canMakeNamespaces)(

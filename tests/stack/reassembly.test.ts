@@ -25,7 +25,7 @@ beforeEach(() => {
 });
 
 /** "kept", a Drop, or the octets of the datagram that is whole now */
-function add(fields: Partial<Packet>, now = 0): string | Uint8Array {
+function add(fields: Partial<Packet>, now = 0, port = 0): string | Uint8Array {
   const { octets } = memory;
   const packet = ipv4({
     src: "10.0.0.11",
@@ -36,7 +36,7 @@ function add(fields: Partial<Packet>, now = 0): string | Uint8Array {
   });
   octets.set(packet, receive);
   view.read(octets, receive, receive + packet.length, sumOctetsOf(octets));
-  const drop = reassembler.add(now, octets, view);
+  const drop = reassembler.add(now, octets, view, port);
   // the receive buffer is used again
   octets.fill(0xa5, receive, receive + packet.length);
   if (drop !== undefined) return drop;
@@ -150,24 +150,25 @@ test.each([
 );
 
 describe("the places for datagrams under way", () => {
-  const start = (identification: number, src = "10.0.0.11", now = 0) =>
-    add({ ...parse("0:AAAAAAAA+"), identification, src }, now);
-  const fill = (sources: number) => {
-    for (let n = 0; n < sources * 8; n++) expect(start(n, `10.0.0.${11 + (n >> 3)}`)).toBe("kept");
+  const start = (identification: number, port = 0, now = 0, src = "10.0.0.11") =>
+    add({ ...parse("0:AAAAAAAA+"), identification, src }, now, port);
+  const fill = (ports: number) => {
+    for (let n = 0; n < ports * 8; n++) expect(start(n, n >> 3)).toBe("kept");
   };
 
-  test("are eight for one source, which takes none from others", () => {
+  test("are eight for one port, whatever addresses it has, which takes none from others", () => {
     fill(1);
     expect(start(100)).toBe("fragment-no-place");
-    expect(start(100, "10.0.0.99")).toBe("kept");
+    expect(start(100, 0, 0, "10.0.0.98")).toBe("fragment-no-place");
+    expect(start(100, 99)).toBe("kept");
     expect(add({ ...parse("8:B"), identification: 7 })).toEqual(text("AAAAAAAAB"));
     expect(start(100)).toBe("kept");
   });
 
   test("are 32 for all", () => {
     fill(4);
-    expect(start(100, "10.0.0.99")).toBe("fragment-no-place");
-    expect(start(100, "10.0.0.99", TIMEOUT_MS)).toBe("kept");
+    expect(start(100, 99)).toBe("fragment-no-place");
+    expect(start(100, 99, TIMEOUT_MS)).toBe("kept");
     expect(counters.values).toEqual({ "fragment-timeout": 32 });
   });
 

@@ -128,7 +128,7 @@ export class InjectedNetwork {
   readonly #receive: number;
   readonly #dhcp: DhcpServer;
 
-  constructor(plan: Partial<NetworkPlan> = {}) {
+  constructor(plan: Partial<NetworkPlan> = {}, descriptors = 1 << 20) {
     const memory = new PacketMemory(MEMORY);
     this.octets = memory.octets;
     this.#receive = memory.reserve(RECEIVE_SIZE);
@@ -158,6 +158,7 @@ export class InjectedNetwork {
       streams: this.streams,
       datagrams: this.datagrams,
       random: () => this.random(),
+      descriptors,
       dnsTcpPath: "dns.sock",
       dhcp: {
         onPayload: (now, _packet, _port, start, end, mac, ingress) =>

@@ -9,6 +9,7 @@ import { formatEndpoint, parseEndpoint } from "../../addr/endpoint.ts";
 import type { UdpService } from "../../flow/datagram-flows.ts";
 import type { GuestConnectOutcome } from "../../flow/tcp-flows.ts";
 import { monotonicMs, random32, unixMs } from "../../host/clock.ts";
+import { descriptorLimit } from "../../host/descriptors.ts";
 import { DatagramSockets } from "../../host/datagram-sockets.ts";
 import { EventLoop } from "../../host/event-loop.ts";
 import { HostError, ListeningSockets } from "../../host/listening-sockets.ts";
@@ -17,6 +18,7 @@ import { StreamSockets } from "../../host/stream-sockets.ts";
 import { VectoredIo } from "../../host/vectored-io.ts";
 import type { BridgePort } from "../../link/bridge-port.ts";
 import { DhcpServer } from "../../service/dhcp/server.ts";
+import { FairShare } from "../../storage/fair-share.ts";
 import { PacketMemory } from "../../storage/packet-memory.ts";
 import { simdSumOctets } from "../../wire/checksum-simd.ts";
 import { DHCP_CLIENT_PORT, DHCP_SERVER_PORT } from "../../wire/dhcpv4.ts";
@@ -37,6 +39,8 @@ interface OpenForward {
 interface PendingQuery {
   guest: number;
   guestPort: number;
+  /** number of the switch's port that it came in at */
+  port: number;
 }
 
 export class NetworkEngine implements PortsEngine {
@@ -53,6 +57,7 @@ export class NetworkEngine implements PortsEngine {
   readonly #forwards = new Map<string, OpenForward>();
   readonly #proxies: number[] = [];
   readonly #queries = new Map<number, PendingQuery>();
+  readonly #queryPlaces = new FairShare(MAX_QUERIES);
   #capture: FrameCapture | undefined;
   #nextQuery = 0;
   #now = monotonicMs();
@@ -75,6 +80,7 @@ export class NetworkEngine implements PortsEngine {
       streams: this.#streams,
       datagrams: new DatagramSockets(this.loop, this.#io, now),
       random: random32,
+      descriptors: descriptorLimit(),
       dnsTcpPath: start.dnsTcpPath,
       dhcp: this.#dhcpService(),
       dns: this.#dnsService(),
@@ -191,13 +197,13 @@ export class NetworkEngine implements PortsEngine {
 
   #dnsService(): UdpService {
     return {
-      onPayload: (_now, packet, srcPort, start, end) => {
-        if (this.#queries.size >= MAX_QUERIES) {
+      onPayload: (_now, packet, srcPort, start, end, _mac, { id: port }) => {
+        if (!this.#queryPlaces.take(port)) {
           this.#network.counters.count("dns-queries-full");
           return;
         }
         const query = this.#nextQuery++;
-        this.#queries.set(query, { guest: packet.src, guestPort: srcPort });
+        this.#queries.set(query, { guest: packet.src, guestPort: srcPort, port });
         const message = this.#memory.octets.slice(start, end);
         this.tell({
           type: "dns-query",
@@ -211,8 +217,10 @@ export class NetworkEngine implements PortsEngine {
 
   answerDns(query: number, message: Uint8Array | undefined): void {
     const pending = this.#queries.get(query);
+    if (pending === undefined) return;
     this.#queries.delete(query);
-    if (pending === undefined || message === undefined) return;
+    this.#queryPlaces.give(pending.port);
+    if (message === undefined) return;
     this.#now = monotonicMs();
     this.#network.sendService(
       this.#now,

@@ -41,6 +41,8 @@ const SMALL_RINGS = 8192;
 const LARGE_RING = 512 * 1024;
 const LARGE_RINGS = 384;
 const DNS_PORT = 53;
+/** ports, listeners, DNS and files; half of the others is for TCP, an eighth each for UDP and ping, the rest for what comes from the host */
+const OWN_DESCRIPTORS = 256;
 
 /** what is counted beside the layers' own drops */
 export type NetworkCounter = "host-access-refused";
@@ -54,6 +56,8 @@ export interface NetworkOptions {
   random: Random32;
   /** unix socket of the DNS responder for queries over TCP */
   dnsTcpPath: string;
+  /** files and sockets that the process may have open */
+  descriptors: number;
   /** serves UDP port 67 */
   dhcp: UdpService;
   /** hardware address of the lease in force of an address */
@@ -125,13 +129,21 @@ export class Network {
       this.counters.count("host-access-refused" satisfies NetworkCounter);
       return true;
     };
+    const sockets = options.descriptors - OWN_DESCRIPTORS;
     const translateTcp: TcpTranslate = (to, port) => {
       if (to === dns && port === DNS_PORT) return { kind: "unix", path: options.dnsTcpPath };
       if (aliases.has(to))
         return isRefused(port) ? undefined : { kind: "ipv4", address: LOOPBACK, port };
       return this.gateway.isOwn(to) ? undefined : { kind: "ipv4", address: to, port };
     };
-    this.tcp = new TcpFlows(this.gateway, options.streams, pools, translateTcp, random);
+    this.tcp = new TcpFlows(
+      this.gateway,
+      options.streams,
+      pools,
+      translateTcp,
+      random,
+      sockets / 2,
+    );
     const translate = (to: number, port: number): UdpTarget => {
       if (port === DHCP_SERVER_PORT && (this.gateway.isOwn(to) || to === LIMITED_BROADCAST)) {
         return { kind: "service", handler: options.dhcp };
@@ -142,8 +154,13 @@ export class Network {
       const notHost = this.gateway.isOwn(to) || to === LIMITED_BROADCAST || to === subnet.broadcast;
       return notHost ? { kind: "refuse" } : { kind: "host", address: to, port };
     };
-    this.datagrams = new DatagramFlows(this.gateway, options.datagrams, translate, random, () =>
-      options.onEchoRefused(),
+    this.datagrams = new DatagramFlows(
+      this.gateway,
+      options.datagrams,
+      translate,
+      random,
+      sockets / 8,
+      () => options.onEchoRefused(),
     );
     this.socks = new SocksProxy({
       octets,
