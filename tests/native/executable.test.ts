@@ -3,13 +3,14 @@ import { afterAll, expect, test } from "bun:test";
 import {
   chmodSync,
   cpSync,
+  existsSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
   rmSync,
   writeFileSync,
 } from "node:fs";
-import { canMakeNamespaces, LIMANET } from "../support/lab.ts";
+import { canMakeNamespaces, LIMANET, MUSL_LIBRARIES } from "../support/lab.ts";
 
 const LIBRARY = new URL(`../../dist/native/limanet-linux-${process.arch}.so`, import.meta.url)
   .pathname;
@@ -34,6 +35,14 @@ test("executable: its native library is that of dist/native", () => {
       abi: "1.0",
     },
   });
+});
+
+const MUSL = `${LIMANET}-linux-x64-musl`;
+const hasMusl = process.arch === "x64" && existsSync(MUSL);
+if (!hasMusl) process.stderr.write(`skipped: the executable for musl (${MUSL} is not built)\n`);
+test.skipIf(!hasMusl)("executable for musl: it loads the same library", () => {
+  const libraries = `LD_LIBRARY_PATH=${MUSL_LIBRARIES}`;
+  expect(versionOf(MUSL, "env", libraries).native).toMatchObject({ abi: "1.0", sha256 });
 });
 
 test.skipIf(!canMakeNamespaces)("executable: an ordinary user's process loads the library", () => {

@@ -1,34 +1,16 @@
 /** macOS' side of `limanet vmnet` (lib/daemon/vmnet/apple-side.ts) against the fake of Apple's frameworks (native/fake). */
-import { afterAll, expect, test } from "bun:test";
-import { cpSync, mkdirSync, mkdtempSync, rmSync, symlinkSync } from "node:fs";
-import { join, relative } from "node:path";
+import { afterAll, beforeAll, expect, test } from "bun:test";
+import { join } from "node:path";
+import { ProjectOnFake } from "../support/fake-vmnet.ts";
 
-const ROOT = new URL("../..", import.meta.url).pathname;
 const DAEMON_ON_FAKE = new URL("vmnet/daemon-on-fake.ts", import.meta.url).pathname;
-const folder = mkdtempSync("/tmp/limanet-vmnet-daemon-");
-afterAll(() => rmSync(folder, { recursive: true }));
-
-async function run(...words: string[]) {
-  const child = Bun.spawn(words, { cwd: ROOT, stdout: "pipe", stderr: "pipe" });
-  const [stdout, stderr] = await Promise.all([
-    new Response(child.stdout).text(),
-    new Response(child.stderr).text(),
-  ]);
-  return { stdout, stderr, code: await child.exited };
-}
+const project = new ProjectOnFake();
+beforeAll(() => project.make());
+afterAll(() => project.remove());
 
 test("the daemon gives vmnet its settings, carries frames both ways, and ends when the interface goes", async () => {
-  for (const part of ["lib", "tests/native/vmnet"])
-    cpSync(join(ROOT, part), join(folder, part), { recursive: true });
-  symlinkSync(join(ROOT, "node_modules"), join(folder, "node_modules"));
-  expect(await run("scripts/build-native", "fake")).toMatchObject({ stderr: "", code: 0 });
-  mkdirSync(join(folder, "dist/native"), { recursive: true });
-  cpSync(
-    join(ROOT, "dist/native/limanet-fake.so"),
-    join(folder, `dist/native/limanet-linux-${process.arch}.so`),
-  );
-  const driver = join(folder, relative(ROOT, DAEMON_ON_FAKE));
-  const { stdout, stderr } = await run(process.execPath, driver, join(folder, "socket_vmnet.fake"));
+  const socket = join(project.folder, "socket_vmnet.fake");
+  const { stdout, stderr } = await project.run(DAEMON_ON_FAKE, socket);
   expect(stderr).toBe("");
   expect(JSON.parse(stdout)).toEqual({
     retries: process.getuid!() === 0 ? 1 : 0,

@@ -1,21 +1,12 @@
 /** The vmnet back end (native/be_vmnet.c) against the fake of Apple's frameworks (native/fake). */
-import { afterAll, describe, expect, test } from "bun:test";
-import { cpSync, mkdirSync, mkdtempSync, renameSync, rmSync } from "node:fs";
-import { join, relative } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { join } from "node:path";
+import { ProjectOnFake, run } from "../support/fake-vmnet.ts";
 
-const ROOT = new URL("../..", import.meta.url).pathname;
 const SHIM_ON_FAKE = new URL("vmnet/shim-on-fake.ts", import.meta.url).pathname;
-const folder = mkdtempSync("/tmp/limanet-vmnet-");
-afterAll(() => rmSync(folder, { recursive: true }));
-
-async function run(...words: string[]) {
-  const child = Bun.spawn(words, { cwd: ROOT, stdout: "pipe", stderr: "pipe" });
-  const [stdout, stderr] = await Promise.all([
-    new Response(child.stdout).text(),
-    new Response(child.stderr).text(),
-  ]);
-  return { stdout, stderr, code: await child.exited };
-}
+const project = new ProjectOnFake();
+beforeAll(() => project.make());
+afterAll(() => project.remove());
 
 describe.each([
   ["no sanitizer", []],
@@ -23,7 +14,7 @@ describe.each([
   ["threads watched", ["-fsanitize=thread"]],
 ])("vmnet back end, %s", (name, options) => {
   test("all that tests/native/vmnet/exercise.c asks of it", async () => {
-    const program = join(folder, name.replaceAll(" ", "-"));
+    const program = join(project.folder, name.replaceAll(" ", "-"));
     const compiled = await run("scripts/build-native", "exercise", program, ...options);
     expect(compiled.stderr).toBe("");
     const { stdout, stderr, code } = await run(program);
@@ -35,18 +26,7 @@ describe.each([
 });
 
 test("shim.ts on the vmnet back end: frames echoed in order, an interface that goes, failures in words", async () => {
-  for (const part of ["lib", "tests/native/vmnet"])
-    cpSync(join(ROOT, part), join(folder, part), { recursive: true });
-  const built = await run("scripts/build-native", "fake");
-  expect(built).toMatchObject({ stderr: "", stdout: "dist/native/limanet-fake.so\n" });
-  mkdirSync(join(folder, "dist/native"), { recursive: true });
-  const library = join(folder, `dist/native/limanet-linux-${process.arch}.so`);
-  cpSync(join(ROOT, "dist/native/limanet-fake.so"), `${library}.new`);
-  renameSync(`${library}.new`, library);
-  const { stdout, stderr } = await run(
-    process.execPath,
-    join(folder, relative(ROOT, SHIM_ON_FAKE)),
-  );
+  const { stdout, stderr } = await project.run(SHIM_ON_FAKE);
   expect(stderr).toBe("");
   expect(JSON.parse(stdout)).toEqual({
     wrong: 0,
