@@ -8,35 +8,39 @@ import { isAnswered, passedPair } from "../host/datagram-pair.ts";
 import { libc, SHUT_RDWR } from "../host/libc.ts";
 import { HostError } from "../host/listening-sockets.ts";
 import type { Log } from "../trace/log.ts";
+import type { StreamRelay } from "./relay/stream-relay.ts";
 
 const LOOK_MS = 1000;
 const FIRST_RETRY_MS = 100;
 const LAST_RETRY_MS = 5000;
 
+/** what a card is between */
+interface Doors {
+  /** gives the machine another end, of which it takes a duplicate */
+  attach: (fd: number) => void;
+  relay: StreamRelay;
+}
+
 export class VzCard {
   readonly backend: SwitchBackend;
-  readonly #attach: (fd: number) => void;
+  readonly #doors: Doors;
   readonly #log: Log;
   readonly #closing = new AbortController();
   readonly #watched: Promise<void>;
   #fd: number;
   #rejoining: Promise<void> | undefined;
 
-  /** Joins the switch; throws when it is not there. `attach` gives the machine another end, of which it takes a duplicate. */
-  constructor(backend: SwitchBackend, attach: (fd: number) => void, log: Log) {
-    this.backend = backend;
-    this.#attach = attach;
+  private constructor(fd: number, switched: SwitchBackend, doors: Doors, log: Log) {
+    this.backend = switched;
+    this.#fd = fd;
+    this.#doors = doors;
     this.#log = log;
-    try {
-      this.#fd = passedPair(backend.descriptors);
-    } catch (error) {
-      if (!(error instanceof HostError)) throw error;
-      throw new Error(
-        `Cannot attach to the network ${backend.network}: nobody answers at ${backend.descriptors} (${error.code}); with vmType vz, limanet's own daemon of the network must run (limanet vmnet; socket_vmnet has no such socket)`,
-        { cause: error },
-      );
-    }
-    this.#watched = backend.absence === "unnoticed" ? this.#watch() : Promise.resolve();
+    this.#watched = switched.absence === "unnoticed" ? this.#watch() : Promise.resolve();
+  }
+
+  /** Joins the switch; throws when it is not there. */
+  static async join(backend: SwitchBackend, doors: Doors, log: Log): Promise<VzCard> {
+    return new VzCard(await socketTo(backend, doors.relay), backend, doors, log);
   }
 
   /** the machine's end */
@@ -69,17 +73,17 @@ export class VzCard {
   }
 
   async #rejoin(why: string): Promise<void> {
-    const { network, descriptors } = this.backend;
+    const { network } = this.backend;
     const { signal } = this.#closing;
     this.#log.warn(`a network card is lost: ${why} network=${network}`);
     for (let wait = FIRST_RETRY_MS; !signal.aborted; wait = Math.min(2 * wait, LAST_RETRY_MS)) {
       try {
-        const fd = passedPair(descriptors);
+        const fd = await socketTo(this.backend, this.#doors.relay);
         // whoever else has the old pair, as the machine's configuration may: for the switch it is dead from now on
         libc.shutdown(this.#fd, SHUT_RDWR);
         libc.close(this.#fd);
         this.#fd = fd;
-        this.#attach(fd);
+        this.#doors.attach(fd);
         this.#log.warn(`a network card is attached anew network=${network}`);
         return;
       } catch (error) {
@@ -87,5 +91,27 @@ export class VzCard {
         await sleep(wait, signal);
       }
     }
+  }
+}
+
+/** The machine's end of a way to the switch: by itself, or through the relay to one that speaks streams only. */
+async function socketTo(
+  { network, stream, descriptors, absence }: SwitchBackend,
+  relay: StreamRelay,
+): Promise<number> {
+  try {
+    return passedPair(descriptors);
+  } catch (error) {
+    // a network of limanet's own is not there; of others socket_vmnet may be
+    if (!(error instanceof HostError) || absence !== "unnoticed") throw error;
+  }
+  try {
+    return await relay.join(stream);
+  } catch (error) {
+    const { code, message } = error as { code?: string; message: string };
+    throw new Error(
+      `Cannot attach to the network ${network}: nobody answers at ${stream} (${code ?? message}): its daemon must run (limanet vmnet, or socket_vmnet)`,
+      { cause: error },
+    );
   }
 }

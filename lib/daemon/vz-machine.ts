@@ -17,6 +17,7 @@ import { diskFormat, diskOf } from "../instance/disk.ts";
 import { localFile } from "../instance/image-cache.ts";
 import { endSshMaster } from "./guest-access.ts";
 import type { Machine, MachineSettings } from "./machine.ts";
+import { StreamRelay } from "./relay/stream-relay.ts";
 import { VzCard } from "./vz-card.ts";
 
 /** how long pulling the plug may take */
@@ -47,15 +48,18 @@ export async function startVz({ paths, config, nics, log }: MachineSettings): Pr
     const kernel = image.kernel === undefined ? undefined : await localFile(image.kernel);
     const initrd = image.initrd === undefined ? undefined : await localFile(image.initrd);
     let vz: VzMachine | undefined;
-    const cards = nics.map(({ backend, mtu = STANDARD_MTU }, i) => {
-      if (backend.kind === "nat") return undefined;
+    const relay = new StreamRelay(log);
+    undo.push(() => relay.close());
+    const cards: (VzCard | undefined)[] = [];
+    for (const [i, { backend, mtu = STANDARD_MTU }] of nics.entries()) {
+      if (backend.kind === "nat") continue;
       if (backend.kind === "slirp")
         throw new Error("QEMU's own network (--slirp=qemu) needs vmType: qemu");
       const attach = (fd: number) => vz?.attach(i, { attachment: fd, mtu });
-      const card = new VzCard(backend, attach, log);
+      const card = await VzCard.join(backend, { attach, relay }, log);
       undo.push(() => card.close());
-      return card;
-    });
+      cards[i] = card;
+    }
     const configuration = vzConfiguration({
       cpus: config.cpus,
       memory: config.memory,

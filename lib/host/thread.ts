@@ -25,6 +25,7 @@ export const isCompiled = import.meta.url.includes(EMBEDDED_ROOT);
 export type ThreadModule =
   | "lib/daemon/network/engine-thread.ts"
   | "lib/daemon/vmnet/switch-thread.ts"
+  | "lib/daemon/relay/relay-thread.ts"
   | "lib/host/resolver-thread.ts";
 
 /** In the main thread: starts a worker in a module of this program. */

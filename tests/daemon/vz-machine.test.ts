@@ -98,13 +98,15 @@ async function start(nics: Nic[], more = ""): Promise<Machine> {
   return running;
 }
 
-/** A broadcast frame from the other guest. */
-function say(words: string): void {
-  port ??= passedPair(at("fd.sock"));
-  const frame = Buffer.concat([
+const broadcast = (words: string) =>
+  Buffer.concat([
     Buffer.from("ffffffffffff525555aabbcc88b5", "hex"),
     Buffer.from(words.padEnd(46)),
   ]);
+/** A broadcast frame from the other guest. */
+function say(words: string): void {
+  port ??= passedPair(at("fd.sock"));
+  const frame = broadcast(words);
   libc.write(port, addressOf(frame), frame.length);
 }
 /** Says it until the guest, which sends back all that it gets, has sent it back. */
@@ -179,6 +181,57 @@ test("a card whose network is told to be there again is attached anew, and no ot
   await echoed("after");
 });
 
+/** A switch as socket_vmnet is one: a stream of frames, each with its length in front. */
+function streamSwitch(path: string) {
+  let received = Buffer.alloc(0);
+  let guest: { write(octets: Buffer): number } | undefined;
+  const server = Bun.listen({
+    unix: path,
+    socket: {
+      open: (socket) => void (guest = socket),
+      close: () => void (guest = undefined),
+      data: (_socket, octets) => void (received = Buffer.concat([received, octets])),
+    },
+  });
+  return {
+    hasGuest: () => guest !== undefined,
+    /** Says it until the guest has answered with the same words. */
+    async echoed(words: string): Promise<void> {
+      const frame = broadcast(words);
+      const length = Buffer.alloc(4);
+      length.writeUInt32BE(frame.length);
+      for (;;) {
+        guest?.write(Buffer.concat([length, frame]));
+        await Bun.sleep(20);
+        while (received.length >= 4 && received.length >= 4 + received.readUInt32BE()) {
+          const answer = received.subarray(4, 4 + received.readUInt32BE());
+          received = received.subarray(4 + answer.length);
+          if (answer.subarray(14).toString().startsWith(words)) return;
+        }
+      }
+    },
+    stop: () => server.stop(true),
+  };
+}
+
+test("a card on a switch that speaks streams only has a relay, again after the switch was away", async () => {
+  const path = at("vmnet.sock");
+  let vmnet = streamSwitch(path);
+  const backend = { ...card("unnoticed").backend, stream: path, descriptors: at("none") };
+  await start([card("never"), { ...NAT, backend } as Nic]);
+  await vmnet.echoed("by stream");
+  await vmnet.echoed("x".repeat(1400));
+  vmnet.stop();
+  rmSync(path, { force: true });
+  vmnet = streamSwitch(path);
+  await vmnet.echoed("once more");
+  // what the one switch says does not reach the other
+  await echoed("by datagrams");
+  await running!.end();
+  while (vmnet.hasGuest()) await Bun.sleep(5);
+  vmnet.stop();
+});
+
 test("a machine that waits for its switch can be ended", async () => {
   const machine = await start([card("told")]);
   await echoed("before");
@@ -202,7 +255,18 @@ test.each<[string, Nic[], string, RegExp]>([
     "no switch",
     [{ ...NAT, backend: { ...card("told").backend, descriptors: "/nowhere" } as SwitchBackend }],
     "",
-    /^Cannot attach to the network lab: nobody answers at \/nowhere \(ENOENT\)/,
+    /^Cannot connect to \/nowhere: ENOENT/,
+  ],
+  [
+    "no switch of either kind",
+    [
+      {
+        ...NAT,
+        backend: { ...card("unnoticed").backend, descriptors: "/nowhere" } as SwitchBackend,
+      },
+    ],
+    "",
+    /^Cannot attach to the network lab: nobody answers at .*\/s \(ENOENT\)/,
   ],
   ["QEMU's own network", [{ ...NAT, backend: { kind: "slirp", sshPort: 1 } }], "", /vmType: qemu$/],
   [

@@ -3,12 +3,12 @@
  * whose place a fake runs each machine as a QEMU process.
  */
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { readFileSync } from "node:fs";
+import { chmodSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { buildOnFakeVz } from "../support/fake-vz-executable.ts";
 import { Home } from "../support/machines.ts";
 
-const LIMIT = 120_000;
+const LIMIT = 240_000;
 const FAKE = "dist/native/fake-vz.so";
 
 let home: Home;
@@ -31,21 +31,36 @@ ${more}`;
 const shell = (name: string, ...words: string[]) => home.must("shell", name, ...words);
 
 test(
-  "an instance on the default network: ssh, names, a forwarded port, stop and start again",
+  "an instance on the default network: ssh, names, a stream socket, stop and start again",
   async () => {
     const port = 20_000 + (process.pid % 10_000);
+    let frames = 0;
+    const path = home.path("vmnet.sock");
+    const server = Bun.listen({
+      unix: path,
+      socket: { data: (_, octets) => void (frames += octets.length) },
+    });
+    chmodSync(path, 0o777);
     const forward = `portForwards:\n  - { guestPort: 8000, hostPort: ${port}, static: true }\n`;
-    await home.must("start", "--name", "one", home.template("one", yaml(forward)));
+    await home.must(
+      "start",
+      "--name",
+      "one",
+      home.template("one", yaml(`${forward}networks: [{ socket: ${path}, interface: s0 }]\n`)),
+    );
     expect(await home.list()).toMatchObject([{ name: "one", status: "Running" }]);
     expect(await shell("one", "cat", "/etc/resolv.conf")).toContain("192.168.5.2");
     expect(await shell("one", "nslookup", "host.lima.internal")).toContain("192.168.5.2");
     expect(home.consoles()).toContain("guest: ready");
+    // the guest asks for an address there, through the relay
+    while (frames === 0) await Bun.sleep(50);
     await home.must("stop", "one");
     expect(await home.list()).toMatchObject([{ name: "one", status: "Stopped" }]);
     expect(await home.processes()).toEqual([]);
     await home.must("start", "one");
     expect((await shell("one", "uname")).trim()).toBe("Linux");
     await home.must("delete", "--force", "one");
+    server.stop(true);
   },
   LIMIT,
 );

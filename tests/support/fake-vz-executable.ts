@@ -19,6 +19,7 @@ export async function buildOnFakeVz(outfile: string, library: string): Promise<v
     "main.ts",
     "lib/daemon/network/engine-thread.ts",
     "lib/daemon/vmnet/switch-thread.ts",
+    "lib/daemon/relay/relay-thread.ts",
     "lib/host/resolver-thread.ts",
   ];
   const changed: string[] = [];

@@ -149,7 +149,7 @@ export class GuestPorts implements DatagramOwner {
     const owner = {
       onAccept: (_now: number, fd: number) => {
         if (kind === "stream") this.attach(fd, QEMU_FRAMING);
-        else acceptDescriptor(this.#loop, fd, (passed) => this.#attachPassed(passed));
+        else acceptDescriptor(this.#loop, fd, (passed) => this.attachPassed(passed));
       },
     };
     this.#listening.push(this.#listeners.listenUnix(path, owner, access));
@@ -181,7 +181,8 @@ export class GuestPorts implements DatagramOwner {
     this.attach(fd, QEMU_FRAMING);
   }
 
-  #attachPassed(fd: number): void {
+  /** Takes over a socket that leads to one guest, of datagrams or a stream. */
+  attachPassed(fd: number): void {
     if (isStream(fd)) this.attach(fd, QEMU_FRAMING);
     else this.#watchDatagrams(fd, "passed");
   }
