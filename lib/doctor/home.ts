@@ -8,6 +8,8 @@ export interface HomeFacts {
   user: string;
   /** the longest socket of an instance with the shortest name, of each instance that is there, and of each network */
   sockets: readonly { of: string; path: string; kind: "any" | "instance" | "network" }[];
+  /** the folder in which the home folder would have to be made, and cannot */
+  unmakeableIn?: { path: string; owner: string };
   /** files and folders that this user cannot write, and who owns them */
   foreign: readonly { path: string; owner: string }[];
   /** what is wrong with networks.yaml and with each instance's lima.yaml, sentences */
@@ -41,6 +43,17 @@ export const homeChecks: readonly Check<HomeFacts>[] = [
           problem: `The ${kind} ${of} cannot start: its socket ${path} has ${octets(path)} octets, and the system takes ${SOCKET_PATH_LIMIT[system] - 1}`,
           fix: [`give the ${kind} a shorter name, or LIMANET_HOME a shorter path`],
         })),
+  },
+  {
+    id: "home-not-makeable",
+    severity: "fault",
+    find: ({ home, user, unmakeableIn }) =>
+      unmakeableIn === undefined
+        ? undefined
+        : {
+            problem: `The home folder ${home} is not there, and ${user} cannot make it: ${unmakeableIn.path} belongs to ${unmakeableIn.owner}`,
+            fix: ["export LIMANET_HOME=$HOME/.lima (or another folder of yours)"],
+          },
   },
   {
     id: "home-not-writable",

@@ -16,6 +16,12 @@ export interface NetworkSubnet {
 export interface NetworkFacts {
   networks: readonly NetworkSubnet[];
   taken: readonly TakenSubnet[];
+  /** sockets of others, by which instances say that they attach (`socket:`) */
+  sockets: readonly {
+    path: string;
+    instances: readonly string[];
+    state: "served" | "dead" | "denied";
+  }[];
   /** Linux: net.ipv4.ping_group_range, and the groups of this process; undefined where everybody may ping */
   ping?: { first: number; last: number; groups: readonly number[] };
 }
@@ -85,6 +91,27 @@ export const networkChecks: readonly Check<NetworkFacts>[] = [
             fix: [`give one of them another gateway in networks.yaml`],
           })),
       ),
+  },
+  {
+    id: "socket-unserved",
+    severity: "fault",
+    find: ({ sockets }) =>
+      sockets
+        .filter(({ state }) => state !== "served")
+        .map(({ path, instances, state }) => {
+          const who = `${instances.join(", ")} cannot attach to ${path}`;
+          return state === "denied"
+            ? {
+                problem: `${who}: this user may not connect to it`,
+                fix: [`ls -l ${path} tells whose it is; join its group, then log in anew`],
+              }
+            : {
+                problem: `${who}: nobody serves that socket`,
+                fix: [
+                  "start what serves it (limanet vmnet, socket_vmnet or another switch), or correct socket in lima.yaml",
+                ],
+              };
+        }),
   },
   {
     id: "ping-forbidden",

@@ -3,7 +3,7 @@ import { createHash } from "node:crypto";
 import { createReadStream, renameSync, rmSync } from "node:fs";
 import { open } from "node:fs/promises";
 import cliProgress from "cli-progress";
-import { isTerminal } from "./terminal.ts";
+import { isDrawable } from "./terminal.ts";
 
 /** hexadecimal digest of a file */
 export async function digestOfFile(
@@ -28,12 +28,14 @@ export async function download(url: string, path: string, ended?: AbortSignal): 
   if (!response.ok || response.body === null)
     throw new Error(`the server answered ${response.status} ${response.statusText}`);
   const total = Number(response.headers.get("content-length") ?? 0);
-  const bar = isTerminal("error")
-    ? new cliProgress.SingleBar({
-        format: "{bar} {percentage} % of {mib} MiB, {eta} s left",
-        stream: process.stderr,
-      })
-    : undefined;
+  // what is not told beforehand cannot be a part of something
+  const bar =
+    total > 0 && isDrawable("error")
+      ? new cliProgress.SingleBar({
+          format: "{bar} {percentage} % of {mib} MiB, {eta} s left",
+          stream: process.stderr,
+        })
+      : undefined;
   // of a name that the next download takes again: what a killed process left behind does not stay
   const temporary = `${path}.tmp`;
   const file = await open(temporary, "w");

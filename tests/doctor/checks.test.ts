@@ -45,6 +45,7 @@ const WELL: AreaFacts = {
       { subnet: cidr("192.168.105.0/24"), owner: "the interface lm-s" },
       { subnet: cidr("192.168.105.0/24"), owner: "a route by lm-s" },
     ],
+    sockets: [{ path: "/run/s", instances: ["vm"], state: "served" }],
     ping: { first: 0, last: 1000, groups: [1000, 4] },
   },
   dns: {
@@ -131,6 +132,12 @@ const FOUND: readonly Row[] = [
     { foreign: [{ path: "/h", owner: "root" }] },
     /ann cannot write \/h.*chown -R ann \/h/s,
   ],
+  [
+    "home",
+    "home-not-makeable",
+    { unmakeableIn: { path: "/opt", owner: "root" } },
+    /ann cannot make it: \/opt belongs to root/,
+  ],
   ["home", "file-unreadable", { unreadable: [{ file: "/h/f", why: "7:1: no" }] }, /7:1: no/],
   [
     "network",
@@ -161,6 +168,18 @@ const FOUND: readonly Row[] = [
       taken: [],
     },
     /both shared .* and lab/,
+  ],
+  [
+    "network",
+    "socket-unserved",
+    { sockets: [{ path: "/run/s", instances: ["a", "b"], state: "dead" }] },
+    /a, b cannot attach to \/run\/s: nobody serves/,
+  ],
+  [
+    "network",
+    "socket-unserved",
+    { sockets: [{ path: "/run/s", instances: ["a"], state: "denied" }] },
+    /may not connect.*ls -l \/run\/s/s,
   ],
   ["network", "ping-forbidden", { ping: { first: 1, last: 0, groups: [0] } }, /is 1 0/],
   ["network", "ping-forbidden", { ping: { first: 5, last: 9, groups: [4, 10] } }, /is 5 9/],

@@ -135,7 +135,7 @@ const FAULTS: readonly Fault[] = [
     id: "home-path-too-long",
     break: `true`,
     mend: "true",
-    environment: { LIMANET_HOME: `/opt/${LONG}/${LONG}` },
+    environment: { LIMANET_HOME: `/tmp/${LONG}/${LONG}` },
     also: ["socket-path-too-long"],
     says: /and the system takes 107.*LIMANET_HOME/s,
   },
@@ -144,6 +144,13 @@ const FAULTS: readonly Fault[] = [
     break: vm(IMAGE, `${LONG}${"x".repeat(10)}`),
     mend: "rm -r $HOME_FOLDER/xxx*",
     says: /instance x+ cannot start: its socket .*ssh.sock.* has 1\d\d octets/,
+  },
+  {
+    id: "home-not-makeable",
+    break: "true",
+    mend: "true",
+    environment: { LIMANET_HOME: "/opt/lima/home" },
+    says: /\/opt\/lima\/home is not there, and nobody cannot make it: \/opt belongs to root/,
   },
   {
     id: "home-not-writable",
@@ -183,6 +190,12 @@ const FAULTS: readonly Fault[] = [
     id: "networks-overlap",
     ...inNetworks("s/192.168.106.1$/192.168.105.129/; s/192.168.106.254/192.168.105.200/"),
     says: /both shared \(192.168.105.0\/24\) and host/,
+  },
+  {
+    id: "socket-unserved",
+    break: vm(`${IMAGE}\nnetworks: [{ socket: /run/switch.sock }]`),
+    mend: "rm -r $HOME_FOLDER/vm",
+    says: /vm cannot attach to \/run\/switch.sock: nobody serves that socket/,
   },
   {
     id: "ping-forbidden",

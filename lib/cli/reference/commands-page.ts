@@ -11,7 +11,7 @@ export function commandsPage(root: CommandInfo): string {
   return [
     "# Commands",
     "",
-    "Made from the definitions in `lib/cli/program.ts` by `limanet generate commands`; a test tells when it is not current.",
+    "Made from the definitions in `lib/cli/program.ts` by `limanet generate commands docs`; a test tells when it is not current.",
     "`limanet COMMAND --help` prints the same. Exit codes: 0 done, 1 failed, 2 wrong usage; those of `doctor` are in",
     "[its own page](doctor.md).",
     "",

@@ -1,3 +1,4 @@
+import { dirname } from "node:path";
 import { instancePaths, longestSocket, networkPaths } from "../../config/paths.ts";
 import type { HomeFacts } from "../../doctor/home.ts";
 import { hostFiles } from "../../host/file-tree.ts";
@@ -28,9 +29,14 @@ export function homeFacts({ home, networks, instances, unreadable }: Surrounding
   ];
   const foreign = files
     .filter((path) => exists(path) && !isWritable(path))
-    .map((path) => ({ path, owner: userName(hostFiles.lstat(path)?.uid ?? 0) }));
+    .map((path) => ({ path, owner: ownerOf(path) }));
+  let parent = home;
+  while (!exists(parent)) parent = dirname(parent);
   return {
     system: hostPlatform(),
+    ...(parent === home || isWritable(parent)
+      ? {}
+      : { unmakeableIn: { path: parent, owner: ownerOf(parent) } }),
     home,
     user: hostUser().name,
     sockets,
@@ -41,3 +47,5 @@ export function homeFacts({ home, networks, instances, unreadable }: Surrounding
     unreadable,
   };
 }
+
+const ownerOf = (path: string): string => userName(hostFiles.lstat(path)?.uid ?? 0);

@@ -4,13 +4,15 @@ import type { NetworkFacts, NetworkSubnet } from "../../doctor/network.ts";
 import { hostSubnets } from "../../host/host-subnets.ts";
 import { groupIds, hostPlatform } from "../../host/machine.ts";
 import { networkSetting } from "../../host/network-tools.ts";
+import { tryUnixSocket } from "../../host/unix-http.ts";
 import { isManaged, socketOf } from "../../privilege/commands.ts";
 import { partNames } from "../../vmnet/host-plan.ts";
 import { DEFAULT_SUBNET } from "../first-network.ts";
 import { managedDaemon } from "../managed-network.ts";
 import type { Surroundings } from "./surroundings.ts";
 
-export async function networkFacts({ networks, managed }: Surroundings): Promise<NetworkFacts> {
+export async function networkFacts(surroundings: Surroundings): Promise<NetworkFacts> {
+  const { networks, managed } = surroundings;
   const subnets: NetworkSubnet[] = [
     { name: "default", mode: "default", subnet: parseCidr(DEFAULT_SUBNET)!, runs: false },
   ];
@@ -33,7 +35,26 @@ export async function networkFacts({ networks, managed }: Surroundings): Promise
         )),
     });
   }
-  return { networks: subnets, taken: hostSubnets(), ...pingFacts() };
+  return {
+    networks: subnets,
+    taken: hostSubnets(),
+    sockets: await socketFacts(surroundings),
+    ...pingFacts(),
+  };
+}
+
+async function socketFacts({ instances }: Surroundings): Promise<NetworkFacts["sockets"]> {
+  const users = new Map<string, string[]>();
+  for (const { name, config } of instances)
+    for (const { socket } of config?.networks ?? [])
+      if (socket !== undefined) users.set(socket, [...(users.get(socket) ?? []), name]);
+  return Promise.all(
+    [...users].map(async ([path, names]) => ({
+      path,
+      instances: names,
+      state: await tryUnixSocket(path),
+    })),
+  );
 }
 
 /** ping sockets are for the groups of a range (icmp(7)); on macOS for everybody */
