@@ -29,6 +29,9 @@ export const DARWIN: HostAbi = {
   SO_SNDBUF: 0x1001,
   SO_RCVBUF: 0x1002,
   SO_LINGER: 0x80,
+  // bsd/sys/mman.h
+  MADV_FREE: 5,
+  // bsd/sys/socket.h
   MSG_DONTWAIT: 0x80,
   // 0x80000 in recent headers only; not needed, since Bun ignores SIGPIPE
   MSG_NOSIGNAL: 0,

@@ -28,6 +28,8 @@ export interface HostAbi {
   SO_LINGER: number;
   IPV6_V6ONLY: number;
   IP_TTL: number;
+  /** madvise(2): the pages' octets are not needed any more */
+  MADV_FREE: number;
   MSG_DONTWAIT: number;
   MSG_NOSIGNAL: number;
   /** 0: received descriptors have the flag set afterwards */

@@ -38,6 +38,7 @@ export const libc = openLibrary(abi.libraries, {
   getsockname: { args: ["i32", "ptr", "ptr"], returns: "i32" },
   getsockopt: { args: ["i32", "i32", "i32", "ptr", "ptr"], returns: "i32" },
   listen: { args: ["i32", "i32"], returns: "i32" },
+  madvise: { args: ["u64", "usize", "i32"], returns: "i32" },
   pipe: { args: ["ptr"], returns: "i32" },
   read: { args: ["i32", "ptr", "usize"], returns: FFIType.i64_fast },
   readv: { args: ["i32", "ptr", "i32"], returns: FFIType.i64_fast },

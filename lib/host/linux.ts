@@ -24,6 +24,8 @@ export const LINUX: HostAbi = {
   SO_LINGER: 13,
   IPV6_V6ONLY: 26,
   IP_TTL: 2,
+  // MADV_DONTNEED: Linux' MADV_FREE gives pages back only when others need them
+  MADV_FREE: 4,
   MSG_DONTWAIT: 0x40,
   MSG_NOSIGNAL: 0x4000,
   MSG_CMSG_CLOEXEC: 0x40000000,

@@ -42,3 +42,8 @@ export function startThread(
   worker.onerror = (event) => onFailure(event.message);
   return worker;
 }
+
+/** Collects all garbage of this thread's now, and has its pages given back to the system; takes some tens of milliseconds. */
+export function returnUnusedMemory(): void {
+  Bun.gc(true);
+}

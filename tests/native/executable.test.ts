@@ -18,11 +18,15 @@ const folder = mkdtempSync("/var/tmp/limanet-executable-");
 afterAll(() => rmSync(folder, { recursive: true }));
 chmodSync(folder, 0o755);
 
+/** where neither a /tmp of the tests' hides it nor an ordinary user is kept away */
+const executable = `${folder}/limanet`;
+cpSync(LIMANET, executable);
+
 const library = readFileSync(LIBRARY);
 const sha256 = new Bun.CryptoHasher("sha256").update(library).digest("hex");
 
-function versionOf(executable: string, ...before: string[]) {
-  const { stdout, stderr } = Bun.spawnSync([...before, executable, "version", "--json"]);
+function versionOf(program: string, ...before: string[]) {
+  const { stdout, stderr } = Bun.spawnSync([...before, program, "version", "--json"]);
   expect(stderr.toString()).toBe("");
   return JSON.parse(stdout.toString());
 }
@@ -46,9 +50,8 @@ test.skipIf(!hasMusl)("executable for musl: it loads the same library", () => {
 });
 
 test.skipIf(!canMakeNamespaces)("executable: an ordinary user's process loads the library", () => {
-  cpSync(LIMANET, `${folder}/limanet`);
   const { native } = versionOf(
-    `${folder}/limanet`,
+    executable,
     "setpriv",
     "--reuid=65534",
     "--regid=65534",
@@ -68,7 +71,7 @@ test.skipIf(!canMakeNamespaces).each([
   "executable: root's process loads the library with %s, and writes nothing there",
   (_, setting) => {
     const script = `${setting} && exec "$0" "$@"`;
-    expect(versionOf(LIMANET, "unshare", "-m", "sh", "-c", script).native).toMatchObject({
+    expect(versionOf(executable, "unshare", "-m", "sh", "-c", script).native).toMatchObject({
       sha256,
       abi: "1.0",
     });
@@ -79,11 +82,11 @@ test.skipIf(!canMakeNamespaces).each([
 );
 
 test("executable: a library that was changed is not loaded", () => {
-  const executable = readFileSync(LIMANET);
-  const at = executable.indexOf(library);
+  const octets = readFileSync(LIMANET);
+  const at = octets.indexOf(library);
   expect(at).toBeGreaterThan(0);
-  executable[at + library.length - 1]! ^= 1;
-  writeFileSync(`${folder}/tampered`, executable, { mode: 0o755 });
+  octets[at + library.length - 1]! ^= 1;
+  writeFileSync(`${folder}/tampered`, octets, { mode: 0o755 });
   expect(versionOf(`${folder}/tampered`).native.error).toMatch(
     "Cannot load the native library limanet-linux-",
   );

@@ -44,3 +44,25 @@ test("take() and give() are a stack of the free blocks, for any operations", () 
     }),
   );
 });
+
+test("releaseFree() tells of each free block that has been used since the last time, once", () => {
+  const told = (pool: BlockPool) => {
+    const blocks: number[] = [];
+    pool.releaseFree((offset, length) => {
+      expect(length).toBe(8192);
+      blocks.push(offset);
+    });
+    return blocks.toSorted((a, b) => a - b);
+  };
+  const pool = new BlockPool(new PacketMemory(1 << 20), 8192, 4);
+  expect(told(pool)).toEqual([]);
+  const [a, b, c] = [pool.take(), pool.take(), pool.take()];
+  pool.give(a);
+  pool.give(c);
+  expect(told(pool)).toEqual([a, c]);
+  expect(told(pool)).toEqual([]);
+  pool.give(b);
+  expect(told(pool)).toEqual([b]);
+  pool.give(pool.take());
+  expect(told(pool)).toEqual([b]);
+});

@@ -3,9 +3,11 @@
  * happens it sleeps in the loop; the main thread wakes it by the doorbell after each message it has sent.
  */
 import { watchDoorbell } from "../../host/doorbell.ts";
+import { monotonicMs } from "../../host/clock.ts";
 import type { EventLoop } from "../../host/event-loop.ts";
 import { HostError } from "../../host/listening-sockets.ts";
-import { afterMessages, onMessage, postToMain } from "../../host/thread.ts";
+import { afterMessages, onMessage, postToMain, returnUnusedMemory } from "../../host/thread.ts";
+import { REST_AFTER_MS, RestAfterWork } from "./rest-after-work.ts";
 import type { EngineFailure, FromEngine, Numbered, ThreadStart } from "./thread-protocol.ts";
 
 /** What turns. */
@@ -14,6 +16,8 @@ export interface ThreadEngine {
   /** One turn; waits at most `limitMs` for something to happen (Infinity: as long as it takes). */
   turn(limitMs: number): void;
   settle(): void;
+  /** There was much to do, and now there is little: what was needed for it can be given back. */
+  rest?(): void;
   close(): void;
 }
 
@@ -34,6 +38,7 @@ export function serveEngine<Engine extends ThreadEngine, Options, Notice, Reques
   let engine: Engine | undefined;
   let sent: Int32Array = new Int32Array(1);
   let received = 0;
+  const rest = new RestAfterWork(monotonicMs());
 
   const post = (message: Omit<FromEngine, "fromThread">) =>
     postToMain({ fromThread: true, ...message });
@@ -60,7 +65,11 @@ export function serveEngine<Engine extends ThreadEngine, Options, Notice, Reques
         afterMessages(run);
         return;
       }
-      engine.turn(Infinity);
+      engine.turn(rest.isDue ? REST_AFTER_MS : Infinity);
+      if (rest.turned(monotonicMs())) {
+        returnUnusedMemory();
+        engine.rest?.();
+      }
     }
   };
 

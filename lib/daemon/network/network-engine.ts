@@ -14,6 +14,7 @@ import { DatagramSockets } from "../../host/datagram-sockets.ts";
 import { EventLoop } from "../../host/event-loop.ts";
 import { HostError, ListeningSockets } from "../../host/listening-sockets.ts";
 import { FrameCapture } from "../../host/frame-capture.ts";
+import { pageRelease } from "../../host/packet-pages.ts";
 import { StreamSockets } from "../../host/stream-sockets.ts";
 import { VectoredIo } from "../../host/vectored-io.ts";
 import type { BridgePort } from "../../link/bridge-port.ts";
@@ -48,6 +49,7 @@ export class NetworkEngine implements PortsEngine {
   readonly tell: (event: EngineEvent) => void;
   readonly ports: GuestPorts;
   readonly #memory = new PacketMemory(PACKET_MEMORY_SIZE);
+  readonly #releasePages = pageRelease(this.#memory);
   readonly #io: VectoredIo;
   readonly #streams: StreamSockets;
   readonly #listeners: ListeningSockets;
@@ -133,6 +135,10 @@ export class NetworkEngine implements PortsEngine {
     if (this.#network.nextDeadline() <= this.#now) this.#network.onDeadline(this.#now);
     this.#endProbes();
     this.settle();
+  }
+
+  rest(): void {
+    this.#network.releaseFree(this.#releasePages);
   }
 
   now(): number {

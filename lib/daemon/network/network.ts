@@ -80,6 +80,7 @@ export class Network {
   readonly tcp: TcpFlows;
   readonly datagrams: DatagramFlows;
   readonly socks: SocksProxy;
+  readonly #pools: RingPools;
   readonly #guard: AddressGuard;
 
   constructor(options: NetworkOptions) {
@@ -119,11 +120,11 @@ export class Network {
       ask: (now, of) => this.gateway.askFor(now, of),
     });
     this.link.guard = this.#guard;
-    const pools: RingPools = {
+    const pools = (this.#pools = {
       octets,
       small: new BlockPool(memory, SMALL_RING, SMALL_RINGS),
       large: new BlockPool(memory, LARGE_RING, LARGE_RINGS),
-    };
+    });
     const isRefused = (port: number): boolean => {
       if (allowsPort(plan.hostAccess, port)) return false;
       this.counters.count("host-access-refused" satisfies NetworkCounter);
@@ -228,6 +229,12 @@ export class Network {
     const length = UDP_HEADER_LENGTH + payload.length;
     if (mac === undefined) gateway.sendDatagram(now, src, dst, PROTOCOL_UDP, at, length, 64);
     else gateway.sendDatagramTo(mac, src, dst, PROTOCOL_UDP, at, length);
+  }
+
+  /** Tells of the packet memory that has been used and is free now. */
+  releaseFree(release: (offset: number, length: number) => void): void {
+    this.#pools.small.releaseFree(release);
+    this.#pools.large.releaseFree(release);
   }
 
   nextDeadline(): number {
