@@ -611,6 +611,91 @@ static void sixty_four_at_once_and_not_one_more(void) {
 	NOTHING_LEFT;
 }
 
+static uint32_t random_state = 1;
+
+/* xorshift (Marsaglia, 2003): the same numbers at every run */
+static uint32_t random_below(uint32_t limit) {
+	random_state ^= random_state << 13;
+	random_state ^= random_state >> 17;
+	random_state ^= random_state << 5;
+	return random_state % limit;
+}
+
+/* What is in the receive ring now, without waiting; how many frames. */
+static uint32_t take_all(struct side *side) {
+	uint32_t tail = atomic_load(&side->rx->tail), head = atomic_load(&side->rx->head), length, count = 0;
+	while (ring_at(side->rx, &tail, head, &length) != NULL) {
+		tail += record_size(length);
+		count++;
+	}
+	atomic_store(&side->rx->tail, head);
+	return count;
+}
+
+struct inflow {
+	struct side *side;
+	uint64_t injected;
+};
+
+static int is_all_counted(void *of) {
+	struct inflow *in = of;
+	return stat_of(in->side, VMN_RX_FRAMES) + stat_of(in->side, VMN_RX_DROPPED) == in->injected;
+}
+
+/* A read that has failed is made up for at the next event. */
+static int all_has_come(struct inflow *in) {
+	static const uint8_t frame[60];
+	fake_fail(FAKE_READ, 0, 0);
+	in->injected += (uint64_t)fake_inject(frame, sizeof frame);
+	return comes_true(is_all_counted, in);
+}
+
+/* Frames in both directions, a host that has room or not and refuses at random: each is delivered or counted as lost. */
+static void every_frame_is_delivered_or_counted(void) {
+	static uint8_t frame[2000];
+	struct side side = begin(SHARED, SMALL * 4, SMALL * 4);
+	CHECK(side.id >= 0);
+	struct inflow in = {&side, 0};
+	uint64_t got = 0, put_count = 0, taken = 0;
+	int64_t sent = 0;
+	for (int i = 0; i < 20000; i++) {
+		uint32_t at, what = random_below(100);
+		if (what < 40) {
+			in.injected += (uint64_t)fake_inject(frame, 14 + random_below(1500));
+		} else if (what < 80) {
+			uint32_t length = random_below(1600);
+			if (ring_reserve(side.tx, length, &at) == NULL) continue;
+			put(&side, frame, length);
+			put_count++;
+		} else if (what < 90) {
+			sent += vmn_tx(side.id);
+		} else if (what < 94) {
+			CHECK(all_has_come(&in));
+			got += take_all(&side);
+		} else if (what < 97) {
+			for (uint32_t most = random_below(40); most > 0 && fake_take(frame, sizeof frame) >= 0; most--) taken++;
+		} else if (what == 97) {
+			fake_fail(FAKE_WRITE, 1001 + random_below(10), 1 + random_below(3));
+		} else if (what == 98) {
+			/* fewer in a row than what ends the interface, and none of those that end it at once */
+			fake_fail(FAKE_READ, 1006 + random_below(3), 1);
+		} else {
+			fake_limits(0, random_below(2) * 7, random_below(50));
+		}
+	}
+	CHECK(all_has_come(&in));
+	got += take_all(&side);
+	CHECK(got == stat_of(&side, VMN_RX_FRAMES));
+	CHECK(side.rx->dropped == stat_of(&side, VMN_RX_DROPPED) && side.rx->status == 0);
+	sent += vmn_tx(side.id);
+	while (fake_take(frame, sizeof frame) >= 0) taken++;
+	CHECK((uint64_t)sent == taken && taken == stat_of(&side, VMN_TX_FRAMES));
+	CHECK(put_count == taken + stat_of(&side, VMN_TX_DROPPED));
+	CHECK(got > 2000 && taken > 2000);
+	CHECK(end(&side) == 0);
+	NOTHING_LEFT;
+}
+
 /* The last test: what the answer would have needed is kept for good. */
 static void a_start_that_is_never_answered_fails(void) {
 	fake_fail(FAKE_START, 1001, 1);
@@ -646,6 +731,7 @@ static const struct {
 	TEST(stops_while_frames_rush_in),
 	TEST(two_hundred_starts_and_stops_leave_nothing),
 	TEST(sixty_four_at_once_and_not_one_more),
+	TEST(every_frame_is_delivered_or_counted),
 	TEST(a_start_that_is_never_answered_fails),
 };
 
