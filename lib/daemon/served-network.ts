@@ -10,6 +10,8 @@ import { connectionEnd, isServed } from "../host/unix-http.ts";
 import type { Log } from "../trace/log.ts";
 import type { NetworkState } from "./joined-network.ts";
 
+/** a process that is being killed has some of its sockets a moment longer than others */
+const DYING_MS = 100;
 const FIRST_RETRY_MS = 500;
 const LAST_RETRY_MS = 30_000;
 
@@ -88,6 +90,7 @@ export class ServedNetwork {
       this.#isLost = true;
       log.warn(`the network is lost: its daemon has ended network=${network}`);
       onState(network, "lost");
+      await sleep(DYING_MS, signal);
       if (!(await this.#restore())) return;
       this.#isLost = false;
       log.warn(`the network is restored: its daemon was started again network=${network}`);
