@@ -156,7 +156,6 @@ export class Coalescer {
       train.count < MAX_FRAMES &&
       length <= train.size &&
       train.payload - firstPacket + train.octets + length <= MAX_PACKET &&
-      train.payload - firstSegment === this.#payload - segment &&
       u32(octets, segment + 4) === (u32(octets, firstSegment + 4) + train.octets) >>> 0 &&
       // all but lengths, identification, checksums, sequence number and PSH
       this.#same(start, first, ETHERNET_HEADER_LENGTH + 2) &&

@@ -70,7 +70,6 @@ export class Segmenter {
       !needsChecksum ||
       size === 0 ||
       segment < packet + (isIpv4 ? IPV4_HEADER_LENGTH : IPV6_HEADER_LENGTH) ||
-      segment + TCP_HEADER_LENGTH > end ||
       octets[packet]! >>> 4 !== (isIpv4 ? 4 : 6)
     )
       return "segmentation-headers";

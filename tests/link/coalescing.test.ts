@@ -5,7 +5,7 @@ import { Segmenter } from "../../lib/link/segmentation.ts";
 import { Scratch } from "../../lib/storage/scratch.ts";
 import { sumOctetsOf } from "../../lib/wire/checksum.ts";
 import { hex, join, patch, pattern } from "../support/injected-frames.ts";
-import { places, TIMESTAMPS, tcpFrame, type TcpFrame } from "../support/tcp-frames.ts";
+import { places, resummed, TIMESTAMPS, tcpFrame, type TcpFrame } from "../support/tcp-frames.ts";
 
 const RECORDS = 1 << 20;
 const SCRATCH = 3 << 20;
@@ -85,6 +85,13 @@ test.each([
   },
 );
 
+test("a train has 64 frames at most", () => {
+  const frames = train(70, 100);
+  const { records, frames: again } = through(frames);
+  expect(records.length).toBe(2);
+  expect(texts(again)).toEqual(texts(frames));
+});
+
 test("a train is no longer than a packet may be", () => {
   const frames = train(60, 1448);
   const { records, frames: again } = through(frames);
@@ -97,6 +104,9 @@ const broken = (more: Partial<TcpFrame>): Uint8Array[] => {
   const [first] = train(1, 1000);
   return [first!, ...train(2, 1000, { seq: 1100, identification: 10, ...more })];
 };
+/** three that would follow each other, but for what is changed in the second */
+const second = (change: (frame: Uint8Array) => Uint8Array, more: Partial<TcpFrame> = {}) =>
+  train(3, 1000, more).map((frame, i) => (i === 1 ? resummed(change(frame)) : frame));
 const apart: [string, Uint8Array[], number][] = [
   ["another acknowledgement", broken({ ack: 8 }), 2],
   ["another window", broken({ window: 501 }), 2],
@@ -155,6 +165,43 @@ const apart: [string, Uint8Array[], number][] = [
   [
     "a broken IPv4 checksum",
     train(3, 1000).map((frame, i) => (i === 1 ? patch(frame, 24, 0xff) : frame)),
+    3,
+  ],
+  [
+    "options of other values",
+    [
+      ...train(1, 1000, { options: TIMESTAMPS }),
+      ...train(1, 1000, { seq: 1100, options: TIMESTAMPS.replace(/2$/, "3") }),
+    ],
+    2,
+  ],
+  [
+    "another connection whose numbers go on",
+    [...train(1, 1000), ...train(1, 1000, { seq: 1100, port: 4001 })],
+    2,
+  ],
+  ["another address", second((frame) => patch(frame, 29, 0x99)), 3],
+  ["another card", second((frame) => patch(frame, 11, 0xcc)), 3],
+  ["another class of service", second((frame) => patch(frame, 15, 0x10)), 3],
+  [
+    "a fragment with right checksums",
+    train(3, 1000).map((frame) => resummed(patch(frame, 20, 0x20))),
+    3,
+  ],
+  ["another hop limit of IPv6", second((frame) => patch(frame, 21, 9), { ip: 6 }), 3],
+  ["another flow label of IPv6", second((frame) => patch(frame, 17, 9), { ip: 6 }), 3],
+  [
+    "a packet that says it is shorter than its frame",
+    train(3, 1000).map((frame) => resummed(patch(frame, 16, 0, 200))),
+    3,
+  ],
+  [
+    "a TCP header of three words with right checksums",
+    [0, 1008, 2016].map((seq, i) =>
+      resummed(
+        patch(tcpFrame({ ip: 4, seq, identification: i, payload: pattern(1000) }), 46, 0x30),
+      ),
+    ),
     3,
   ],
   ["padding behind the packet", train(3, 1000).map((frame) => join(frame, hex`0000`)), 3],

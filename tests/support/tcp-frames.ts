@@ -58,6 +58,21 @@ export function places(frame: Uint8Array): { packet: number; segment: number; pa
   return { packet, segment, payload: segment + (frame[segment + 12]! >>> 4) * 4 };
 }
 
+/** The frame with its checksums made right again, after something in it was changed. */
+export function resummed(frame: Uint8Array): Uint8Array {
+  const { packet, segment } = places(frame);
+  const isIpv4 = frame[packet]! >>> 4 === 4;
+  let out = frame;
+  if (isIpv4) {
+    out = put(out, packet + 10, 0);
+    out = put(out, packet + 10, checksum(out.subarray(packet, segment)));
+  }
+  out = put(out, segment + 16, 0);
+  const tcp = out.subarray(segment);
+  const addresses = isIpv4 ? out.subarray(packet + 12, segment) : out.subarray(packet + 8, segment);
+  return put(out, segment + 16, checksum(join(addresses, hex`0006 ${word16(tcp.length)}`, tcp)));
+}
+
 /** both checksums are right, and so is the packet's length */
 export function isSound(frame: Uint8Array): boolean {
   const { packet, segment } = places(frame);
