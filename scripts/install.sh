@@ -125,7 +125,7 @@ uninstall() {
 		esac
 	done <"$list"
 	rm -f "$list"
-	for folder in doc/limanet/docs doc/limanet limanet; do rmdir "$prefix/share/$folder" 2>/dev/null || true; done
+	for folder in doc/limanet/docs doc/limanet limanet/guest limanet; do rmdir "$prefix/share/$folder" 2>/dev/null || true; done
 	say "limanet is gone from $prefix; instances and settings (~/.lima) stay"
 	if [ -e "$ROOT_FOLDER/socket_vmnet" ]; then
 		say "root's copy is still there: sudo rm $ROOT_FOLDER/socket_vmnet; and the sudoers file: sudo rm /etc/sudoers.d/limanet"
@@ -208,6 +208,11 @@ version=$("$work/$executable" --version 2>"$work/problem") ||
 # all is checked before anything is changed
 mkdir "$work/share"
 if take limanet-share.tar; then tar -xf "$work/limanet-share.tar" -C "$work/share"; fi
+# of template:demo
+if [ "${platform#*-x64}" != "$platform" ] && take limanet-guest.tar; then
+	mkdir -p "$work/share/limanet"
+	tar -xf "$work/limanet-guest.tar" -C "$work/share/limanet"
+fi
 put "$work/$executable" 755 "$prefix/bin/limanet"
 (cd "$work/share" && find . -type f) | while read -r file; do
 	put "$work/share/$file" 644 "$prefix/share/${file#./}"

@@ -51,7 +51,14 @@ const installed = () =>
         .filter((name) => statSync(join(prefix, name)).isFile())
         .toSorted()
     : [];
-const ALL = ["bin/limanet", ...SHARED.map((name) => `share/${name}`), "share/limanet/installed"];
+const ALL = [
+  "bin/limanet",
+  ...SHARED.map((name) => `share/${name}`),
+  "share/limanet/installed",
+  ...(process.arch === "x64"
+    ? ["initrd", "vmlinuz"].map((name) => `share/limanet/guest/${name}`)
+    : []),
+];
 
 beforeAll(() => {
   folder = mkdtempSync(join(tmpdir(), "limanet-install-"));
@@ -65,6 +72,9 @@ beforeAll(() => {
     writeFileSync(join(folder, "share", name), `${name}\n`);
   }
   must("tar", "-cf", join(release, "limanet-share.tar"), "-C", join(folder, "share"), ".");
+  mkdirSync(join(folder, "guest"));
+  for (const name of ["vmlinuz", "initrd"]) writeFileSync(join(folder, "guest", name), name);
+  must("tar", "-cf", join(release, "limanet-guest.tar"), "-C", folder, "guest");
   sum(release);
   must("tar", "-cf", join(folder, "limanet-9.9.9-airgap.tar"), "-C", folder, "limanet-9.9.9");
 }, LIMIT);

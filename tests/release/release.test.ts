@@ -24,23 +24,27 @@ beforeAll(() => {
   must("env", `LIMANET_RELEASE_URL=${URL_BASE}`, "scripts/release/make");
 }, LIMIT);
 
-test("SHA256SUMS lists every file that is fetched, and each is what it says", () => {
-  const listed = must("sh", "-c", `cd ${RELEASE} && sha256sum -c SHA256SUMS`);
-  expect(listed.trim().split("\n").toSorted()).toEqual(
-    [
-      "install.sh",
-      `limanet-${version}.spdx.json`,
-      ...["linux-x64", "linux-arm64", "linux-x64-musl", "linux-arm64-musl"].map(
-        (t) => `limanet-${t}`,
-      ),
-      ...["limanet-darwin-arm64", "limanet-darwin-x64", "limanet-share.tar"],
-      ...["shared", "bridged"].map((mode) => `limanet-io.limanet.vmnet.${mode}.plist`),
-      ...["amd64", "arm64"].map((architecture) => `limanet_${version}_${architecture}.deb`),
-    ]
-      .map((name) => `${name}: OK`)
-      .toSorted(),
-  );
-});
+test(
+  "SHA256SUMS lists every file that is fetched, and each is what it says",
+  () => {
+    const listed = must("sh", "-c", `cd ${RELEASE} && sha256sum -c SHA256SUMS`);
+    expect(listed.trim().split("\n").toSorted()).toEqual(
+      [
+        "install.sh",
+        `limanet-${version}.spdx.json`,
+        ...["linux-x64", "linux-arm64", "linux-x64-musl", "linux-arm64-musl"].map(
+          (t) => `limanet-${t}`,
+        ),
+        ...["limanet-darwin-arm64", "limanet-darwin-x64", "limanet-share.tar", "limanet-guest.tar"],
+        ...["shared", "bridged"].map((mode) => `limanet-io.limanet.vmnet.${mode}.plist`),
+        ...["amd64", "arm64"].map((architecture) => `limanet_${version}_${architecture}.deb`),
+      ]
+        .map((name) => `${name}: OK`)
+        .toSorted(),
+    );
+  },
+  LIMIT,
+);
 
 describe("executables", () => {
   const arm =
