@@ -38,6 +38,7 @@ import {
 import { unwritableByDaemon } from "../privilege/path-check.ts";
 import { DaemonStart, START_TIMES, type Look, type StartTimes } from "../privilege/daemon-start.ts";
 import type { Log } from "../trace/log.ts";
+import { warningsIn } from "./vmnet/blocking.ts";
 import { isInstalled, runAsRoot, validateForRoot, verifySudo } from "./sudo-access.ts";
 
 const STOP_LIMIT_MS = 5000;
@@ -156,6 +157,7 @@ async function start(
         );
       }
       case "finish":
+        for (const warning of warningsIn(readTextIfThere(stderr) ?? "")) log.warn(warning);
         return;
     }
   }

@@ -189,7 +189,7 @@ function blocked(facts: LinuxFirewallFacts, wanted: "forward" | "input"): Diagno
       network: network.name,
       problem: `The network ${network.name} does not carry ${what.join(", nor ")}: ${cause}`,
       fix:
-        network.mode === "bridged" && cause.includes(" drops ") && bridgeNetfilter(facts)
+        network.mode === "bridged" && bridgeNetfilter(facts)
           ? [
               ...fix,
               "or sudo sysctl -w net.bridge.bridge-nf-call-iptables=0 where nothing needs it",

@@ -397,6 +397,19 @@ ${more}`,
   };
 
   test(
+    "what a daemon warns of when it comes up is handed on",
+    async () => {
+      await installProgram(`#!/bin/sh
+echo 'time="2026-01-01" level=warn msg="Docker drops \\"them\\""' >&2
+exec /opt/limanet/bin/switch "$@"
+`);
+      const said = await passing();
+      expect(said).toContain('level=warn msg="Docker drops \\"them\\""');
+    },
+    LIMIT,
+  );
+
+  test(
     "a daemon that ends is started again",
     async () => {
       await installProgram(`#!/bin/sh

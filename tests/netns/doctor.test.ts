@@ -4,8 +4,10 @@
  */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import type { Finding } from "../../lib/doctor/finding.ts";
+import { AREA_EXIT_CODES, type Area } from "../../lib/doctor/area.ts";
 import { CHECKS } from "../../lib/doctor/areas.ts";
 import { partNames } from "../../lib/vmnet/host-plan.ts";
+import { warningsIn } from "../../lib/daemon/vmnet/blocking.ts";
 import { Home } from "../support/machines.ts";
 import { LIMANET } from "../support/lab.ts";
 import { canUseSudo, PrivateEtc } from "../support/private-etc.ts";
@@ -85,6 +87,7 @@ const down = `ip link del ${TAP} || true; ip link del ${BRIDGE}; sysctl -qw net.
 const PID_FILE = "/run/limanet/shared_socket_vmnet.pid";
 /** the real daemon of the network shared, once it runs */
 const daemon = `mkdir -p /run/limanet && { /opt/limanet/bin/socket_vmnet --pidfile=${PID_FILE} --socket-group=nogroup --vmnet-gateway=192.168.105.1 --vmnet-dhcp-end=192.168.105.254 --vmnet-mask=255.255.255.0 /run/limanet/socket_vmnet.shared >/run/daemon.log 2>&1 & } && until test -s ${PID_FILE}; do kill -0 $! || { cat /run/daemon.log >&2; exit 1; }; done`;
+const stopDaemon = `kill $(cat ${PID_FILE}); while test -e ${PID_FILE}; do :; done; rm -r /run/limanet`;
 const nft = (text: string) => `printf '%s\\n' '${text}' | nft -f -`;
 const flush = "nft flush ruleset";
 const vm = (text: string, name = "vm") =>
@@ -470,7 +473,7 @@ describe.skipIf(!canUseSudo)("a machine with one fault", () => {
     const { code, stdout, stderr } = asRoot ? await machine.root(words) : await home.run(words);
     if (stdout === "") throw new Error(stderr);
     const { findings, unseen } = JSON.parse(stdout) as {
-      findings: (Finding & { area: string })[];
+      findings: (Finding & { area: Area })[];
       unseen: string[];
     };
     return { code, findings, unseen };
@@ -498,15 +501,30 @@ describe.skipIf(!canUseSudo)("a machine with one fault", () => {
     expect(await doctor(true)).toEqual({ ...nothing, unseen: [] });
   });
 
+  test("a daemon that comes up behind rules which block it says so, and is up all the same", async () => {
+    await sh(
+      `iptables -P FORWARD DROP && iptables -N DOCKER-USER && iptables -A FORWARD -j DOCKER-USER`,
+    );
+    try {
+      await sh(daemon);
+      const log = await sh("cat /run/daemon.log");
+      expect(warningsIn(log)).toEqual([
+        `The network shared does not carry guests' packets to the outside, nor what comes back to guests from the outside: Docker drops them (policy of the chain FORWARD) (sudo iptables -I DOCKER-USER -i ${BRIDGE} -j ACCEPT && sudo iptables -I DOCKER-USER -o ${BRIDGE} -j ACCEPT (after each start of Docker))`,
+      ]);
+      expect(log).toContain("network ready");
+    } finally {
+      await sh(stopDaemon);
+      await sh(flush);
+    }
+  });
+
   test("nothing is found while the daemon of a network runs", async () => {
     await sh(daemon);
     try {
       expect(await doctor(true)).toEqual({ ...nothing, unseen: [] });
       expect(await doctor()).toMatchObject(nothing);
     } finally {
-      await sh(
-        `kill $(cat ${PID_FILE}); while test -e ${PID_FILE}; do :; done; rm -r /run/limanet`,
-      );
+      await sh(stopDaemon);
     }
   });
 
@@ -526,16 +544,7 @@ describe.skipIf(!canUseSudo)("a machine with one fault", () => {
           says,
         );
         const { severity } = ofArea.find((check) => check.id === id)!;
-        const exitCodes = {
-          machine: 10,
-          home: 11,
-          network: 12,
-          dns: 13,
-          privilege: 14,
-          firewall: 15,
-          leftovers: 16,
-        };
-        expect(code).toBe(severity === "limit" ? 0 : exitCodes[found[0]!.area as "machine"]);
+        expect(code).toBe(severity === "limit" ? 0 : AREA_EXIT_CODES[found[0]!.area]);
         if (isFixRun) {
           for (const { fix } of findings)
             await sh(

@@ -25,11 +25,15 @@ const COMMAND_LIMIT_MS = 10_000;
 const DEFAULT_GATEWAY = "192.168.105.1";
 
 export async function firewallFacts(surroundings: Surroundings): Promise<FirewallFacts> {
-  return hostPlatform() === "darwin" ? darwinFacts(surroundings) : linuxFacts(surroundings);
+  return hostPlatform() === "darwin"
+    ? darwinFacts(surroundings)
+    : linuxFirewallFacts(vmnetNetworks(surroundings));
 }
 
-async function linuxFacts(surroundings: Surroundings): Promise<LinuxFirewallFacts> {
-  const networks = vmnetNetworks(surroundings);
+/** What a Linux host has to do with some networks. */
+export async function linuxFirewallFacts(
+  networks: readonly VmnetNetwork[],
+): Promise<LinuxFirewallFacts> {
   const missingTools = (["ip", "nft"] as const).filter(
     (name) => findNetworkTool(name) === undefined,
   );

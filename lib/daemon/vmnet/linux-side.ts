@@ -5,6 +5,7 @@ import type { Lease } from "../../service/dhcp/lease-table.ts";
 import type { Log } from "../../trace/log.ts";
 import type { VmnetSettings } from "../../vmnet/settings.ts";
 import { storedLeases, storeLeases } from "../stored-leases.ts";
+import { warnOfBlocking } from "./blocking.ts";
 import { serveGuestDns, type GuestDns } from "./guest-dns.ts";
 import { HostNetwork, type HostPlan } from "./host-network.ts";
 import type { HostSide } from "./host-side.ts";
@@ -14,11 +15,13 @@ import { RINGS } from "./switch-protocol.ts";
 const LEASE_SECONDS = 3600;
 
 export class LinuxSide implements HostSide {
+  readonly #socket: string;
   readonly #settings: VmnetSettings;
   readonly #host: HostNetwork;
   #dns: GuestDns | undefined;
 
-  private constructor(settings: VmnetSettings, host: HostNetwork) {
+  private constructor(socket: string, settings: VmnetSettings, host: HostNetwork) {
+    this.#socket = socket;
     this.#settings = settings;
     this.#host = host;
   }
@@ -37,7 +40,7 @@ export class LinuxSide implements HostSide {
       },
       log,
     );
-    return new LinuxSide(settings, host);
+    return new LinuxSide(socket, settings, host);
   }
 
   async start(log: Log): Promise<RunningSwitch> {
@@ -48,6 +51,7 @@ export class LinuxSide implements HostSide {
     });
     try {
       await this.#host.attach();
+      await warnOfBlocking(this.#socket, this.#settings, plan, log);
       if (plan.own !== undefined) {
         const leases = storedLeases(leaseFile, log);
         this.#dns = await serveGuestDns(plan.own, log);
