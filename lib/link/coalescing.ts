@@ -5,10 +5,16 @@
  * what has been joined gives the same frames again.
  */
 import { fold, type SumOctets } from "../wire/checksum.ts";
-import { ETHERNET_HEADER_LENGTH, ETHERTYPE_IPV4, etherType } from "../wire/ethernet.ts";
+import {
+  ETHERNET_HEADER_LENGTH,
+  ETHERTYPE_IPV4,
+  ETHERTYPE_IPV6,
+  etherType,
+} from "../wire/ethernet.ts";
 import { DONT_FRAGMENT, IPV4_HEADER_LENGTH, PROTOCOL_TCP } from "../wire/ipv4.ts";
+import { IPV6_HEADER_LENGTH } from "../wire/ipv6.ts";
 import { put16, u16, u32 } from "../wire/octets.ts";
-import { ACK, PSH, TCP_HEADER_LENGTH } from "../wire/tcp.ts";
+import { ACK, PSH, TCP_CHECKSUM, TCP_HEADER_LENGTH } from "../wire/tcp.ts";
 import {
   emitPlainHeader,
   emitVirtioHeader,
@@ -18,9 +24,6 @@ import {
   VIRTIO_HEADER_LENGTH,
 } from "./virtio-header.ts";
 
-const ETHERTYPE_IPV6 = 0x86dd;
-const IPV6_HEADER_LENGTH = 40;
-const TCP_CHECKSUM = 16;
 /** largest IPv4 packet; the headers of IPv6 count into it here */
 const MAX_PACKET = 65535;
 const MAX_FRAMES = 64;

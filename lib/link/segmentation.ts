@@ -6,8 +6,9 @@ import type { Scratch } from "../storage/scratch.ts";
 import { fold, type SumOctets } from "../wire/checksum.ts";
 import { ETHERNET_HEADER_LENGTH, etherType } from "../wire/ethernet.ts";
 import { IPV4_HEADER_LENGTH, PROTOCOL_TCP } from "../wire/ipv4.ts";
+import { IPV6_HEADER_LENGTH } from "../wire/ipv6.ts";
 import { put16, put32, u16, u32 } from "../wire/octets.ts";
-import { FIN, PSH, TCP_HEADER_LENGTH } from "../wire/tcp.ts";
+import { CWR, FIN, PSH, TCP_CHECKSUM, TCP_HEADER_LENGTH } from "../wire/tcp.ts";
 import { FRAME_HEADROOM } from "./bridge-port.ts";
 import {
   checksumOffsetOf,
@@ -24,9 +25,6 @@ import {
 
 const ETHERTYPE_VLAN = 0x8100;
 const VLAN_TAG_LENGTH = 4;
-const IPV6_HEADER_LENGTH = 40;
-const CWR = 0x80;
-const TCP_CHECKSUM = 16;
 
 export type SegmentationDrop = "segmentation-type" | "segmentation-headers";
 

@@ -1,7 +1,7 @@
 /** IPv6 header and the chain of extension headers behind it (RFC 8200 sections 3 and 4). */
 import { u16 } from "./octets.ts";
 
-const HEADER_LENGTH = 40;
+export const IPV6_HEADER_LENGTH = 40;
 const NEXT_HEADER = 6;
 const HOP_BY_HOP = 0;
 const ROUTING = 43;
@@ -29,10 +29,10 @@ export class Ipv6Upper {
 
   /** Follows the chain of the packet in [start, end); what is behind `at` has not been checked. */
   find(buf: Uint8Array, start: number, end: number): Ipv6Drop | undefined {
-    if (end - start < HEADER_LENGTH) return "ipv6-truncated";
+    if (end - start < IPV6_HEADER_LENGTH) return "ipv6-truncated";
     if (buf[start]! >>> 4 !== 6) return "ipv6-version";
     this.protocol = buf[start + NEXT_HEADER]!;
-    this.at = start + HEADER_LENGTH;
+    this.at = start + IPV6_HEADER_LENGTH;
     for (let headers = 0; isExtension(this.protocol); headers++) {
       const { protocol, at } = this;
       if (headers === MAX_HEADERS || end - at < FRAGMENT_LENGTH) return "ipv6-header-chain";

@@ -9,6 +9,10 @@ export const SYN = 2;
 export const RST = 4;
 export const PSH = 8;
 export const ACK = 16;
+/** RFC 3168 */
+export const CWR = 128;
+/** where the checksum stands */
+export const TCP_CHECKSUM = 16;
 
 export const OPTION_END = 0;
 export const OPTION_NOP = 1;

@@ -19,6 +19,7 @@ import type { VectoredIo } from "../../host/vectored-io.ts";
 import type { BridgePort } from "../../link/bridge-port.ts";
 import { QEMU_FRAMING, type StreamFraming } from "../../link/stream-framing.ts";
 import type { PacketMemory } from "../../storage/packet-memory.ts";
+import type { PortEvent } from "./port-events.ts";
 
 const MAX_PORTS = 64;
 
@@ -31,11 +32,6 @@ export type AttachKind =
   | "datagram"
   /** the same for many guests, which are told apart by their addresses */
   | "datagrams";
-
-export type PortEvent =
-  | { type: "port-attached"; port: number; kind: "stream" | "datagram" }
-  | { type: "port-detached"; port: number; reason: string }
-  | { type: "log"; level: "error" | "warn" | "info" | "debug"; line: string };
 
 /** The engine whose ports these are. */
 export interface PortsEngine {
@@ -85,10 +81,6 @@ export class GuestPorts implements DatagramOwner {
     this.#listeners = listeners;
     this.#io = io;
     this.#memory = memory;
-  }
-
-  get size(): number {
-    return this.#ports.size;
   }
 
   // ---------------------------------------------------------------- turns

@@ -1,6 +1,7 @@
 /** What the main thread and a user-mode network's engine say to each other, within the frame of `engine/thread-protocol.ts`. */
 import type { HostAccess } from "../../config/host-access.ts";
-import type { AttachKind, PortEvent } from "../engine/guest-ports.ts";
+import type { AttachKind } from "../engine/guest-ports.ts";
+import type { PortEvent } from "../engine/port-events.ts";
 import type { Lease } from "../../service/dhcp/lease-table.ts";
 
 export type { Lease };

@@ -12,6 +12,7 @@ import { startEngine } from "./engine-client.ts";
 import { SocksPorts } from "./socks-ports.ts";
 import type { Engine, EngineNotice } from "./engine.ts";
 import type { AttachKind } from "../engine/guest-ports.ts";
+import { logPortEvent } from "../engine/port-events.ts";
 import type { NetworkPlan } from "./engine-protocol.ts";
 import { startHostResponder, type DnsPolicy, type HostResponder } from "./host-responder.ts";
 
@@ -90,13 +91,7 @@ function onEvent(event: EngineNotice, { leaseFile, log }: NetworkServiceOptions)
     case "leases-changed":
       if (leaseFile !== undefined) storeLeases(leaseFile, event.leases, log);
       return;
-    case "port-attached":
-      log.info?.(`guest attached port=${event.port} kind=${event.kind}`);
-      return;
-    case "port-detached":
-      log.info?.(`guest detached port=${event.port} reason=${JSON.stringify(event.reason)}`);
-      return;
-    case "log":
-      log[event.level]?.(event.line);
+    default:
+      logPortEvent(event, log);
   }
 }

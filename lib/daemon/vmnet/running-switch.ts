@@ -1,6 +1,7 @@
 /** A vmnet network's engine as the main thread sees it. */
 import type { Lease } from "../../service/dhcp/lease-table.ts";
 import type { Log } from "../../trace/log.ts";
+import { logPortEvent } from "../engine/port-events.ts";
 import { ThreadClient } from "../engine/thread-client.ts";
 import type { SwitchEvent, SwitchRequest, SwitchStart, UplinkFacts } from "./switch-protocol.ts";
 
@@ -27,7 +28,7 @@ export async function startSwitch(
       if (event.type === "uplink-lost")
         reject(new Error(`Cannot go on with the network: ${event.reason}`));
       else if (event.type === "leases-changed") onLeases(event.leases);
-      else onEvent(event, log);
+      else logPortEvent(event, log);
     },
     onFailure: reject,
   });
@@ -37,20 +38,4 @@ export async function startSwitch(
     request: (request) => thread.request(request),
     close: () => thread.close(),
   };
-}
-
-function onEvent(
-  event: Exclude<SwitchEvent, { type: "uplink-lost" | "leases-changed" }>,
-  log: Log,
-): void {
-  switch (event.type) {
-    case "port-attached":
-      log.info?.(`guest attached port=${event.port} kind=${event.kind}`);
-      return;
-    case "port-detached":
-      log.info?.(`guest detached port=${event.port} reason=${JSON.stringify(event.reason)}`);
-      return;
-    case "log":
-      log[event.level]?.(event.line);
-  }
 }

@@ -20,7 +20,8 @@ import { Counters } from "../../trace/counters.ts";
 import { simdSumOctets } from "../../wire/checksum-simd.ts";
 import { u16 } from "../../wire/octets.ts";
 import { DhcpAnswerer } from "../../vmnet/dhcp-answerer.ts";
-import { GuestPorts, type PortEvent, type PortsEngine } from "../engine/guest-ports.ts";
+import { GuestPorts, type PortsEngine } from "../engine/guest-ports.ts";
+import type { PortEvent } from "../engine/port-events.ts";
 import type { SwitchEvent, SwitchStart, UplinkFacts } from "./switch-protocol.ts";
 
 /** all ports at their largest, and the rings; what nobody uses takes no room */

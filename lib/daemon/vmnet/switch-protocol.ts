@@ -2,7 +2,8 @@
 import type { ShimSettings } from "../../host/shim.ts";
 import type { DhcpPlan } from "../../service/dhcp/server.ts";
 import type { Lease } from "../../service/dhcp/lease-table.ts";
-import type { AttachKind, PortEvent } from "../engine/guest-ports.ts";
+import type { AttachKind } from "../engine/guest-ports.ts";
+import type { PortEvent } from "../engine/port-events.ts";
 
 /** what an engine is started with: the host's interface that it makes */
 export type SwitchStart = ShimSettings;
