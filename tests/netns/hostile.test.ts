@@ -4,7 +4,6 @@
  */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
-import { createConnection, type Socket } from "node:net";
 import {
   arp,
   echo,
@@ -26,38 +25,11 @@ import {
   NETTOOL,
   type Guest,
 } from "../support/lab.ts";
+import { RawGuest } from "../support/raw-guest.ts";
 
 const ALL = "ff:ff:ff:ff:ff:ff";
 const MAC = "52:55:55:66:66:66";
 const ECHO = 7001;
-
-/** One end of QEMU's framing: 32 bits of length, then a frame. */
-class RawGuest {
-  readonly #socket: Socket;
-  /** octets that the network has sent here */
-  received = 0;
-
-  constructor(path: string) {
-    this.#socket = createConnection(path);
-    this.#socket.on("data", (octets) => (this.received += octets.length));
-    this.#socket.on("error", () => {});
-  }
-
-  /** Resolves when the socket has taken it. */
-  send(...frames: Uint8Array[]): Promise<void> {
-    const framed = frames.flatMap((frame) => [
-      hex`${frame.length.toString(16).padStart(8, "0")}`,
-      frame,
-    ]);
-    const { promise, resolve } = Promise.withResolvers<void>();
-    this.#socket.write(Buffer.concat(framed), () => resolve());
-    return promise;
-  }
-
-  close(): void {
-    this.#socket.destroy();
-  }
-}
 
 describe.skipIf(!canMakeNamespaces)("a guest that attacks its neighbours", () => {
   let lab: Lab;

@@ -1,0 +1,12 @@
+import type { Target } from "./dice.ts";
+import { NetworkTarget } from "./network-target.ts";
+import { ControlApiTarget, YAML_TARGETS } from "./text-targets.ts";
+import { WIRE_TARGETS } from "./wire-targets.ts";
+
+/** all that is fuzzed in this process, or in one that is ours alone */
+export const targets = (): Target[] => [
+  ...WIRE_TARGETS,
+  ...YAML_TARGETS,
+  new NetworkTarget(),
+  new ControlApiTarget(),
+];
