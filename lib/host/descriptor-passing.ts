@@ -2,11 +2,13 @@
 import { closeOnExec } from "./descriptors.ts";
 import {
   abi,
+  AF_UNIX,
   EAGAIN,
   libc,
   MSG_DONTWAIT,
   orErrno,
   SCM_RIGHTS,
+  SOCK_DGRAM,
   SOCK_STREAM,
   SOL_SOCKET,
 } from "./libc.ts";
@@ -15,8 +17,11 @@ import type { HostAbi } from "./host-abi.ts";
 import { MessageHeader } from "./message-header.ts";
 import { addressOf, pinned } from "./pinned.ts";
 import { PEER_DONE, READABLE } from "./poller.ts";
+import { familyOf } from "./socket-address.ts";
 
 const DATA_LENGTH = 16n;
+/** a sockaddr_un */
+const NAME_LENGTH = 110;
 const control = new DataView(new ArrayBuffer(256));
 const iovec = new BigUint64Array([
   BigInt(pinned(new Uint8Array(Number(DATA_LENGTH)))),
@@ -67,10 +72,17 @@ export function passedDescriptors(
   return fds;
 }
 
-/** Is it a connection, rather than a socket of datagrams? */
-export function isStream(fd: number): boolean {
+/**
+ * What a passed descriptor is. A connection is taken of unix sockets alone: closing one of TCP may wait as long as whoever
+ * passed it likes (SO_LINGER, socket(7)).
+ */
+export function socketKind(fd: number): "stream" | "datagram" | "other" {
   const type = new Int32Array(1);
   const length = new Uint32Array([type.byteLength]);
   libc.getsockopt(fd, SOL_SOCKET, abi.SO_TYPE, addressOf(type), addressOf(length));
-  return type[0] === SOCK_STREAM;
+  if (type[0] === SOCK_DGRAM) return "datagram";
+  const name = new DataView(new ArrayBuffer(NAME_LENGTH));
+  length[0] = NAME_LENGTH;
+  const isNamed = libc.getsockname(fd, addressOf(name), addressOf(length)) === 0;
+  return isNamed && type[0] === SOCK_STREAM && familyOf(name, 0) === AF_UNIX ? "stream" : "other";
 }

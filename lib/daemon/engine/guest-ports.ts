@@ -2,7 +2,7 @@
  * The guests' ports of an engine: sockets on which guests attach, their ports with the packet memory that these use, and
  * which of them have frames to flush or more to receive in the next turn.
  */
-import { acceptDescriptor, isStream } from "../../host/descriptor-passing.ts";
+import { acceptDescriptor, socketKind } from "../../host/descriptor-passing.ts";
 import type { DatagramPort } from "../../host/datagram-port.ts";
 import {
   DatagramSocket,
@@ -175,8 +175,16 @@ export class GuestPorts implements DatagramOwner {
 
   /** Takes over a socket that leads to one guest, of datagrams or a stream. */
   attachPassed(fd: number): void {
-    if (isStream(fd)) this.attach(fd, QEMU_FRAMING);
-    else this.#watchDatagrams(fd, "passed");
+    switch (socketKind(fd)) {
+      case "stream":
+        this.attach(fd, QEMU_FRAMING);
+        return;
+      case "datagram":
+        this.#watchDatagrams(fd, "passed");
+        return;
+      case "other":
+        libc.close(fd);
+    }
   }
 
   #watchDatagrams(fd: number, guests: Guests): void {
