@@ -401,6 +401,7 @@ static void *echo(void *argument) {
 @end
 
 struct device {
+	pthread_mutex_t lock; /* of `attachment` and `ended` */
 	VZNetworkDeviceAttachment *attachment;
 	VZVirtualMachine *machine; /* not kept */
 	int wake[2];               /* the receiving thread looks at `attachment` again */
@@ -431,9 +432,11 @@ struct machine {
 }
 - (void)setAttachment:(VZNetworkDeviceAttachment *)attachment {
 	struct device *it = OWN(device, self);
+	pthread_mutex_lock(&it->lock);
 	[attachment retain];
 	[it->attachment release];
 	it->attachment = attachment;
+	pthread_mutex_unlock(&it->lock);
 	if (write(it->wake[1], "", 1) < 0) abort();
 }
 @end
@@ -469,10 +472,14 @@ static void *receive(void *argument) {
 		poll(ready, 3, -1);
 		if (ready[0].revents != 0) {
 			char rings[16];
-			if (read(it->wake[0], rings, sizeof rings) <= 0 || it->ended) break;
+			if (read(it->wake[0], rings, sizeof rings) <= 0) break;
 			if (fd >= 0) close(fd);
+			pthread_mutex_lock(&it->lock);
 			VZNetworkDeviceAttachment *to = it->attachment;
+			BOOL ended = it->ended;
 			fd = !is_of(to, [VZFileHandleNetworkDeviceAttachment self]) ? -1 : dup(OWN(file_attachment, to)->handle.fileDescriptor);
+			pthread_mutex_unlock(&it->lock);
+			if (ended) break;
 			continue;
 		}
 		ssize_t got = recv(fd, frame, LARGEST_FRAME, MSG_DONTWAIT);
@@ -502,6 +509,7 @@ static void *receive(void *argument) {
 		VZNetworkDevice *device = [VZNetworkDevice new];
 		OWN(device, device)->machine = self;
 		OWN(device, device)->guest = -1;
+		pthread_mutex_init(&OWN(device, device)->lock, NULL);
 		if (pipe(OWN(device, device)->wake) < 0) abort();
 		VZNetworkDeviceConfiguration *card = [configuration.networkDevices objectAtIndex:i];
 		read_mac(card.MACAddress.string.UTF8String, OWN(device, device)->mac);
@@ -587,7 +595,9 @@ static void *receive(void *argument) {
 	it->qemu = NULL;
 	for (NSUInteger i = 0; i < it->networkDevices.count; i++) {
 		struct device *device = OWN(device, [it->networkDevices objectAtIndex:i]);
+		pthread_mutex_lock(&device->lock);
 		device->ended = 1;
+		pthread_mutex_unlock(&device->lock);
 		if (write(device->wake[1], "", 1) < 0) abort();
 		pthread_join(device->thread, NULL);
 	}
