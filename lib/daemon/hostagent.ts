@@ -9,7 +9,9 @@ import type { Nic } from "../driver/nic.ts";
 import { cidataFiles } from "../guest/cidata.ts";
 import { buildIso } from "../guest/iso9660.ts";
 import { monotonicMs, unixMs } from "../host/clock.ts";
+import { proxyToDescriptors } from "../host/descriptor-proxy.ts";
 import { writeFileAtomically } from "../host/files.ts";
+import { libc } from "../host/libc.ts";
 import { releaseHandedLock, tryLockPidFile } from "../host/lock.ts";
 import { freePort, limanetHome, machineId, sha256 } from "../host/machine.ts";
 import { terminationSignal } from "../host/signals.ts";
@@ -41,6 +43,9 @@ export interface HostAgentOptions {
   /** whoever started us keeps others away until we have our pid file */
   handedLock: boolean;
 }
+
+/** of the guest */
+const SSH_PORT = 22;
 
 /** where a QEMU before 8.0 waits for the network of a card */
 const cardSocket = ({ dir }: InstancePaths, index: number) => `${dir}/net${index}.sock`;
@@ -93,8 +98,10 @@ async function runInstance(
   const { name } = options;
   const paths = instancePaths(home, name);
   const config = loadConfig(home, name);
-  if (config.ssh.overVsock === true)
-    log.warn("ssh.overVsock has no effect: ssh goes over the network");
+  if (config.ssh.overVsock === true && config.vmType !== "vz")
+    log.warn(
+      `ssh.overVsock has no effect: with vmType ${config.vmType}, ssh goes over the network`,
+    );
   await endLeftovers(home, name);
   // only from now on do we count as a user of these networks: another instance's end may have stopped them since our start
   const networks = loadNetworks(home);
@@ -247,7 +254,12 @@ async function runInstance(
       following.abort();
       await followed;
     });
-    if (first.nic.kind !== "slirp")
+    const wanted = config.ssh.overVsock === true ? started.connectVsock : undefined;
+    const proxy = wanted === undefined ? undefined : await sshOverVsock(wanted, sshPort, log);
+    if (wanted !== undefined)
+      emit({ vsock: { type: proxy === undefined ? "skipped" : "started" } });
+    if (proxy !== undefined) cleanUps.push(async () => proxy.stop(true));
+    else if (first.nic.kind !== "slirp")
       await first.expose({
         local: `127.0.0.1:${sshPort}`,
         remote: `${address}:22`,
@@ -289,4 +301,23 @@ async function runInstance(
   } else if (why !== "") {
     throw new Error(why);
   }
+}
+
+/**
+ * The host's ssh port by vsock (specification, section 14); undefined: the guest does not take such connections. Lima does so
+ * unless told otherwise; here it is done when asked for, since nobody has run it on a Mac.
+ */
+async function sshOverVsock(
+  connect: (port: number) => Promise<number>,
+  sshPort: number,
+  log: Log,
+): Promise<{ stop(atOnce: boolean): void } | undefined> {
+  const open = () => connect(SSH_PORT);
+  try {
+    libc.close(await open());
+  } catch (error) {
+    log.warn(`ssh goes over the network: the guest takes no vsock: ${(error as Error).message}`);
+    return undefined;
+  }
+  return proxyToDescriptors(sshPort, open);
 }

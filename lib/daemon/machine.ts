@@ -30,6 +30,8 @@ export interface Machine {
   monitor?: QmpClient;
   /** network cards come back by themselves when their network was away */
   reconnects: boolean;
+  /** of a machine that has vsock: a connection to a port of the guest, a descriptor of the caller's */
+  connectVsock?: (port: number) => Promise<number>;
   pressPowerButton(): Promise<void>;
   /** A network of cards whose absence is told was away and is there again. */
   networkReturned(network: string): void;

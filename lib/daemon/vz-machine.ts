@@ -85,6 +85,7 @@ export async function startVz({ paths, config, nics, log }: MachineSettings): Pr
       description: "runs in the host agent, by Virtualization.framework",
       ended: made.ended.then((why) => (why === "" ? "" : machineEnd(why, paths))),
       reconnects: true,
+      connectVsock: (port) => made.connect(port),
       pressPowerButton: async () => made.pressPowerButton(),
       networkReturned: (network) => {
         for (const card of cards)

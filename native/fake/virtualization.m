@@ -1,6 +1,6 @@
 /*
  * Virtualization.framework for the tests. A machine whose command line says fake.qemu is a QEMU process (qemu.c); any other
- * has a guest of a few lines: it answers every frame with the same payload, echoes on vsock port 22, says "console" on its serial port, powers off
+ * has a guest of a few lines: it answers every frame with the same payload, echoes on vsock port 22 (QEMU has none), says "console" on its serial port, powers off
  * when its button is pressed (not with fake.deaf on its command line), does not start with fake.broken, and obeys frames
  * whose payload begins with one of these words: LOST (its attachment breaks), HALT (it powers off), FAIL (it ends by an error).
  */
@@ -371,35 +371,6 @@ struct connection {
 @implementation VZSocketDevice
 @end
 
-static void *echo(void *argument) {
-	int fd = (int)(long)argument;
-	char octets[4096];
-	for (ssize_t got; (got = read(fd, octets, sizeof octets)) > 0;)
-		for (ssize_t at = 0, sent; at < got; at += sent)
-			if ((sent = write(fd, octets + at, (size_t)(got - at))) < 0) break;
-	close(fd);
-	return NULL;
-}
-
-@implementation VZVirtioSocketDevice
-- (void)connectToPort:(uint32_t)port
-    completionHandler:(void (^)(VZVirtioSocketConnection *connection, NSError *error))handler {
-	int ends[2];
-	pthread_t thread;
-	if (port != 22) {
-		handler(nil, [NSError errorWithSentence:"The connection was reset." reason:NULL]);
-		return;
-	}
-	socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends);
-	pthread_create(&thread, NULL, echo, (void *)(long)ends[1]);
-	pthread_detach(thread);
-	VZVirtioSocketConnection *connection = [VZVirtioSocketConnection new];
-	OWN(connection, connection)->fd = ends[0];
-	handler(connection, nil);
-	[connection release];
-}
-@end
-
 struct device {
 	pthread_mutex_t lock; /* of `attachment` and `ended` */
 	VZNetworkDeviceAttachment *attachment;
@@ -421,6 +392,40 @@ struct machine {
 	enum state state;
 	struct qemu *qemu;
 };
+
+struct socket_device {
+	VZVirtualMachine *machine; /* not kept */
+};
+
+static void *echo(void *argument) {
+	int fd = (int)(long)argument;
+	char octets[4096];
+	for (ssize_t got; (got = read(fd, octets, sizeof octets)) > 0;)
+		for (ssize_t at = 0, sent; at < got; at += sent)
+			if ((sent = write(fd, octets + at, (size_t)(got - at))) < 0) break;
+	close(fd);
+	return NULL;
+}
+
+@implementation VZVirtioSocketDevice
+- (void)connectToPort:(uint32_t)port
+    completionHandler:(void (^)(VZVirtioSocketConnection *connection, NSError *error))handler {
+	int ends[2];
+	pthread_t thread;
+	struct machine *machine = OWN(machine, OWN(socket_device, self)->machine);
+	if (port != 22 || machine->qemu != NULL) {
+		handler(nil, [NSError errorWithSentence:"The connection was reset." reason:NULL]);
+		return;
+	}
+	socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends);
+	pthread_create(&thread, NULL, echo, (void *)(long)ends[1]);
+	pthread_detach(thread);
+	VZVirtioSocketConnection *connection = [VZVirtioSocketConnection new];
+	OWN(connection, connection)->fd = ends[0];
+	handler(connection, nil);
+	[connection release];
+}
+@end
 
 @interface VZVirtualMachine (Guest)
 - (void)obey:(const char *)word device:(VZNetworkDevice *)device;
@@ -518,7 +523,9 @@ static void *receive(void *argument) {
 		[device release];
 	}
 	it->networkDevices = [devices retain];
-	it->socketDevices = [[NSArray arrayWithObject:[[VZVirtioSocketDevice new] autorelease]] retain];
+	VZVirtioSocketDevice *vsock = [[VZVirtioSocketDevice new] autorelease];
+	OWN(socket_device, vsock)->machine = self;
+	it->socketDevices = [[NSArray arrayWithObject:vsock] retain];
 	return self;
 }
 + (BOOL)isSupported {

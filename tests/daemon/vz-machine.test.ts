@@ -132,6 +132,8 @@ test("a machine runs, is locked, is on its network, and powers down in order", a
   expect(isLocked(paths.machineLock)).toBe(true);
   expect(readFileSync(paths.vzPid, "utf8")).toBe(`${process.pid}\n`);
   await echoed("first");
+  closeSync(await machine.connectVsock!(22));
+  await expect(machine.connectVsock!(23)).rejects.toThrow("The connection was reset.");
   await powerDown(machine, paths, "vm");
   expect(await machine.ended).toBe("");
   await machine.end();

@@ -92,8 +92,17 @@ test(
 test(
   "a host agent that is killed takes its machine along, and the next start finds nothing in its way",
   async () => {
-    await home.must("start", "--name", "three", home.template("three", yaml("plain: true\n")));
+    await home.must(
+      "start",
+      "--name",
+      "three",
+      home.template("three", yaml("plain: true\nssh: { overVsock: true }\n")),
+    );
     const [listed] = await home.list();
+    // the fake's QEMU has no vsock: ssh goes over the network
+    expect(readFileSync(join(home.limanetHome, "three/ha.stdout.log"), "utf8")).toContain(
+      '"vsock":{"type":"skipped"}',
+    );
     await home.run(["kill", "-9", String(listed!.hostAgentPID)]);
     while ((await home.processes()).length > 0) await Bun.sleep(50);
     expect(await home.list()).toMatchObject([{ name: "three", status: "Stopped" }]);
