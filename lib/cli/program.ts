@@ -343,9 +343,9 @@ function commands(done: (code: number) => void): Command {
     );
   program
     .command("generate", { hidden: true })
-    .addArgument(new Argument("<what>").choices(["man", "completions", "commands"]))
+    .addArgument(new Argument("<what>").choices(["man", "commands"]))
     .argument("<folder>")
-    .description("write what packages take along")
+    .description("write the manual pages, or docs/commands.md")
     .action(async (what, folder) =>
       done(
         (await import("./reference.ts")).generate(describeCommands(), what as Generated, folder),

@@ -8,7 +8,7 @@ import type { CommandInfo } from "./reference/command-info.ts";
 import { commandsPage } from "./reference/commands-page.ts";
 import { complete, type Candidate, type ValuesOf } from "./reference/completion.ts";
 import { manualPages } from "./reference/manual-page.ts";
-import { COMPLETION_SCRIPTS, SHELLS, type Shell } from "./reference/shell-scripts.ts";
+import { COMPLETION_SCRIPTS, type Shell } from "./reference/shell-scripts.ts";
 import { RELEASE_DATE, VERSION } from "./version.ts";
 
 export function completionScript(shell: Shell): number {
@@ -51,24 +51,15 @@ async function valuesHere(): Promise<ValuesOf> {
   return (kind) => (Object.hasOwn(kinds, kind) ? kinds[kind]!() : []);
 }
 
-export type Generated = "man" | "completions" | "commands";
+export type Generated = "man" | "commands";
 
-/** Writes what packages take along into a folder; `commands` is docs/commands.md. */
+/** Writes the manual pages, or docs/commands.md, into a folder. */
 export function generate(root: CommandInfo, what: Generated, folder: string): number {
   const files =
     what === "man"
       ? manualPages(root, VERSION, RELEASE_DATE)
-      : what === "commands"
-        ? new Map([["commands.md", commandsPage(root)]])
-        : new Map(SHELLS.map((shell) => [FILE_NAMES[shell], COMPLETION_SCRIPTS[shell]]));
+      : new Map([["commands.md", commandsPage(root)]]);
   makeFolder(folder);
   for (const [name, text] of files) writeFileAtomically(`${folder}/${name}`, text);
   return 0;
 }
-
-/** as the shells look for them in their folders */
-const FILE_NAMES: Record<Shell, string> = {
-  bash: "limanet",
-  zsh: "_limanet",
-  fish: "limanet.fish",
-};

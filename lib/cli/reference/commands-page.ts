@@ -15,6 +15,9 @@ export function commandsPage(root: CommandInfo): string {
     "`limanet COMMAND --help` prints the same. Exit codes: 0 done, 1 failed, 2 wrong usage; those of `doctor` are in",
     "[its own page](doctor.md).",
     "",
+    'Completion: `eval "$(limanet completion bash)"` in `~/.bashrc`; the same with `zsh` in `~/.zshrc`, below `compinit`;',
+    "`limanet completion fish | source` in fish. Manual pages: `limanet generate man FOLDER` writes them.",
+    "",
     ...allCommands(root).flatMap(section),
   ].join("\n");
 }

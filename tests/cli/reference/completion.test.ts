@@ -128,4 +128,16 @@ describe.each(["bash", "zsh", "fish"] as const)("%s", (shell) => {
     },
     30_000,
   );
+
+  if (shell !== "zsh") return;
+  test.skipIf(!isThere)(
+    "a file of $fpath completes from the first time on",
+    () => {
+      home.write("functions/_limanet", run(["limanet", "completion", "zsh"]));
+      const setUp = `fpath=(${home.path("functions")} $fpath); autoload -U compinit; compinit -u -D`;
+      const words = ["python3", TYPE, "zsh", "-f", "-i", "--", setUp, "limanet network show us\t"];
+      expect(run(words)).toBe("limanet network show user-v2");
+    },
+    30_000,
+  );
 });
