@@ -16,8 +16,7 @@
 #define MOST_BATCH 64
 /* with segments of 64 KiB */
 #define MOST_LARGE_BATCH 16
-/* what a call could carry before macOS 15, which says its limits by itself */
-#define OLD_BATCH 200
+/* what a call could carry before macOS 15, which says its limits by itself (and 200 frames, which is more than ours) */
 #define OLD_BATCH_OCTETS (256u << 10)
 #define ETHERNET_HEADER 14u
 #define LARGE_FRAME 32768u
@@ -155,7 +154,6 @@ static uint32_t batch_limit(xpc_object_t parameters, const char *name, uint32_t 
 	uint64_t told = key == NULL ? 0 : xpc_dictionary_get_uint64(parameters, key);
 	uint64_t most = told != 0 ? told : OLD_BATCH_OCTETS / largest;
 	uint32_t ours = largest > LARGE_FRAME ? MOST_LARGE_BATCH : MOST_BATCH;
-	if (told == 0 && most > OLD_BATCH) most = OLD_BATCH;
 	return most < ours ? (uint32_t)most : ours;
 }
 

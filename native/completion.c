@@ -38,6 +38,7 @@ void completion_again(struct completion *completion) {
 
 int completion_give_up(struct completion *completion) {
 	if (settle(completion, GIVEN_UP)) return 1;
+	/* the answer's side may still be signalling, and the semaphore goes next */
 	dispatch_semaphore_wait(completion->told, DISPATCH_TIME_FOREVER);
 	return 0;
 }

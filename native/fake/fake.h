@@ -41,6 +41,9 @@ FAKE_EXPORT int32_t fake_inject(const void *frame, uint32_t length);
 /* The oldest frame that was written to the interface that was started last; its length, or -1. */
 FAKE_EXPORT int32_t fake_take(void *frame, uint32_t size);
 
+/* A host that sends without end: every read is given as many frames of 60 octets as it asks for. */
+FAKE_EXPORT void fake_flood(uint32_t on);
+
 /* Every frame that is written comes back, its two addresses exchanged. */
 FAKE_EXPORT void fake_echo(uint32_t on);
 

@@ -68,7 +68,8 @@ atomic_int fake_interfaces, fake_networks;
 
 static struct {
 	uint32_t macos, read_packets, write_packets, queued_packets, largest_read, largest_write;
-	int echo, is_holding;
+	int echo, is_holding, is_flooding;
+	uint32_t times_full;
 	struct {
 		uint32_t status, times, delay_ms;
 	} calls[FAKE_CALLS];
@@ -324,6 +325,8 @@ vmnet_return_t vmnet_read(interface_ref it, struct vmpktdesc *packets, int *coun
 	}
 	/* a batch need not be full although more is there */
 	int most = asked > 3 ? asked - asked / 4 : asked;
+	if (fake.is_flooding && it->to_guest.first == NULL)
+		for (int i = 0; i < most; i++) append(&it->to_guest, new_frame(60));
 	for (struct frame *frame; status == VMNET_SUCCESS && got < most && (frame = take_first(&it->to_guest)) != NULL; got++) {
 		hand_over(frame, &packets[got]);
 		free(frame);
@@ -369,7 +372,8 @@ vmnet_return_t vmnet_write(interface_ref it, struct vmpktdesc *packets, int *cou
 	}
 	while (status == VMNET_SUCCESS && taken < asked && (fake.queued_packets == 0 || it->from_guest.count < fake.queued_packets))
 		copy_in(it, &packets[taken++]);
-	if (status == VMNET_SUCCESS && taken == 0) status = VMNET_BUFFER_EXHAUSTED;
+	/* no room is told in one way or the other */
+	if (status == VMNET_SUCCESS && taken == 0 && fake.times_full++ % 2 == 0) status = VMNET_BUFFER_EXHAUSTED;
 	pthread_mutex_unlock(&lock);
 	*count = taken;
 	return status;
@@ -533,6 +537,12 @@ void fake_hold_events(uint32_t on) {
 	pthread_mutex_lock(&lock);
 	fake.is_holding = on != 0;
 	for (struct vmnet_interface *it = last; it != NULL; it = it->before) pthread_cond_signal(&it->changed);
+	pthread_mutex_unlock(&lock);
+}
+
+void fake_flood(uint32_t on) {
+	pthread_mutex_lock(&lock);
+	fake.is_flooding = on != 0;
 	pthread_mutex_unlock(&lock);
 }
 

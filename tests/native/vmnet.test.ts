@@ -20,7 +20,7 @@ describe.each([
     const { stdout, stderr, code } = await run(program);
     const lines = stdout.trimEnd().split("\n");
     expect(lines.filter((line) => !line.startsWith("ok "))).toEqual([]);
-    expect(lines.length).toBe(23);
+    expect(lines.length).toBe(24);
     expect({ stderr, code }).toEqual({ stderr: "", code: 0 });
   });
 });
