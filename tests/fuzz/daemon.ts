@@ -74,7 +74,7 @@ print("whole" if heard == said else "changed")`,
     });
     await mallory.send(...burst);
     sent += BURST;
-    if (sent % (BURST * 1000) === 0)
+    if (sent % (BURST * 100) === 0)
       memory.push(
         Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${lab.pid}/status`, "utf8"))![1]) >> 10,
       );
