@@ -35,13 +35,13 @@ struct event {
 	char memory[EVENT_SIZE];
 };
 
-@class Delegate;
+@class LimanetDelegate;
 
 struct machine {
 	atomic_int holders; /* the number's owner, and each block that the framework may still call */
 	dispatch_queue_t queue;
 	VZVirtualMachine *vm;
-	Delegate *delegate;
+	LimanetDelegate *delegate;
 	int bell[2];
 	int tickets;
 	pthread_mutex_t lock; /* of the events and of `closed` */
@@ -126,13 +126,13 @@ static void tell_outcome(struct machine *it, const char *success, const char *fa
 	tell(it, event);
 }
 
-@interface Delegate : NSObject <VZVirtualMachineDelegate> {
+@interface LimanetDelegate : NSObject <VZVirtualMachineDelegate> {
 @public
 	struct machine *it;
 }
 @end
 
-@implementation Delegate
+@implementation LimanetDelegate
 - (void)guestDidStopVirtualMachine:(VZVirtualMachine *)machine {
 	(void)machine;
 	tell_outcome(it, "stopped", NULL, nil);
@@ -356,7 +356,7 @@ static struct machine *machine_of(VZVirtualMachineConfiguration *configuration) 
 	atomic_init(&it->holders, 1);
 	pthread_mutex_init(&it->lock, NULL);
 	it->queue = dispatch_queue_create("limanet.vz", DISPATCH_QUEUE_SERIAL);
-	it->delegate = [[Delegate alloc] init];
+	it->delegate = [[LimanetDelegate alloc] init];
 	it->delegate->it = it;
 	it->vm = [[VZVirtualMachine alloc] initWithConfiguration:configuration queue:it->queue];
 	dispatch_sync(it->queue, ^{
@@ -460,9 +460,9 @@ EXPORT int32_t vz_attach(int32_t number, uint32_t nic, const char *text, uint32_
 	  @autoreleasepool {
 		  @try {
 			  VZNetworkDeviceAttachment *network = attachment(to_what, mtu, failed);
-			  NSArray *devices = it->vm.networkDevices;
+			  NSArray<VZNetworkDevice *> *devices = it->vm.networkDevices;
 			  if (nic >= devices.count) refuse(failed, "The machine has no such network card");
-			  else if (network != nil) ((VZNetworkDevice *)[devices objectAtIndex:nic]).attachment = network;
+			  else if (network != nil) [devices objectAtIndex:nic].attachment = network;
 		  } @catch (id exception) {
 			  refuse(failed, reason_of(exception));
 		  }
@@ -487,7 +487,7 @@ EXPORT int32_t vz_connect(int32_t number, uint32_t port) {
 	int ticket = ++it->tickets;
 	hold(it);
 	dispatch_async(it->queue, ^{
-	  VZVirtioSocketDevice *device = [it->vm.socketDevices objectAtIndex:0];
+	  VZVirtioSocketDevice *device = (VZVirtioSocketDevice *)[it->vm.socketDevices objectAtIndex:0];
 	  [device connectToPort:port
 	      completionHandler:^(VZVirtioSocketConnection *connection, NSError *error) {
 		tell_connection(it, ticket, connection, error);

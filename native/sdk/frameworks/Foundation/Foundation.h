@@ -50,16 +50,16 @@ typedef unsigned long NSUInteger;
 @property(readonly, copy) NSString *reason;
 @end
 
-@interface NSArray : NSObject
-+ (instancetype)arrayWithObject:(id)object;
+@interface NSArray<__covariant ObjectType> : NSObject
++ (instancetype)arrayWithObject:(ObjectType)object;
 @property(readonly) NSUInteger count;
-- (id)objectAtIndex:(NSUInteger)index;
-- (NSUInteger)indexOfObjectIdenticalTo:(id)object;
+- (ObjectType)objectAtIndex:(NSUInteger)index;
+- (NSUInteger)indexOfObjectIdenticalTo:(ObjectType)object;
 @end
 
-@interface NSMutableArray : NSArray
+@interface NSMutableArray<ObjectType> : NSArray <ObjectType>
 + (instancetype)array;
-- (void)addObject:(id)object;
+- (void)addObject:(ObjectType)object;
 @end
 
 @interface NSFileHandle : NSObject
