@@ -172,8 +172,11 @@ export class Switch {
   }
 
   #connects(ingress: BridgePort, egress: BridgePort): boolean {
-    const isUplink = (port: BridgePort) => this.#learned.get(port)!.kind === "uplink";
-    return !this.isIsolated || isUplink(ingress) || isUplink(egress);
+    return !this.isIsolated || this.#isUplink(ingress) || this.#isUplink(egress);
+  }
+
+  #isUplink(port: BridgePort): boolean {
+    return this.#learned.get(port)!.kind === "uplink";
   }
 
   /** A frame of the gateway; pieces as in BridgePort.transmit. */

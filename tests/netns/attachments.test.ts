@@ -45,8 +45,8 @@ describe.skipIf(!canMakeNamespaces)("attachments", () => {
     while ((await own.stats())["ports"] === 2)
       await stays.run("ping", "-n", "-c", "1", "-W", "0.2", "192.168.104.250");
     const { ip } = await (await own.guest({ mode: "dgram" })).dhcp();
-    const ping = await stays.run("ping", "-n", "-c", "2", "-i", "0.05", "-w", "5", ip!);
-    expect(ping.stdout).toContain("2 received");
+    const ping = await stays.run("ping", "-n", "-c", "1", "-W", "5", ip!);
+    expect(ping.stdout).toContain("1 received");
   });
 
   const open = () =>

@@ -7,9 +7,14 @@ import { canMakeNamespaces, NETTOOL, type Guest } from "../support/lab.ts";
 import { GROUP, SHARED, VMNET_GATEWAY, VmnetLab } from "../support/vmnet-lab.ts";
 
 const ECHO = 7001;
-/** until three answers have come: without `-w` ping does not wait for the last one longer than for two of the others */
-const pings = async (guest: Guest, address: string, seconds = 10) =>
-  (await guest.run("ping", "-n", "-c", "3", "-i", "0.05", "-w", String(seconds), address)).stdout;
+/**
+ * Answers to pings, of which more than three may come: without `-w` ping does not wait for the last one longer than for two of
+ * the others, and with it sends until three are back.
+ */
+const pings = async (guest: Guest, address: string, seconds = 10): Promise<number> => {
+  const words = ["-n", "-c", "3", "-i", "0.05", "-w", String(seconds), address];
+  return Number(/ (\d+) received/.exec((await guest.run("ping", ...words)).stdout)?.[1]);
+};
 
 interface Link {
   ifname: string;
@@ -38,9 +43,9 @@ describe.skipIf(!canMakeNamespaces)("a shared network", () => {
       const guest = await lab.guest({ mode });
       const lease = await guest.dhcp();
       expect(lease).toMatchObject({ router: VMNET_GATEWAY, serverid: VMNET_GATEWAY, mask: "24" });
-      expect(await pings(guest, VMNET_GATEWAY)).toContain("3 received");
-      expect(await pings(guest, address)).toContain("3 received");
-      expect(await pings(first, lease["ip"]!)).toContain("3 received");
+      expect(await pings(guest, VMNET_GATEWAY)).toBeGreaterThanOrEqual(3);
+      expect(await pings(guest, address)).toBeGreaterThanOrEqual(3);
+      expect(await pings(first, lease["ip"]!)).toBeGreaterThanOrEqual(3);
       expect((await lab.host.run("ping", "-c", "1", "-W", "2", lease["ip"]!)).code).toBe(0);
     },
   );
@@ -85,7 +90,7 @@ describe.skipIf(!canMakeNamespaces)("a shared network", () => {
       await pings(first, "192.168.105.250", 1);
     const next = await lab.guest({ mode: "dgram" });
     await next.dhcp();
-    expect(await pings(next, ip!)).toContain("3 received");
+    expect(await pings(next, ip!)).toBeGreaterThanOrEqual(3);
   });
 
   test("a guest that takes the host's hardware address gets none of its frames", async () => {
@@ -93,8 +98,8 @@ describe.skipIf(!canMakeNamespaces)("a shared network", () => {
     const bridge = links.find(({ ifname }) => ifname.startsWith("lm-net-"))!;
     const thief = await lab.guest({ mac: bridge.address });
     await thief.ip("addr", "add", "192.168.105.77/24", "dev", "tap0");
-    expect(await pings(thief, VMNET_GATEWAY, 2)).toContain(" 0 received");
-    expect(await pings(first, VMNET_GATEWAY)).toContain("3 received");
+    expect(await pings(thief, VMNET_GATEWAY, 2)).toBe(0);
+    expect(await pings(first, VMNET_GATEWAY)).toBeGreaterThanOrEqual(3);
   });
 
   test.each([
@@ -115,7 +120,7 @@ describe.skipIf(!canMakeNamespaces)("a shared network", () => {
     expect(lines().slice(before)).toEqual([
       expect.stringContaining("it announced a frame of more than 128 KiB"),
     ]);
-    expect(await pings(first, VMNET_GATEWAY)).toContain("3 received");
+    expect(await pings(first, VMNET_GATEWAY)).toBeGreaterThanOrEqual(3);
   });
 
   test("SIGUSR1 has it tell what it has carried", async () => {
@@ -174,7 +179,7 @@ describe.skipIf(!canMakeNamespaces)("a shared network", () => {
     socket.write(Buffer.from("0000002affffffffffff", "hex"), () => socket.end());
     while (!lab.log.slice(before).includes("guest detached")) await Bun.sleep(5);
     socket.destroy();
-    expect(await pings(first, VMNET_GATEWAY)).toContain("3 received");
+    expect(await pings(first, VMNET_GATEWAY)).toBeGreaterThanOrEqual(3);
   });
 });
 
@@ -192,7 +197,7 @@ describe.skipIf(!canMakeNamespaces)("a network of large packets", () => {
     const { ip } = await other.dhcp();
     for (const to of [VMNET_GATEWAY, ip!]) {
       const words = ["-n", "-c", "2", "-i", "0.05", "-w", "10", "-M", "do", "-s", "8972", to];
-      expect((await one.run("ping", ...words)).stdout).toContain("2 received");
+      expect((await one.run("ping", ...words)).stdout).toMatch(/ [2-9] received/);
     }
   });
 
@@ -219,11 +224,11 @@ describe.skipIf(!canMakeNamespaces)("an isolated network", () => {
     const [one, other] = [await lab.guest(), await lab.guest()];
     await one.dhcp();
     const { ip } = await other.dhcp();
-    expect(await pings(one, VMNET_GATEWAY)).toContain("3 received");
+    expect(await pings(one, VMNET_GATEWAY)).toBeGreaterThanOrEqual(3);
     expect((await lab.host.run("ping", "-n", "-c", "1", "-W", "2", ip!)).code).toBe(0);
-    expect(await pings(one, ip!, 2)).toContain(" 0 received");
+    expect(await pings(one, ip!, 2)).toBe(0);
     await one.ip("route", "add", `${ip}/32`, "via", VMNET_GATEWAY);
-    expect(await pings(one, ip!, 2)).toContain(" 0 received");
+    expect(await pings(one, ip!, 2)).toBe(0);
   });
 });
 
