@@ -263,6 +263,8 @@ ${more}`,
       );
       await etc.must(outside("ip", "route", "add", "192.168.105.0/24", "via", "203.0.113.2"));
       expect((await etc.root(outside("ping", "-c", "1", "-W", "1", alpha))).code).toBe(1);
+      const asked = ["nslookup", "lima-beta.internal", "192.168.105.1"];
+      expect(await home.must("shell", "alpha", ...asked)).toContain(beta);
       // the first card is on the default network all the same
       expect(await home.must("shell", "beta", "ip", "-4", "addr", "show", "eth0")).toContain(
         "192.168.5.15/24",
