@@ -48,7 +48,7 @@ export interface DarwinFirewallFacts {
 export type FirewallFacts = LinuxFirewallFacts | DarwinFirewallFacts;
 
 /** Lima's documentation, "Networks", troubleshooting */
-const SOCKETFILTERFW = "/usr/libexec/ApplicationFirewall/socketfilterfw";
+export const SOCKETFILTERFW = "/usr/libexec/ApplicationFirewall/socketfilterfw";
 export const BOOTPD_COMMANDS = [
   `sudo ${SOCKETFILTERFW} --add /usr/libexec/bootpd`,
   `sudo ${SOCKETFILTERFW} --unblock /usr/libexec/bootpd`,
@@ -262,12 +262,12 @@ export const firewallChecks: readonly Check<FirewallFacts>[] = [
   },
   {
     id: "dns-port-taken",
-    severity: "fault",
+    severity: "limit",
     find: onLinux(({ networks, dnsHolder }) =>
       dnsHolder === undefined || networks.every(({ own }) => own === undefined)
         ? undefined
         : {
-            problem: `Shared and host networks have no DNS of their own: ${dnsHolder} listens on port 53 of all addresses of this host`,
+            problem: `Guests of shared and host networks do not know each other's names: they ask ${dnsHolder}, which listens on port 53 of all addresses of this host, and not limanet`,
             fix: [
               "have it listen on the addresses that need it only (dnsmasq: bind-interfaces or bind-dynamic, and except-interface=lm-*)",
             ],

@@ -104,6 +104,7 @@ export class Ruleset {
   #verdict(rule: readonly Json[], packet: Packet): Json | undefined {
     const answers: Answer[] = [];
     let isAboutUs = false;
+    let asksForState = false;
     for (const statement of rule) {
       const { match, xt, vmap } = statement as { match?: Match; xt?: Xt; vmap?: Vmap };
       if (match !== undefined) {
@@ -111,12 +112,16 @@ export class Ruleset {
         answers.push(answer);
         if (answer === "yes" && isOfPlace(match)) isAboutUs = true;
       } else if (xt !== undefined && xt.type === "match") {
-        answers.push(xt.name === "conntrack" ? (packet.state === "new" ? "no" : "yes") : "unknown");
+        asksForState ||= xt.name === "conntrack";
+        if (xt.name !== "conntrack") answers.push("unknown");
       } else if (vmap !== undefined) {
         const value = valueOf(vmap.key, packet);
         const entry = vmap.data?.set?.find(([key]) => value !== undefined && isOne(key, value));
         if (entry !== undefined && holds(answers, isAboutUs)) return entry[1];
       } else if (VERDICTS.some((word) => word in statement)) {
+        // it is not told which states: what is let through is what is known, what is dropped what is invalid
+        if (asksForState && !("accept" in statement && packet.state === "established"))
+          return undefined;
         // what leads past a chain's drop is given the benefit of the doubt
         return holds(answers, isAboutUs || "return" in statement) ? statement : undefined;
       }

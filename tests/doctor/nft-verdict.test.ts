@@ -129,6 +129,12 @@ test("answers are let through where iptables lets what is known through", () => 
   expect(verdict(rules, { ...PACKET, state: "established" })).toBe("passes");
 });
 
+test("what iptables drops by its state is what is invalid, no packet of ours", () => {
+  const rules = ruleset({ base: [[xt("conntrack"), drop], [accept]] });
+  for (const state of ["new", "established"] as const)
+    expect(verdict(rules, { ...PACKET, state })).toBe("passes");
+});
+
 test("each base chain has its say, the one of the lower priority first", () => {
   const late = JSON.parse(
     JSON.stringify(ruleset({ base: [] }, "drop", 10)).replaceAll('"t"', '"late"'),

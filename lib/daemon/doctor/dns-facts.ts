@@ -1,3 +1,4 @@
+/** Facts for `limanet doctor`: who answers for this host. */
 import type { DnsFacts } from "../../doctor/dns.ts";
 import { random32 } from "../../host/clock.ts";
 import { NameServerUpstream, UPSTREAM_LIMIT_MS } from "../../host/dns-upstream.ts";

@@ -1,10 +1,12 @@
+/** Facts for `limanet doctor`: the host's rules, settings and tools that networks of root's depend on. */
 import { parseIpv4 } from "../../addr/ipv4.ts";
 import { subnetOf } from "../../config/networks.ts";
-import type {
-  DarwinFirewallFacts,
-  FirewallFacts,
-  LinuxFirewallFacts,
-  VmnetNetwork,
+import {
+  SOCKETFILTERFW,
+  type DarwinFirewallFacts,
+  type FirewallFacts,
+  type LinuxFirewallFacts,
+  type VmnetNetwork,
 } from "../../doctor/firewall.ts";
 import { exists, readTextIfThere } from "../../host/files.ts";
 import { hostPlatform } from "../../host/machine.ts";
@@ -147,8 +149,6 @@ function dnsHolder(): Pick<LinuxFirewallFacts, "dnsHolder"> {
 
 /** what `ip -j` prints; it prints nothing when it fails */
 const json = (text: string): unknown[] => JSON.parse(text || "[]") as unknown[];
-
-const SOCKETFILTERFW = "/usr/libexec/ApplicationFirewall/socketfilterfw";
 
 async function darwinFacts({ managed }: Surroundings): Promise<DarwinFirewallFacts> {
   const ask = async (...words: string[]) =>

@@ -1,3 +1,4 @@
+/** Facts for `limanet doctor`: paths, owners and contents below the home folder. */
 import { dirname } from "node:path";
 import { instancePaths, longestSocket, networkPaths } from "../../config/paths.ts";
 import type { HomeFacts } from "../../doctor/home.ts";

@@ -1,3 +1,4 @@
+/** Facts for `limanet doctor`: what nobody holds a lock on any more. */
 import type { LeftoverFacts } from "../../doctor/leftovers.ts";
 import { exists, isWritable, listFolder, readTextIfThere } from "../../host/files.ts";
 import { isLocked, lockHolder } from "../../host/lock.ts";

@@ -1,3 +1,4 @@
+/** Facts for `limanet doctor`: which programs are there, and how fast machines would run. */
 import { qemuProgram } from "../../driver/qemu.ts";
 import type { MachineFacts, QemuProgram } from "../../doctor/machine.ts";
 import { exists } from "../../host/files.ts";

@@ -1,3 +1,4 @@
+/** Facts for `limanet doctor`: addresses of the networks and of the host, sockets, ping. */
 import { parseCidr, parseIpv4 } from "../../addr/ipv4.ts";
 import { networkProblem, subnetOf } from "../../config/networks.ts";
 import type { NetworkFacts, NetworkSubnet } from "../../doctor/network.ts";

@@ -1,3 +1,4 @@
+/** Facts for `limanet doctor`: what root trusts, and what sudo allows. */
 import type { PrivilegeFacts } from "../../doctor/privilege.ts";
 import { hostAccounts, hostFiles } from "../../host/file-tree.ts";
 import { groupId, groupIds, hostUser } from "../../host/machine.ts";
