@@ -19,11 +19,14 @@ const AGEING_MS = 300_000;
 const MAX_ADDRESSES_PER_PORT = 64;
 /** behind the uplink of a bridged network is the whole local network */
 const UPLINK_ADDRESSES = 4096;
+/** an IP packet behind an Ethernet header and two tags. A QEMU that gets more than 69,632 octets ends its connection (net_fill_rstate) */
+const LARGEST_FRAME = 65_535 + ETHERNET_HEADER_LENGTH + 8;
 /** an owner of an address is asked no more often whether it is still there */
 const ASK_MS = 1000;
 
 export type SwitchDrop =
   | "switch-runt"
+  | "switch-giant"
   | "switch-group-source"
   | "switch-gateway-source"
   | "switch-pinned-source"
@@ -150,6 +153,10 @@ export class Switch {
     this.observer?.(head, headLength, body, length, 0, 0);
     if (headLength < ETHERNET_HEADER_LENGTH) {
       this.#counters.count("switch-runt" satisfies SwitchDrop);
+      return;
+    }
+    if (headLength + length > LARGEST_FRAME) {
+      this.#counters.count("switch-giant" satisfies SwitchDrop);
       return;
     }
     if (!this.#learn(now, ingress, sourceMac(this.#octets, head), head)) return;

@@ -8,6 +8,7 @@ const SEED = 20_261_125;
 const ROUNDS: Record<string, number> = {
   messages: 1000,
   texts: 60,
+  streams: 60,
   frames: 60,
   connections: 4,
 };

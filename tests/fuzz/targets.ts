@@ -1,5 +1,6 @@
 import type { Target } from "./dice.ts";
 import { NetworkTarget } from "./network-target.ts";
+import { StreamTarget } from "./stream-target.ts";
 import { ControlApiTarget, YAML_TARGETS } from "./text-targets.ts";
 import { WIRE_TARGETS } from "./wire-targets.ts";
 
@@ -7,6 +8,7 @@ import { WIRE_TARGETS } from "./wire-targets.ts";
 export const targets = (): Target[] => [
   ...WIRE_TARGETS,
   ...YAML_TARGETS,
+  new StreamTarget(),
   new NetworkTarget(),
   new ControlApiTarget(),
 ];

@@ -335,6 +335,16 @@ describe("an MTU of 65520", () => {
     expect(other.port.take().map((each) => each.toHex())).toEqual([frame.toHex()]);
   });
 
+  test("carries no larger frame to another guest, whose QEMU would end its connection over it", () => {
+    const send = (length: number) =>
+      guest.send(ethernet(other.mac, guest.mac, "88b5", pattern(length - 14)));
+    send(65_558);
+    expect(net.count("switch-giant")).toBe(1);
+    expect(other.port.take()).toEqual([]);
+    send(65_557);
+    expect(other.port.take().map(({ length }) => length)).toEqual([65_557]);
+  });
+
   test("carries a datagram of that size in one frame there and back", () => {
     const payload = pattern(65_492);
     guest.sendPacket(udp(`${GUEST}:4000`, "8.8.8.8:53", payload));
