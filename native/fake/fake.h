@@ -29,7 +29,7 @@ FAKE_EXPORT void fake_fail(uint32_t call, uint32_t status, uint32_t times);
 /* How long START_LATE, STOP_LATE and NETWORK take; also of those that are waited for already. */
 FAKE_EXPORT void fake_delay(uint32_t call, uint32_t milliseconds);
 
-/* Packets a call of vmnet_read or vmnet_write; octets that the host's queue takes in before somebody reads it (0: any). */
+/* Packets a call of vmnet_read or vmnet_write; packets that the host takes before the test takes them (0: any number). */
 FAKE_EXPORT void fake_limits(uint32_t read_packets, uint32_t write_packets, uint32_t queued_packets);
 
 /* No event passes until it is let go; then one tells of all that has come. */
