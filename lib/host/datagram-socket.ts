@@ -155,9 +155,7 @@ export class DatagramSocket implements EventHandler {
   #portOfSender(): DatagramPort | undefined {
     const length = this.#message.nameLength;
     if (length < SHORTEST_ADDRESS) return undefined;
-    const last = this.#last?.address;
-    if (last?.length === length && last.every((octet, i) => octet === this.#sender[i]))
-      return this.#last;
+    if (this.#isFrom(this.#last?.address, length)) return this.#last;
     const address = this.#sender.slice(0, length);
     const key = String.fromCharCode(...address);
     const known = this.#ports.get(key);
@@ -168,6 +166,12 @@ export class DatagramSocket implements EventHandler {
     if (this.#guests === "many") return this.#admit(key, address);
     const isConnected = orErrno(libc.connect(this.fd, ptr(address), length)) === 0;
     return isConnected ? this.#admit("", undefined) : undefined;
+  }
+
+  #isFrom(address: Uint8Array | undefined, length: number): boolean {
+    if (address?.length !== length) return false;
+    for (let i = 0; i < length; i++) if (address[i] !== this.#sender[i]) return false;
+    return true;
   }
 
   #admit(key: string, address: Uint8Array | undefined): DatagramPort | undefined {

@@ -1,9 +1,10 @@
 /** `limanet vmnet` as a whole: guests on each of its sockets, the sockets themselves, its start and its end (issue 5). */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { existsSync, lstatSync, readdirSync } from "node:fs";
+import { existsSync, lstatSync, readdirSync, rmSync, symlinkSync } from "node:fs";
 import { connect } from "node:net";
+import { join } from "node:path";
 import { lockHolder } from "../../lib/host/lock.ts";
-import { canMakeNamespaces, NETTOOL, type Guest } from "../support/lab.ts";
+import { canMakeNamespaces, LIMANET, NETTOOL, type Guest } from "../support/lab.ts";
 import { GROUP, SHARED, VMNET_GATEWAY, VmnetLab } from "../support/vmnet-lab.ts";
 
 const ECHO = 7001;
@@ -257,6 +258,30 @@ describe.skipIf(!canMakeNamespaces)("the daemon", () => {
       expect(lab.log).toContain(`network ends signal=${signal}`);
     },
   );
+
+  test("called socket_vmnet it is that program: command line, pid file, exit codes", async () => {
+    const program = join(lab.folder, "socket_vmnet");
+    symlinkSync(LIMANET, program);
+    const call = (...words: string[]) => lab.host.run(program, ...words);
+    expect((await call("--version")).code).toBe(0);
+    expect(await call("--vmnet-mode=lan", lab.socket)).toMatchObject({ code: 1 });
+    expect(await call(...SHARED)).toMatchObject({ code: 1 });
+    const daemon = lab.host.spawn(
+      ...[
+        program,
+        `--pidfile=${lab.pidFile}`,
+        `--socket-group=${GROUP.name}`,
+        ...SHARED,
+        lab.socket,
+      ],
+    );
+    while (lockHolder(lab.pidFile) === 0 && daemon.exitCode === null) await Bun.sleep(5);
+    // as Lima ends it
+    expect((await lab.host.run("pkill", "-F", lab.pidFile)).code).toBe(0);
+    expect(await daemon.exited).toBe(0);
+    expect(existsSync(lab.pidFile)).toBe(false);
+    rmSync(program);
+  });
 
   test("its sockets have their owner and mode at the moment they are there", async () => {
     const paths = ["", ".datagram", ".descriptor"].map((suffix) => `${lab.socket}${suffix}`);
