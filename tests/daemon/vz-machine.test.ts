@@ -13,17 +13,14 @@ import { tmpdir } from "node:os";
 import { parseInstance } from "../../lib/config/instance.ts";
 import { instancePaths, type InstancePaths } from "../../lib/config/paths.ts";
 import { powerDown, startMachine, type Machine } from "../../lib/daemon/machine.ts";
-import { DEFAULT_DNS_POLICY } from "../../lib/daemon/network/host-responder.ts";
-import {
-  startNetworkService,
-  type NetworkService,
-} from "../../lib/daemon/network/network-service.ts";
+import type { NetworkService } from "../../lib/daemon/network/network-service.ts";
 import type { Nic, SwitchBackend } from "../../lib/driver/nic.ts";
 import { passedPair } from "../../lib/host/datagram-pair.ts";
 import { libc } from "../../lib/host/libc.ts";
 import { isLocked } from "../../lib/host/lock.ts";
 import { addressOf } from "../../lib/host/pinned.ts";
 import { SILENT } from "../../lib/trace/log.ts";
+import { startDescriptorNetwork } from "../support/descriptor-network.ts";
 import { fakeVz } from "../support/fake-vz.ts";
 
 const { VZ_CALLS } = await import("../../lib/host/vz-library.ts");
@@ -44,7 +41,7 @@ beforeEach(async () => {
   paths = instancePaths(home, "vm");
   mkdirSync(paths.dir);
   for (const path of [at("kernel"), paths.cidata]) writeFileSync(path, "octets");
-  service = await startSwitch();
+  service = await startDescriptorNetwork(home);
 });
 afterEach(async () => {
   await running?.end();
@@ -58,32 +55,6 @@ function closePort(): void {
   if (port !== undefined) closeSync(port);
   port = undefined;
 }
-
-const startSwitch = () =>
-  startNetworkService({
-    plan: {
-      subnet: "10.213.7.0/24",
-      gateway: "10.213.7.2",
-      hostAliases: [],
-      dns: "10.213.7.2",
-      gatewayMac: "52:55:55:00:00:02",
-      mtu: 1500,
-      hostAccess: "all",
-      linkLocalAccess: false,
-      searchDomains: [],
-      leaseSeconds: 3600,
-      dhcpFirst: "10.213.7.15",
-      staticLeases: [],
-    },
-    listen: [{ kind: "descriptor", path: at("fd.sock") }],
-    endpoint: undefined,
-    dnsTcpPath: at("dns.sock"),
-    leaseFile: undefined,
-    hosts: {},
-    dns: DEFAULT_DNS_POLICY,
-    capture: undefined,
-    log: SILENT,
-  });
 
 const card = (absence: SwitchBackend["absence"]): Nic => ({
   mac: "52:55:55:00:00:01",
@@ -123,7 +94,7 @@ async function echoed(words: string): Promise<void> {
 async function restartSwitch(): Promise<void> {
   await service.close();
   closePort();
-  service = await startSwitch();
+  service = await startDescriptorNetwork(home);
 }
 
 test("a machine runs, is locked, is on its network, and powers down in order", async () => {

@@ -5,8 +5,7 @@ import { tmpdir } from "node:os";
 import { isAnswered, openPair, passedPair } from "../../lib/host/datagram-pair.ts";
 import { libc } from "../../lib/host/libc.ts";
 import { addressOf } from "../../lib/host/pinned.ts";
-import { startNetworkService } from "../../lib/daemon/network/network-service.ts";
-import { DEFAULT_DNS_POLICY } from "../../lib/daemon/network/host-responder.ts";
+import { GATEWAY, GATEWAY_MAC, startDescriptorNetwork } from "../support/descriptor-network.ts";
 import { arp, describe as describeFrame, ethernet } from "../support/injected-frames.ts";
 
 const MAC = "52:55:55:aa:bb:cc";
@@ -15,31 +14,6 @@ const folder = mkdtempSync(`${tmpdir()}/pair-`);
 const descriptors = `${folder}/fd.sock`;
 process.on("exit", () => rmSync(folder, { recursive: true, force: true }));
 
-const network = () =>
-  startNetworkService({
-    plan: {
-      subnet: "10.213.7.0/24",
-      gateway: "10.213.7.2",
-      hostAliases: [],
-      dns: "10.213.7.2",
-      gatewayMac: "52:55:55:00:00:02",
-      mtu: 1500,
-      hostAccess: "all",
-      linkLocalAccess: false,
-      searchDomains: [],
-      leaseSeconds: 3600,
-      dhcpFirst: "10.213.7.15",
-      staticLeases: [],
-    },
-    listen: [{ kind: "descriptor", path: descriptors }],
-    endpoint: undefined,
-    dnsTcpPath: `${folder}/dns.sock`,
-    leaseFile: undefined,
-    hosts: {},
-    dns: DEFAULT_DNS_POLICY,
-    capture: undefined,
-    log: { error() {}, warn() {}, child: () => undefined } as never,
-  });
 const question = ethernet(
   BROADCAST,
   MAC,
@@ -49,12 +23,12 @@ const question = ethernet(
     sha: MAC,
     spa: "10.213.7.15",
     tha: "00:00:00:00:00:00",
-    tpa: "10.213.7.2",
+    tpa: GATEWAY,
   }),
 );
 
 test("passedPair() gives a guest's end; what is there or gone is told", async () => {
-  const service = await network();
+  const service = await startDescriptorNetwork(folder);
   const fd = passedPair(descriptors);
   libc.write(fd, addressOf(question), question.length);
   const frame = new Uint8Array(2000);
@@ -63,7 +37,7 @@ test("passedPair() gives a guest's end; what is there or gone is told", async ()
     await Bun.sleep(5);
     got = Number(libc.read(fd, addressOf(frame), frame.length));
   }
-  expect(describeFrame(frame.slice(0, got))).toContain("arp reply 10.213.7.2 is 52:55:55:00:00:02");
+  expect(describeFrame(frame.slice(0, got))).toContain(`arp reply ${GATEWAY} is ${GATEWAY_MAC}`);
   expect(isAnswered(fd)).toBe(true);
   await service.close();
   while (isAnswered(fd)) await Bun.sleep(5);
