@@ -5,8 +5,8 @@
  */
 import { readFileSync } from "node:fs";
 import { openLibrary, abi, errno, errnoName } from "./libc.ts";
-import { addressOf } from "./pinned.ts";
-import { selfCommand } from "./process.ts";
+import { pinned } from "./pinned.ts";
+import { childEnvironment, selfCommand } from "./process.ts";
 
 /** numbers of linux/capability.h */
 const NUMBER = { CHOWN: 0, DAC_OVERRIDE: 1, SETPCAP: 8, NET_BIND_SERVICE: 10, NET_ADMIN: 12 };
@@ -60,15 +60,13 @@ export function keepCapabilities(wanted: readonly Capability[]): void {
   // inheritable ones are what becomes ambient, and what a program of an ordinary user gets is ambient alone
   const low = Number(kept & 0xffffffffn);
   const high = Number(kept >> 32n);
-  const header = new Uint32Array([VERSION_3, 0]);
-  must(
-    "capset",
-    capset(addressOf(header), addressOf(new Uint32Array([low, low, low, high, high, high]))),
-  );
+  const header = pinned(new Uint32Array([VERSION_3, 0]));
+  const sets = pinned(new Uint32Array([low, low, low, high, high, high]));
+  must("capset", capset(header, sets));
   for (const number of numbers)
     must("ambient", prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, number, 0, 0));
   if (isReduced) return;
   must("no_new_privs", prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
   const [program = "", ...own] = selfCommand();
-  process.execve!(program, [process.argv0, ...own, ...process.argv.slice(2)], process.env);
+  process.execve!(program, [process.argv0, ...own, ...process.argv.slice(2)], childEnvironment());
 }

@@ -139,6 +139,15 @@ describe.skipIf(!canMakeNamespaces)("two shared networks and one of mode host", 
   });
 
   test.each([
+    ["a", VMNET_GATEWAY],
+    ["host-a", HOST_GATEWAY],
+    ["second-a", SECOND_GATEWAY],
+  ])("%s is told by its gateway's DNS who the host is: %s", async (from, gateway) => {
+    const asked = [`@${gateway}`, "+short", "+tries=1", "host.lima.internal"];
+    expect((await spaces[from]!.run("dig", ...asked)).stdout).toBe(`${gateway}\n`);
+  });
+
+  test.each([
     ["to the outside", "a", "outside", FAR, []],
     ["from the outside", "a", "outside", FAR, ["-R"]],
     ["to the host", "a", "host", VMNET_GATEWAY, []],

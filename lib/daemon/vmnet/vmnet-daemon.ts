@@ -1,7 +1,7 @@
 /** `limanet vmnet`: one shared, host or bridged network, as socket_vmnet is one (specification of vmnet, section 2). */
 import { resolve } from "node:path";
 import { lockHolder, tryLockPidFile, type Lock } from "../../host/lock.ts";
-import { groupId } from "../../host/machine.ts";
+import { groupId, hostPlatform } from "../../host/machine.ts";
 import { shimCapabilities } from "../../host/shim.ts";
 import { onStatusSignal, terminationSignal } from "../../host/signals.ts";
 import type { Log } from "../../trace/log.ts";
@@ -85,6 +85,8 @@ async function tellStatistics(network: RunningSwitch, log: Log): Promise<void> {
 
 /** Undoes what networks whose daemons were killed have left; the exit code. */
 export async function cleanUpVmnet(log: Log): Promise<number> {
+  // vmnet.framework undoes by itself what it has made
+  if (hostPlatform() !== "linux") return 0;
   keepNeededPrivileges({ files: [], isServer: false });
   const count = await cleanUp(log);
   log.info?.(`cleaned up networks=${count}`);
