@@ -58,7 +58,7 @@ struct vmnet_interface {
 
 struct vmnet_network_configuration {
 	atomic_int references;
-	vmnet_mode_t mode;
+	uint32_t mode;
 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -394,7 +394,7 @@ static void note(const char *text) {
 }
 
 /* Configurations and networks are one kind of object here: what was said is noted. */
-vmnet_network_configuration_ref vmnet_network_configuration_create(vmnet_mode_t mode, vmnet_return_t *status) {
+vmnet_network_configuration_ref vmnet_network_configuration_create(uint32_t mode, vmnet_return_t *status) {
 	struct vmnet_network_configuration *it = calloc(1, sizeof *it);
 	atomic_fetch_add(&fake_networks, 1);
 	it->references = 1;

@@ -1,6 +1,6 @@
 /*
  * vmnet.framework's networks of macOS 26: what this project uses of them, declared by itself. They are looked up when the
- * program runs, so only the types of the declarations count.
+ * program runs, so only the types of the declarations count. (A mode is an enumeration, which SDKs before 26 name otherwise.)
  */
 #ifndef LIMANET_VMNET_NETWORK_H
 #define LIMANET_VMNET_NETWORK_H
@@ -12,7 +12,7 @@ struct in_addr;
 struct in6_addr;
 #endif
 
-vmnet_network_configuration_ref vmnet_network_configuration_create(vmnet_mode_t mode, vmnet_return_t *status);
+vmnet_network_configuration_ref vmnet_network_configuration_create(uint32_t mode, vmnet_return_t *status);
 vmnet_return_t vmnet_network_configuration_set_ipv4_subnet(vmnet_network_configuration_ref configuration,
 	const struct in_addr *address, const struct in_addr *mask);
 vmnet_return_t vmnet_network_configuration_set_ipv6_prefix(vmnet_network_configuration_ref configuration,

@@ -25,7 +25,6 @@ enum {
 	VMNET_NOT_AUTHORIZED,
 };
 
-typedef uint32_t vmnet_mode_t;
 enum {
 	VMNET_HOST_MODE = 1000,
 	VMNET_SHARED_MODE,
