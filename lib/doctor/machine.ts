@@ -93,8 +93,8 @@ export const machineChecks: readonly Check<MachineFacts>[] = [
         if (version === undefined || isBefore(version, STREAM_SINCE) || reconnects(version))
           return [];
         return {
-          problem: `${qemu.name} ${version.join(".")} does not connect again to a shared, host, bridged or socket: network whose daemon was restarted: the machine has to be started again then`,
-          fix: ["install QEMU 8.0 or later (user-v2 and the default network do not need it)"],
+          problem: `${qemu.name} ${version.join(".")} does not connect again to a network that something else than limanet serves, such as socket_vmnet or Lima, when that was restarted: the machine has to be started again then`,
+          fix: ["install QEMU 8.0 or later (networks that limanet serves do not need it)"],
         };
       }),
   },
