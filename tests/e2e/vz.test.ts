@@ -31,9 +31,32 @@ ${more}`;
 const shell = (name: string, ...words: string[]) => home.must("shell", name, ...words);
 
 test(
-  "an instance on the default network: ssh, names, a stream socket, stop and start again",
+  "an instance on the default network: ssh, names, a forwarded port, stop and start again",
   async () => {
     const port = 20_000 + (process.pid % 10_000);
+    const forward = `portForwards:\n  - { guestPort: 8000, hostPort: ${port}, static: true }\n`;
+    await home.must("start", "--name", "one", home.template("one", yaml(forward)));
+    expect(await home.list()).toMatchObject([{ name: "one", status: "Running" }]);
+    expect(await shell("one", "cat", "/etc/resolv.conf")).toContain("192.168.5.2");
+    expect(await shell("one", "nslookup", "host.lima.internal")).toContain("192.168.5.2");
+    expect(home.consoles()).toContain("guest: ready");
+    const serve =
+      "mkdir /tmp/www; echo by-vz >/tmp/www/index.html; busybox httpd -p 8000 -h /tmp/www";
+    await shell("one", "sh", "-c", serve);
+    expect(await (await fetch(`http://127.0.0.1:${port}/`)).text()).toBe("by-vz\n");
+    await home.must("stop", "one");
+    expect(await home.list()).toMatchObject([{ name: "one", status: "Stopped" }]);
+    expect(await home.processes()).toEqual([]);
+    await home.must("start", "one");
+    expect((await shell("one", "uname")).trim()).toBe("Linux");
+    await home.must("delete", "--force", "one");
+  },
+  LIMIT,
+);
+
+test(
+  "on user-v2, a stream socket and vzNAT: a network daemon that is killed comes back, and with it the machine's card",
+  async () => {
     let frames = 0;
     const path = home.path("vmnet.sock");
     const server = Bun.listen({
@@ -41,37 +64,12 @@ test(
       socket: { data: (_, octets) => void (frames += octets.length) },
     });
     chmodSync(path, 0o777);
-    const forward = `portForwards:\n  - { guestPort: 8000, hostPort: ${port}, static: true }\n`;
-    await home.must(
-      "start",
-      "--name",
-      "one",
-      home.template("one", yaml(`${forward}networks: [{ socket: ${path}, interface: s0 }]\n`)),
-    );
-    expect(await home.list()).toMatchObject([{ name: "one", status: "Running" }]);
-    expect(await shell("one", "cat", "/etc/resolv.conf")).toContain("192.168.5.2");
-    expect(await shell("one", "nslookup", "host.lima.internal")).toContain("192.168.5.2");
-    expect(home.consoles()).toContain("guest: ready");
-    // the guest asks for an address there, through the relay
-    while (frames === 0) await Bun.sleep(50);
-    await home.must("stop", "one");
-    expect(await home.list()).toMatchObject([{ name: "one", status: "Stopped" }]);
-    expect(await home.processes()).toEqual([]);
-    await home.must("start", "one");
-    expect((await shell("one", "uname")).trim()).toBe("Linux");
-    await home.must("delete", "--force", "one");
-    server.stop(true);
-  },
-  LIMIT,
-);
-
-test(
-  "on user-v2, a network daemon that is killed comes back, and with it the machine's cards; vzNAT stays",
-  async () => {
-    const networks = "networks: [{ lima: user-v2 }, { vzNAT: true, interface: nat0 }]\n";
+    const networks = `networks: [{ lima: user-v2 }, { socket: ${path}, interface: s0 }, { vzNAT: true }]\n`;
     await home.must("start", "--name", "two", home.template("two", yaml(networks)));
     const address = /inet (192\.168\.104\.\d+)/.exec(await shell("two", "ip", "addr"))![1]!;
-    expect(await shell("two", "ip", "link")).toContain("nat0");
+    expect(await shell("two", "ip", "link")).toContain("lima2");
+    // the guest asks for an address there, through the relay
+    while (frames === 0) await Bun.sleep(50);
     const pid = readFileSync(
       join(home.limanetHome, "_networks/user-v2/usernet_user-v2.pid"),
       "utf8",
@@ -85,6 +83,7 @@ test(
     await home.must("stop", "two");
     expect(await home.processes()).toEqual([]);
     await home.must("delete", "two");
+    server.stop(true);
   },
   LIMIT,
 );
