@@ -163,6 +163,10 @@ export async function useQemuSlirp(
   name: string,
   sshPort: number,
 ): Promise<FirstNetwork> {
+  if (config.hostAccess !== "all")
+    throw new Error(
+      "Cannot keep hostAccess of lima.yaml: QEMU's own network leads guests to every port of this computer's loopback (leave --slirp=qemu out)",
+    );
   const closers: (() => void)[] = [];
   let qmp: QmpClient | undefined;
   const dnsPorts = { udp: 0, tcp: 0 };
