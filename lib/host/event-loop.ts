@@ -8,6 +8,8 @@ export interface EventHandler {
 }
 
 export class EventLoop {
+  /** called when a wait is over, before the handlers are: the time is another one by then */
+  onWake: () => void = () => {};
   readonly #poller = systemPoller();
   readonly #handlers: (EventHandler | undefined)[] = [];
   /** A number is used again once its descriptor is closed: the tag tells events of before from those of now. */
@@ -33,6 +35,7 @@ export class EventLoop {
   wait(timeoutMs: number): number {
     const poller = this.#poller;
     const count = poller.wait(timeoutMs);
+    this.onWake();
     if (count < 0) {
       if (count === -EINTR) return 0;
       throw new Error(`Cannot wait for events: ${errnoName(count)}`);

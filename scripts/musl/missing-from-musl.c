@@ -37,6 +37,10 @@ int __cxa_thread_atexit_impl(void (*destroy)(void *), void *object, void *librar
 	return 0;
 }
 
+unsigned long getauxval(unsigned long type);
+
+unsigned long __getauxval(unsigned long type) { return getauxval(type); }
+
 /* -1: not known, and the unwinder walks the list of loaded objects */
 int _dl_find_object(void *at, void *result)
 {

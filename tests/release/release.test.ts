@@ -47,20 +47,22 @@ test(
 );
 
 describe("executables", () => {
-  const arm =
-    Bun.which("qemu-aarch64") === null
-      ? undefined
-      : ["qemu-aarch64", "-L", "/usr/aarch64-linux-gnu"];
+  const arm = ["qemu-aarch64", "-L", "/usr/aarch64-linux-gnu"];
+  const armMusl = [
+    ...["qemu-aarch64", "-L", `${MUSL_LIBRARIES}-arm64`, "-E", "LD_LIBRARY_PATH=/usr/lib"],
+    ...["-E", "LD_PRELOAD=/usr/lib/missing-from-musl.so"],
+  ];
   const place = (target: string) => join(RELEASE, `limanet-${target}`);
-  test.each<[string, string[] | undefined]>([
+  test.each<[string, string[]]>([
     ["linux-x64", []],
     ["linux-x64-musl", ["env", `LD_LIBRARY_PATH=${MUSL_LIBRARIES}`]],
     ["linux-arm64", arm],
+    ["linux-arm64-musl", armMusl],
   ])(
     "%s says its version, commit and native library, and answers DNS",
     (target, runner) => {
       if (process.arch !== "x64") return;
-      const run = (...words: string[]) => must(...runner!, place(target), ...words);
+      const run = (...words: string[]) => must(...runner, place(target), ...words);
       const head = must("git", "rev-parse", "HEAD").trim();
       const told = JSON.parse(run("version", "--json")) as Record<string, unknown>;
       expect(told).toMatchObject({ version, license: "Apache-2.0" });

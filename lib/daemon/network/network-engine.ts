@@ -67,6 +67,9 @@ export class NetworkEngine implements PortsEngine {
 
   constructor(start: EngineStart, tell: (event: EngineEvent) => void) {
     this.tell = tell;
+    this.loop.onWake = () => {
+      this.#now = monotonicMs();
+    };
     const { plan } = start;
     this.#io = new VectoredIo(this.#memory);
     const now = () => this.#now;
@@ -127,9 +130,7 @@ export class NetworkEngine implements PortsEngine {
     const due = Math.min(this.#network.nextDeadline(), this.#nextProbe()) - monotonicMs();
     const idle = !this.ports.hasUnfinished && !this.#network.hasUnfinished;
     const wait = idle ? Math.min(limitMs, due) : 0;
-    this.#now = monotonicMs();
     this.loop.wait(wait === Infinity ? -1 : Math.max(0, Math.ceil(wait)));
-    this.#now = monotonicMs();
     this.ports.receive();
     this.#network.resume(this.#now);
     if (this.#network.nextDeadline() <= this.#now) this.#network.onDeadline(this.#now);
