@@ -67,6 +67,7 @@ export function keepCapabilities(wanted: readonly Capability[]): void {
     must("ambient", prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, number, 0, 0));
   if (isReduced) return;
   must("no_new_privs", prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
-  const [program = "", ...own] = selfCommand();
-  process.execve!(program, [process.argv0, ...own, ...process.argv.slice(2)], childEnvironment());
+  const [, ...own] = selfCommand();
+  // not by its path, in which there may be folders that root has just lost its way into
+  process.execve!("/proc/self/exe", [process.argv0, ...own, ...process.argv.slice(2)], childEnvironment());
 }

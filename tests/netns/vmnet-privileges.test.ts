@@ -93,6 +93,16 @@ describe.skipIf(!canMakeNamespaces)("privileges of limanet vmnet", () => {
     expect(await lab.stop()).toBe(0);
   });
 
+  test("root starts from a user's folder that is closed to whoever has given his privileges away", async () => {
+    const closed = join(lab.folder, "closed");
+    mkdirSync(closed);
+    chownSync(closed, NOBODY, NOBODY);
+    const copy = `cp "$1" ${closed}/limanet; chmod 700 ${closed}; shift; exec ${closed}/limanet "$@"`;
+    await lab.isUp(lab.spawnBy(["sh", "-c", copy, "sh"], ...SHARED));
+    expect(threadsOf(lab.pid)[0]!.effective).toEqual([CHOWN, NET_BIND_SERVICE, NET_ADMIN]);
+    expect(await lab.stop()).toBe(0);
+  });
+
   test("an ordinary user with CAP_NET_ADMIN has a whole network, and nothing is left of it", async () => {
     chownSync(lab.folder, NOBODY, NOBODY);
     const folder = join(lab.folder, "runtime");
