@@ -69,5 +69,9 @@ export function keepCapabilities(wanted: readonly Capability[]): void {
   must("no_new_privs", prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
   const [, ...own] = selfCommand();
   // not by its path, in which there may be folders that root has just lost its way into
-  process.execve!("/proc/self/exe", [process.argv0, ...own, ...process.argv.slice(2)], childEnvironment());
+  process.execve!(
+    "/proc/self/exe",
+    [process.argv0, ...own, ...process.argv.slice(2)],
+    childEnvironment(),
+  );
 }
