@@ -66,8 +66,10 @@ export class DatagramSocket implements EventHandler {
   /** sender of the last datagram */
   readonly #sender = new Uint8Array(128);
   readonly #senderAt = addressOf(this.#sender);
-  /** by the octets of their addresses; "" is where the socket is connected to */
-  readonly #ports = new Map<string, DatagramPort>();
+  /** where the socket is connected to: all that comes is this one's */
+  #only: DatagramPort | undefined;
+  /** told apart by their addresses */
+  readonly #ports: DatagramPort[] = [];
   /** whose address was the last: frames of one guest follow each other */
   #last: DatagramPort | undefined;
   /** the one guest takes no more for now */
@@ -95,7 +97,7 @@ export class DatagramSocket implements EventHandler {
 
   /** False: there is no room for the guest that has handed it over. */
   watch(loop: EventLoop): boolean {
-    if (this.isPassed && this.#admit("", undefined) === undefined) return false;
+    if (this.isPassed && this.#admit(undefined) === undefined) return false;
     loop.add(this.fd, READABLE | WRITABLE | EDGE_TRIGGERED, this);
     return true;
   }
@@ -116,12 +118,11 @@ export class DatagramSocket implements EventHandler {
       const got = this.#receiveOne(at);
       if (got < 0) {
         this.#owner.settle();
-        const only = this.#ports.get("");
-        if (got !== -EAGAIN && only !== undefined)
-          this.#owner.detach(only, `its socket failed: ${errnoName(got)}`);
+        if (got !== -EAGAIN && this.#only !== undefined)
+          this.#owner.detach(this.#only, `its socket failed: ${errnoName(got)}`);
         return;
       }
-      const port = this.#ports.get("") ?? this.#portOfSender();
+      const port = this.#only ?? this.#portOfSender();
       if (port === undefined || this.#isHello(at, got)) continue;
       port.framesIn++;
       port.octetsIn += got;
@@ -133,7 +134,7 @@ export class DatagramSocket implements EventHandler {
 
   #receiveOne(at: number): number {
     const room = SLOT - FRAME_HEADROOM;
-    if (this.#ports.has(""))
+    if (this.#only !== undefined)
       return orErrno(libc.recv(this.fd, (this.#base + at) as never, room, MSG_DONTWAIT));
     const message = this.#message;
     message.setName(this.#senderAt, this.#sender.length);
@@ -156,29 +157,31 @@ export class DatagramSocket implements EventHandler {
     const length = this.#message.nameLength;
     if (length < SHORTEST_ADDRESS) return undefined;
     if (this.#isFrom(this.#last?.address, length)) return this.#last;
+    for (const port of this.#ports)
+      if (this.#isFrom(port.address, length)) {
+        this.#last = port;
+        return port;
+      }
     const address = this.#sender.slice(0, length);
-    const key = String.fromCharCode(...address);
-    const known = this.#ports.get(key);
-    if (known !== undefined) {
-      this.#last = known;
-      return known;
-    }
-    if (this.#guests === "many") return this.#admit(key, address);
+    if (this.#guests === "many") return this.#admit(address);
     const isConnected = orErrno(libc.connect(this.fd, ptr(address), length)) === 0;
-    return isConnected ? this.#admit("", undefined) : undefined;
+    return isConnected ? this.#admit(undefined) : undefined;
   }
 
+  /** Compares from the end: paths of one folder begin alike. */
   #isFrom(address: Uint8Array | undefined, length: number): boolean {
     if (address?.length !== length) return false;
-    for (let i = 0; i < length; i++) if (address[i] !== this.#sender[i]) return false;
+    for (let i = length - 1; i >= 0; i--) if (address[i] !== this.#sender[i]) return false;
     return true;
   }
 
-  #admit(key: string, address: Uint8Array | undefined): DatagramPort | undefined {
+  /** Without an address it is the guest to whom the socket leads. */
+  #admit(address: Uint8Array | undefined): DatagramPort | undefined {
     const id = this.#owner.admit();
     if (id === undefined) return undefined;
     const port = new DatagramPort(id, this, address);
-    this.#ports.set(key, port);
+    if (address === undefined) this.#only = port;
+    else this.#ports.push(port);
     this.#owner.admitted(port);
     return port;
   }
@@ -226,7 +229,9 @@ export class DatagramSocket implements EventHandler {
 
   /** The port has been detached; a socket that is bound to a path is there for others. */
   forget(port: DatagramPort): void {
-    for (const [key, open] of this.#ports) if (open === port) this.#ports.delete(key);
+    const at = this.#ports.indexOf(port);
+    if (at >= 0) this.#ports.splice(at, 1);
+    if (this.#only === port) this.#only = undefined;
     if (this.#last === port) this.#last = undefined;
     this.isFull = false;
     if (this.#guests === "one") libc.connect(this.fd, NOWHERE_AT, 16);

@@ -50,6 +50,8 @@ export class UplinkPort implements BridgePort, EventHandler {
   /** records begin with a virtio header */
   readonly #offload: boolean;
   #listed = false;
+  /** the time of the batch that is being received */
+  #now = 0;
 
   constructor(
     shim: ShimInterface,
@@ -81,8 +83,8 @@ export class UplinkPort implements BridgePort, EventHandler {
   /** One batch; the bell rings for more only when all has been taken. */
   receive(): void {
     const { receive } = this.#shim;
-    const now = this.#owner.now();
-    const count = receive.take(BATCH, (start, end) => this.#onRecord(now, start, end));
+    this.#now = this.#owner.now();
+    const count = receive.take(BATCH, this.#onRecord);
     this.#owner.settle();
     receive.release();
     if (receive.status !== 0)
@@ -90,16 +92,18 @@ export class UplinkPort implements BridgePort, EventHandler {
     else if (count === BATCH || !receive.arm()) this.#owner.receiveLater(this);
   }
 
-  #onRecord(now: number, start: number, end: number): void {
+  // made once, as none is made for a packet
+  readonly #onRecord = (start: number, end: number): void => {
     if (!this.#offload) {
-      this.#owner.onFrame(now, this, start, end);
+      this.#owner.onFrame(this.#now, this, start, end);
       return;
     }
-    const drop = this.#segmenter.onRecord(start, end, (head, headLength, body, length) =>
-      this.#owner.onPieces(now, this, head, headLength, body, length),
-    );
+    const drop = this.#segmenter.onRecord(start, end, this.#onCut);
     if (drop !== undefined) this.#counters.count(drop);
-  }
+  };
+
+  readonly #onCut = (head: number, headLength: number, body: number, length: number): void =>
+    this.#owner.onPieces(this.#now, this, head, headLength, body, length);
 
   transmit(
     head: number,

@@ -169,12 +169,12 @@ export class AddressGuard implements FrameGuard {
   }
 
   #refuse(now: number, port: BridgePort, rule: GuardDrop, mac: number): false {
-    this.#link.offences.report(now, port, rule, () => `source=${formatMac(mac)}`);
+    this.#link.offences.report(now, port, rule, mac, formatMac);
     return false;
   }
 
   #refuseAddress(now: number, port: BridgePort, rule: GuardDrop, address: number): false {
-    this.#link.offences.report(now, port, rule, () => `source=${formatIpv4(address)}`);
+    this.#link.offences.report(now, port, rule, address, formatIpv4);
     return false;
   }
 }

@@ -16,8 +16,14 @@ export class Offences {
     this.#counters = counters;
   }
 
-  /** `rule` is a word of the code, `what` says of what address it was broken; it is asked for once an episode. */
-  report(now: number, port: BridgePort, rule: string, what: () => string): void {
+  /** `rule` is a word of the code; `format` writes the address in whose name it was broken, once an episode. */
+  report(
+    now: number,
+    port: BridgePort,
+    rule: string,
+    source: number,
+    format: (address: number) => string,
+  ): void {
     this.#counters.count(rule);
     let rules = this.#last.get(port);
     if (rules === undefined) {
@@ -27,7 +33,9 @@ export class Offences {
     const before = rules.get(rule) ?? -Infinity;
     rules.set(rule, now);
     if (now - before > EPISODE_MS)
-      this.tell?.(`frames of a guest are dropped port=${port.id} reason=${rule} ${what()}`);
+      this.tell?.(
+        `frames of a guest are dropped port=${port.id} reason=${rule} source=${format(source)}`,
+      );
   }
 
   forget(port: BridgePort): void {

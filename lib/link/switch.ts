@@ -267,7 +267,7 @@ export class Switch {
   }
 
   #refuse(now: number, port: BridgePort, rule: SwitchDrop, mac: number): void {
-    this.offences.report(now, port, rule, () => `source=${formatMac(mac)}`);
+    this.offences.report(now, port, rule, mac, formatMac);
   }
 
   /**

@@ -26,6 +26,11 @@ export interface VirtioHeader {
 
 const word = (buf: Uint8Array, at: number): number => buf[at]! | (buf[at + 1]! << 8);
 
+function putWord(buf: Uint8Array, at: number, value: number): void {
+  buf[at] = value;
+  buf[at + 1] = value >>> 8;
+}
+
 export const flagsOf = (buf: Uint8Array, at: number): number => buf[at]!;
 export const typeOf = (buf: Uint8Array, at: number): number => buf[at + 1]! & ~WITH_ECN;
 export const segmentSizeOf = (buf: Uint8Array, at: number): number => word(buf, at + 4);
@@ -40,16 +45,12 @@ export function emitPlainHeader(buf: Uint8Array, at: number): number {
 
 /** Writes a header and returns the offset behind it. */
 export function emitVirtioHeader(header: VirtioHeader, buf: Uint8Array, at: number): number {
-  const put = (place: number, value: number) => {
-    buf[at + place] = value;
-    buf[at + place + 1] = value >>> 8;
-  };
   buf[at] = header.flags;
   buf[at + 1] = header.type;
-  put(2, header.headerLength);
-  put(4, header.segmentSize);
-  put(6, header.checksumStart);
-  put(8, header.checksumOffset);
-  put(10, 0);
+  putWord(buf, at + 2, header.headerLength);
+  putWord(buf, at + 4, header.segmentSize);
+  putWord(buf, at + 6, header.checksumStart);
+  putWord(buf, at + 8, header.checksumOffset);
+  putWord(buf, at + 10, 0);
   return at + VIRTIO_HEADER_LENGTH;
 }

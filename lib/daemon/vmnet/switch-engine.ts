@@ -40,10 +40,15 @@ export class SwitchEngine implements PortsEngine {
   readonly #scratch: Scratch;
   readonly #uplink: UplinkPort;
   #dhcp: { server: DhcpServer; answerer: DhcpAnswerer } | undefined;
+  /** of this turn */
+  #unixNow = unixMs();
 
   /** Blocks until the interface is there; throws when it cannot be made. */
   constructor(start: SwitchStart, tell: (event: SwitchEvent) => void) {
     this.tell = tell;
+    this.loop.onWake = () => {
+      this.#unixNow = unixMs();
+    };
     const listeners = new ListeningSockets(this.loop, monotonicMs);
     const io = new VectoredIo(this.#memory);
     const ports = new GuestPorts(this, this.loop, listeners, io, this.#memory);
@@ -61,7 +66,8 @@ export class SwitchEngine implements PortsEngine {
     this.#uplink = new UplinkPort(shim, octets, sum, this.#scratch, this.#counters, {
       now: monotonicMs,
       onFrame: (now, port, from, to) => this.#link.onFrame(now, port, from, to),
-      onPieces: (now, port, ...pieces) => this.#link.onPieces(now, port, ...pieces),
+      onPieces: (now, port, head, headLength, body, length) =>
+        this.#link.onPieces(now, port, head, headLength, body, length),
       settle: () => this.settle(),
       receiveLater: (port) => ports.receiveLater(port),
       flushLater: (port) => ports.flushLater(port),
@@ -93,9 +99,8 @@ export class SwitchEngine implements PortsEngine {
 
   /** A guest's frame, whose source address is that guest's: true when it was DHCP's, which is then done with. */
   #answersDhcp(port: BridgePort, start: number, end: number): boolean {
-    const now = unixMs();
     const { octets } = this.#memory;
-    const answer = this.#dhcp!.answerer.onGuestFrame(now, octets, start, end, port.id);
+    const answer = this.#dhcp!.answerer.onGuestFrame(this.#unixNow, octets, start, end, port.id);
     if (answer === "forward") return false;
     if (answer !== "drop") this.#send(port, answer);
     return true;
