@@ -241,17 +241,16 @@ async function runInstance(
   const address = await first.waitForAddress(ended.signal);
   if (!over()) {
     stage("address", address);
-    const following = new AbortController();
     const followed = followHosts(
       home,
       name,
       config.hostResolver.hosts,
       (hosts) => first.setHosts(hosts),
       log,
-      following.signal,
+      ended.signal,
     );
     cleanUps.push(async () => {
-      following.abort();
+      ended.abort();
       await followed;
     });
     const wanted = config.ssh.overVsock === true ? started.connectVsock : undefined;

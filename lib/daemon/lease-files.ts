@@ -4,14 +4,15 @@
  */
 import type { NetworkPaths } from "../config/paths.ts";
 import { unixMs } from "../host/clock.ts";
-import { readTextIfThere, writeFileAtomically } from "../host/files.ts";
+import { writeFileAtomically } from "../host/files.ts";
 import type { Lease } from "./network/engine-protocol.ts";
+import { readLeaseFile, storedLeases } from "./stored-leases.ts";
 
 /** Makes the daemon that starts next remember those whom Lima's own daemon has given addresses. */
 export function takeOverLimaLeases(paths: NetworkPaths, warn: (sentence: string) => void): void {
-  const theirs = readJson(paths.leases, warn);
+  const theirs = readLeaseFile(paths.leases, warn);
   if (typeof theirs !== "object" || theirs === null || Array.isArray(theirs)) return;
-  const own = ownLeases(paths, warn);
+  const own = storedLeases(paths.ownLeases, warn);
   const known = new Set(own.flatMap(({ ip, mac }) => [ip, mac]));
   const taken: Lease[] = Object.entries(theirs as Record<string, unknown>).flatMap(([ip, mac]) =>
     typeof mac !== "string" || known.has(ip) || known.has(mac)
@@ -25,23 +26,9 @@ export function takeOverLimaLeases(paths: NetworkPaths, warn: (sentence: string)
 
 /** Writes leases.json; `inForce` is what the daemon says of itself, "{}" when it says nothing any more. */
 export function writeLimaLeases(paths: NetworkPaths, inForce: string): void {
-  const table = Object.fromEntries(ownLeases(paths, () => {}).map(({ ip, mac }) => [ip, mac]));
+  const table = Object.fromEntries(
+    storedLeases(paths.ownLeases, () => {}).map(({ ip, mac }) => [ip, mac]),
+  );
   Object.assign(table, JSON.parse(inForce));
   writeFileAtomically(paths.leases, `${JSON.stringify(table)}\n`);
-}
-
-function ownLeases(paths: NetworkPaths, warn: (sentence: string) => void): Lease[] {
-  const stored = readJson(paths.ownLeases, warn);
-  return Array.isArray(stored) ? (stored as Lease[]) : [];
-}
-
-/** undefined when there is no such file, or nothing that can be read */
-function readJson(path: string, warn: (sentence: string) => void): unknown {
-  try {
-    const text = readTextIfThere(path);
-    return text === undefined ? undefined : JSON.parse(text);
-  } catch (error) {
-    warn(`the leases in ${path} cannot be read and are given up: ${(error as Error).message}`);
-    return undefined;
-  }
 }

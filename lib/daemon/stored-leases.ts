@@ -12,15 +12,19 @@ export function storeLeases(path: string, leases: readonly Lease[], log: Log): v
   }
 }
 
-export function storedLeases(path: string, log: Log): Lease[] {
+export function storedLeases(path: string, warn: (sentence: string) => void): Lease[] {
+  const stored = readLeaseFile(path, warn);
+  if (!Array.isArray(stored)) return [];
+  return stored.filter((lease) => typeof lease?.ip === "string" && typeof lease?.mac === "string");
+}
+
+/** The JSON of a file of leases, ours or Lima's; undefined when there is none, or nothing that can be read. */
+export function readLeaseFile(path: string, warn: (sentence: string) => void): unknown {
   try {
-    const stored: unknown = JSON.parse(readTextIfThere(path) ?? "[]");
-    if (Array.isArray(stored))
-      return stored.filter(
-        (lease) => typeof lease?.ip === "string" && typeof lease?.mac === "string",
-      );
+    const text = readTextIfThere(path);
+    return text === undefined ? undefined : JSON.parse(text);
   } catch (error) {
-    log.warn(`the leases in ${path} cannot be read and are given up: ${(error as Error).message}`);
+    warn(`the leases in ${path} cannot be read and are given up: ${(error as Error).message}`);
+    return undefined;
   }
-  return [];
 }

@@ -86,8 +86,7 @@ export function hostGroup(): string {
 }
 
 /** are we in the group? */
-export const isOwnGroup = (gid: number): boolean =>
-  gid === process.getgid!() || process.getgroups!().includes(gid);
+export const isOwnGroup = (gid: number): boolean => groupIds().includes(gid);
 
 /** an ordinary user's folder for what is gone with the system's next start: systemd's for a service, or of a login */
 export function userRuntimeFolder(): string | undefined {

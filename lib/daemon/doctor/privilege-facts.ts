@@ -1,7 +1,7 @@
 /** Facts for `limanet doctor`: what root trusts, and what sudo allows. */
 import type { PrivilegeFacts } from "../../doctor/privilege.ts";
 import { hostAccounts, hostFiles } from "../../host/file-tree.ts";
-import { groupId, groupIds, hostUser } from "../../host/machine.ts";
+import { groupId, hostUser, isOwnGroup } from "../../host/machine.ts";
 import { findProgram } from "../../host/process.ts";
 import { platform } from "../../instance/settings.ts";
 import { groupOf } from "../../privilege/commands.ts";
@@ -26,7 +26,7 @@ export async function privilegeFacts(
   if (unsafe !== undefined) facts.unsafe = unsafe;
   const { name: user, uid } = hostUser();
   const group = groupOf(networks, system);
-  if (uid !== 0 && group !== "everyone" && !groupIds().includes(groupId(group) ?? -1))
+  if (uid !== 0 && group !== "everyone" && !isOwnGroup(groupId(group) ?? -1))
     facts.notInGroup = { user, group };
   if (unsafe !== undefined || !facts.hasSudo) return facts;
   const { sudoers: file } = networks.paths;

@@ -20,18 +20,12 @@ export class RestAfterWork {
 
   /** Counts a turn that has ended now; true when it is time to rest. */
   turned(now: number): boolean {
-    this.#turns++;
-    if (now - this.#since < REST_AFTER_MS) {
-      if (this.#turns > LITTLE) this.isDue = true;
-      return false;
-    }
-    const isLittle = this.#turns <= LITTLE;
+    const isLittle = ++this.#turns <= LITTLE;
+    if (!isLittle) this.isDue = true;
+    if (now - this.#since < REST_AFTER_MS) return false;
     this.#since = now;
     this.#turns = 0;
-    if (!isLittle || !this.isDue) {
-      this.isDue ||= !isLittle;
-      return false;
-    }
+    if (!isLittle || !this.isDue) return false;
     this.isDue = false;
     return true;
   }

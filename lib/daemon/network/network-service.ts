@@ -62,7 +62,7 @@ export async function startNetworkService(options: NetworkServiceOptions): Promi
     // the engine starts in its own thread while the DNS socket is made
     const starting = startEngine({
       plan,
-      leases: options.leaseFile === undefined ? [] : storedLeases(options.leaseFile, log),
+      leases: options.leaseFile === undefined ? [] : storedLeases(options.leaseFile, log.warn),
       dnsTcpPath: options.dnsTcpPath,
       resolve: (message, client) => responder.answer(message, "udp", client),
       resolveName: (name) => responder.address(name),

@@ -53,7 +53,7 @@ export class LinuxSide implements HostSide {
       await this.#host.attach();
       await warnOfBlocking(this.#socket, this.#settings, plan, log);
       if (plan.own !== undefined) {
-        const leases = storedLeases(leaseFile, log);
+        const leases = storedLeases(leaseFile, log.warn);
         this.#dns = await serveGuestDns(plan.own, log);
         this.#dns.name(leases);
         await this.#serveDhcp(network, plan.own, leases);
