@@ -93,6 +93,13 @@ test("only lib/host touches the machine", () => {
   expect(wrong).toEqual([]);
 });
 
+test("only lib/host calls the C library", () => {
+  const wrong = SOURCES.filter((path) => folderOf(path) !== "host").filter((path) =>
+    importsOf(path).some((name) => /\/host\/(libc|pinned)\.ts$/.test(name)),
+  );
+  expect(wrong).toEqual([]);
+});
+
 test("every file of lib/wire begins with the standard it follows", () => {
   const wrong = files("lib/wire", /\.ts$/).filter(
     (path) => !/^\/\*\* .*\b(RFC \d+|IEEE 802)/.test(read(path)),

@@ -11,7 +11,7 @@ import { buildIso } from "../guest/iso9660.ts";
 import { monotonicMs, unixMs } from "../host/clock.ts";
 import { proxyToDescriptors } from "../host/descriptor-proxy.ts";
 import { writeFileAtomically } from "../host/files.ts";
-import { libc } from "../host/libc.ts";
+import { closeDescriptor } from "../host/descriptors.ts";
 import { releaseHandedLock, tryLockPidFile } from "../host/lock.ts";
 import { freePort, limanetHome, machineId, sha256 } from "../host/machine.ts";
 import { terminationSignal } from "../host/signals.ts";
@@ -313,7 +313,7 @@ async function sshOverVsock(
 ): Promise<{ stop(atOnce: boolean): void } | undefined> {
   const open = () => connect(SSH_PORT);
   try {
-    libc.close(await open());
+    closeDescriptor(await open());
   } catch (error) {
     log.warn(`ssh goes over the network: the guest takes no vsock: ${(error as Error).message}`);
     return undefined;

@@ -5,7 +5,7 @@
 import type { SwitchBackend } from "../driver/nic.ts";
 import { sleep } from "../host/clock.ts";
 import { isAnswered, passedPair } from "../host/datagram-pair.ts";
-import { libc, SHUT_RDWR } from "../host/libc.ts";
+import { closeDescriptor, endSocket } from "../host/descriptors.ts";
 import { HostError } from "../host/listening-sockets.ts";
 import type { Log } from "../trace/log.ts";
 import type { StreamRelay } from "./relay/stream-relay.ts";
@@ -60,7 +60,7 @@ export class VzCard {
     this.#closing.abort();
     await this.#watched;
     await this.#rejoining;
-    libc.close(this.#fd);
+    closeDescriptor(this.#fd);
   }
 
   async #watch(): Promise<void> {
@@ -80,8 +80,7 @@ export class VzCard {
       try {
         const fd = await socketTo(this.backend, this.#doors.relay);
         // whoever else has the old pair, as the machine's configuration may: for the switch it is dead from now on
-        libc.shutdown(this.#fd, SHUT_RDWR);
-        libc.close(this.#fd);
+        endSocket(this.#fd);
         this.#fd = fd;
         this.#doors.attach(fd);
         this.#log.warn(`a network card is attached anew network=${network}`);

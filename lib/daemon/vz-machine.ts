@@ -8,7 +8,7 @@ import type { InstancePaths } from "../config/paths.ts";
 import { STANDARD_MTU, vzConfiguration } from "../driver/vz.ts";
 import { sleep } from "../host/clock.ts";
 import { lastLines, remove } from "../host/files.ts";
-import { libc } from "../host/libc.ts";
+import { closeDescriptor } from "../host/descriptors.ts";
 import { tryLockForChild, tryLockPidFile } from "../host/lock.ts";
 import { openNew } from "../host/process.ts";
 import { canVirtualize, VzMachine } from "../host/vz.ts";
@@ -44,7 +44,7 @@ export async function startVz({ paths, config, nics, log }: MachineSettings): Pr
   try {
     holdLocks(paths, undo);
     const serial = openNew(paths.serialLog);
-    undo.push(() => void libc.close(serial));
+    undo.push(() => closeDescriptor(serial));
     const kernel = image.kernel === undefined ? undefined : await localFile(image.kernel);
     const initrd = image.initrd === undefined ? undefined : await localFile(image.initrd);
     let vz: VzMachine | undefined;

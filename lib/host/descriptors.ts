@@ -1,6 +1,6 @@
 /** Descriptors that never block and are not inherited, however the system makes them so. */
 import type { Pointer } from "bun:ffi";
-import { abi, accept, AF_UNIX, fcntl, libc, orErrno } from "./libc.ts";
+import { abi, accept, AF_UNIX, fcntl, libc, orErrno, SHUT_RDWR } from "./libc.ts";
 import { addressOf } from "./pinned.ts";
 
 const F_SETFD = 2;
@@ -43,6 +43,17 @@ export function acceptConnection(listener: number, peer: Pointer, length: Pointe
 /** Another descriptor of the same thing, or a negative errno. */
 export function duplicate(fd: number): number {
   return orErrno(fcntl(fd, abi.F_DUPFD_CLOEXEC, 0));
+}
+
+/** Gives a descriptor back. */
+export function closeDescriptor(fd: number): void {
+  libc.close(fd);
+}
+
+/** Ends a socket for whoever else has a descriptor of it, too, and gives ours back. */
+export function endSocket(fd: number): void {
+  libc.shutdown(fd, SHUT_RDWR);
+  closeDescriptor(fd);
 }
 
 /** How many files and sockets this process may have open. */

@@ -11,7 +11,7 @@ import {
   type Guests,
 } from "../../host/datagram-socket.ts";
 import type { EventLoop } from "../../host/event-loop.ts";
-import { libc } from "../../host/libc.ts";
+import { closeDescriptor } from "../../host/descriptors.ts";
 import type { ListeningSockets, SocketAccess } from "../../host/listening-sockets.ts";
 import { reservePortMemory, StreamPort, type PortMemory } from "../../host/stream-port.ts";
 import { connectUnix } from "../../host/unix-connection.ts";
@@ -151,7 +151,7 @@ export class GuestPorts implements DatagramOwner {
   attach(fd: number, framing: StreamFraming, early?: Uint8Array): void {
     const id = this.admit();
     if (id === undefined) {
-      libc.close(fd);
+      closeDescriptor(fd);
       return;
     }
     const memory = this.#freeStreamMemory.pop() ?? reservePortMemory(this.#memory);
@@ -183,7 +183,7 @@ export class GuestPorts implements DatagramOwner {
         this.#watchDatagrams(fd, "passed");
         return;
       case "other":
-        libc.close(fd);
+        closeDescriptor(fd);
     }
   }
 
@@ -192,7 +192,7 @@ export class GuestPorts implements DatagramOwner {
     const { octets } = this.#memory;
     const socket = new DatagramSocket(fd, guests, memory, this.#io.base, octets, this);
     if (socket.watch(this.#loop)) return;
-    libc.close(fd);
+    closeDescriptor(fd);
     this.#freeDatagramMemory.push(memory);
   }
 

@@ -1,6 +1,6 @@
 /** The main thread's side of the relay, which runs in a thread of its own from the first card on. */
 import { openPair } from "../../host/datagram-pair.ts";
-import { libc } from "../../host/libc.ts";
+import { closeDescriptor } from "../../host/descriptors.ts";
 import type { Log } from "../../trace/log.ts";
 import { ThreadClient } from "../engine/thread-client.ts";
 import type { RelayEvent, RelayRequest } from "./relay-protocol.ts";
@@ -22,7 +22,7 @@ export class StreamRelay {
       await thread.request({ type: "join", path, fd: theirs } satisfies RelayRequest);
       return ours;
     } catch (error) {
-      libc.close(ours);
+      closeDescriptor(ours);
       throw error;
     }
   }
