@@ -11,6 +11,7 @@ import {
   type OptionValues,
 } from "@commander-js/extra-typings";
 import { AREA_NAMES, type Area } from "../doctor/area.ts";
+import { isSetIdentity } from "../host/machine.ts";
 import { terminationSignal } from "../host/signals.ts";
 import { writeError, writeOut } from "../host/terminal.ts";
 import { unixMs } from "../host/clock.ts";
@@ -24,8 +25,15 @@ const WRONG_USAGE = 2;
 const FAILED = 1;
 
 /** Under the name of the program for which it stands in, the executable has that one's command line and exit codes. */
-export const runAs = async (name: string, args: string[]): Promise<number> =>
-  name === "socket_vmnet" ? Math.min(await run(["vmnet", ...args]), FAILED) : run(args);
+export async function runAs(name: string, args: string[]): Promise<number> {
+  if (isSetIdentity()) {
+    writeError(
+      "limanet: Cannot run: the executable is setuid or setgid, by which everybody could use its owner's rights (sudo chmod ug-s on it; what needs root is run by sudo)\n",
+    );
+    return FAILED;
+  }
+  return name === "socket_vmnet" ? Math.min(await run(["vmnet", ...args]), FAILED) : run(args);
+}
 
 /** Runs a command line; the exit code: 0 done, 1 failed, 2 wrong usage. */
 async function run(args: string[]): Promise<number> {

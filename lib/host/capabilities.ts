@@ -6,7 +6,7 @@
 import { readFileSync } from "node:fs";
 import { openLibrary, abi, errno, errnoName } from "./libc.ts";
 import { pinned } from "./pinned.ts";
-import { childEnvironment, selfCommand } from "./process.ts";
+import { privilegedEnvironment, selfCommand } from "./process.ts";
 
 /** numbers of linux/capability.h */
 const NUMBER = { CHOWN: 0, DAC_OVERRIDE: 1, SETPCAP: 8, NET_BIND_SERVICE: 10, NET_ADMIN: 12 };
@@ -38,7 +38,8 @@ function ownCapabilities(): { permitted: bigint; isFinal: boolean } {
 
 /**
  * Keeps what is wanted of the capabilities that there are and gives the rest away for good; nobody below this process can
- * get more, whatever they run. The first call starts the program anew, with the same words and process id.
+ * get more, whatever they run. The first call starts the program anew, with the same words and process id and little of the
+ * environment.
  */
 export function keepCapabilities(wanted: readonly Capability[]): void {
   const { prctl, capset } = open();
@@ -72,6 +73,6 @@ export function keepCapabilities(wanted: readonly Capability[]): void {
   process.execve!(
     "/proc/self/exe",
     [process.argv0, ...own, ...process.argv.slice(2)],
-    childEnvironment(),
+    privilegedEnvironment(),
   );
 }

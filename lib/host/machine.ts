@@ -85,6 +85,10 @@ export function hostGroup(): string {
   return nameIn("/etc/group", gid) ?? nameById("-gn") ?? String(gid);
 }
 
+/** Has the executable's mode, setuid or setgid, given us somebody else's rights? */
+export const isSetIdentity = (): boolean =>
+  process.getuid!() !== process.geteuid!() || process.getgid!() !== process.getegid!();
+
 /** are we in the group? */
 export const isOwnGroup = (gid: number): boolean => groupIds().includes(gid);
 
@@ -105,9 +109,10 @@ export function groupId(name: string): number | undefined {
 /** what the system knows of a group that is not in the file; macOS has no getent(1) */
 function groupLines(name: string): string[] {
   if (hostPlatform() === "linux")
-    return (spawnSync("/usr/bin/getent", ["group", name], { encoding: "utf8" }).stdout ?? "").split(
-      "\n",
-    );
+    return (
+      spawnSync("/usr/bin/getent", ["group", "--", name], { encoding: "utf8", env: {} }).stdout ??
+      ""
+    ).split("\n");
   const words = [".", "-read", `/Groups/${name}`, "PrimaryGroupID"];
   const { stdout } = spawnSync("/usr/bin/dscl", words, { encoding: "utf8" });
   const gid = /^PrimaryGroupID: (\d+)$/m.exec(stdout ?? "")?.[1];

@@ -28,6 +28,20 @@ export function childEnvironment(): Record<string, string> {
   return environment;
 }
 
+/** where root's programs are, and where nobody else puts any */
+const ROOTS_FOLDERS = "/usr/sbin:/usr/bin:/sbin:/bin";
+/** of these a daemon of an ordinary user's with capabilities makes the name of its folder */
+const KEPT = ["RUNTIME_DIRECTORY", "XDG_RUNTIME_DIR"];
+
+/** What a daemon with privileges, and whatever it runs, gets of the environment: all that it knows what to do with. */
+export function privilegedEnvironment(): Record<string, string> {
+  const kept = KEPT.flatMap((name) => {
+    const value = process.env[name];
+    return value === undefined ? [] : [[name, value]];
+  });
+  return { PATH: ROOTS_FOLDERS, ...Object.fromEntries(kept) };
+}
+
 export interface StartedProcess {
   pid: number;
   /** exit code, or the signal's name */

@@ -144,6 +144,23 @@ describe.skipIf(!canMakeNamespaces)("privileges of limanet vmnet", () => {
     expect(lab.log).toContain("only root may do that, or who has CAP_NET_ADMIN");
   });
 
+  test("nothing of the environment that it was started in is left to root's daemon", async () => {
+    const hostile = {
+      PATH: lab.folder,
+      TMPDIR: lab.folder,
+      BUN_JSC_useConcurrentJIT: "0",
+      NODE_OPTIONS: "--inspect",
+      LD_LIBRARY_PATH: lab.folder,
+      LOCALDOMAIN: "example.test",
+      DEBUG: "*",
+    };
+    const words = Object.entries(hostile).map((pair) => pair.join("="));
+    await lab.isUp(lab.spawnBy(["/usr/bin/env", "-i", ...words], ...SHARED));
+    const left = readFileSync(`/proc/${lab.pid}/environ`, "utf8");
+    expect(left).toBe("PATH=/usr/sbin:/usr/bin:/sbin:/bin\0");
+    expect(await lab.stop()).toBe(0);
+  });
+
   test("a journal of somebody else's is not carried out", async () => {
     const run = join(lab.folder, "run");
     mkdirSync(join(run, "vmnet"), { mode: 0o700 });
