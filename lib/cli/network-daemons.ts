@@ -6,12 +6,14 @@ import { subnetOf, type NetworkConfig, type NetworksConfig } from "../config/net
 import { removeNetworks } from "../config/networks-edit.ts";
 import { identifierProblem } from "../config/names.ts";
 import { configFolder, networkPaths, networksFile } from "../config/paths.ts";
-import { managedDaemon, stopManagedNetwork } from "../daemon/managed-network.ts";
+import { managedDaemon } from "../daemon/managed-daemon.ts";
+import { stopManagedNetwork } from "../daemon/managed-network.ts";
 import { networksOf, removeNetwork, userV2Network } from "../daemon/reconcile.ts";
 import { whileEditing } from "../host/edit-lock.ts";
 import { makeFolder, readTextIfThere, writeFileAtomically } from "../host/files.ts";
 import { lockHolder } from "../host/lock.ts";
 import { limanetHome, machineId, sha256 } from "../host/machine.ts";
+import { placeOf } from "../daemon/vmnet-place.ts";
 import { warn, writeOut } from "../host/terminal.ts";
 import { requestUnixHttp } from "../host/unix-http.ts";
 import { loadNetworks } from "../instance/settings.ts";
@@ -117,7 +119,8 @@ export async function showNetwork(
   }
   const paths = networkPaths(home, name);
   const managed = isManaged(network);
-  const pid = managed ? (await managedDaemon(networks, name)).pid : lockHolder(paths.pid);
+  const place = placeOf(home, networks, name);
+  const pid = managed ? (await managedDaemon(place, name)).pid : lockHolder(paths.pid);
   const ask = async <T>(route: string, nothing: T): Promise<T> =>
     pid === 0 || managed
       ? nothing
@@ -132,7 +135,7 @@ export async function showNetwork(
     mode: network.mode,
     subnet: userV2?.subnet ?? managedSubnet(network),
     gateway: subnet === undefined ? network.gateway : formatIpv4(subnet.network + 2),
-    socket: managed ? socketOf(networks, name) : paths.qemu,
+    socket: managed ? socketOf(place, name) : paths.qemu,
     mtu: userV2 === undefined ? undefined : (userV2.mtu ?? 1500),
     daemon: pid === 0 ? "stopped" : "running",
     pid: pid === 0 ? undefined : pid,

@@ -13,6 +13,7 @@ import {
 import { AREA_NAMES, type Area } from "../doctor/area.ts";
 import { isSetIdentity } from "../host/machine.ts";
 import { terminationSignal } from "../host/signals.ts";
+import { NOT_PERMITTED } from "../privilege/commands.ts";
 import { writeError, writeOut } from "../host/terminal.ts";
 import { unixMs } from "../host/clock.ts";
 import { lineLog, type Level } from "../trace/log.ts";
@@ -23,6 +24,12 @@ import { VERSION } from "./version.ts";
 
 const WRONG_USAGE = 2;
 const FAILED = 1;
+
+/** exit codes of errors that are told apart */
+const CODES: Readonly<Record<string, number>> = {
+  UsageError: WRONG_USAGE,
+  NotPermittedError: NOT_PERMITTED,
+};
 
 /** Under the name of the program for which it stands in, the executable has that one's command line and exit codes. */
 export async function runAs(name: string, args: string[]): Promise<number> {
@@ -48,7 +55,7 @@ async function run(args: string[]): Promise<number> {
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : WRONG_USAGE;
     const { name, message } = error as Error;
     writeError(`limanet: ${message}\n`);
-    return name === "UsageError" ? WRONG_USAGE : FAILED;
+    return CODES[name] ?? FAILED;
   }
 }
 
@@ -455,7 +462,7 @@ function commands(done: (code: number) => void): Command {
       "[socket]",
       "unix socket on which guests attach; SOCKET.datagram is for datagram guests",
     )
-    .option("--socket-group <group>", "who may attach", "staff")
+    .option("--socket-group <group>", "who may attach; empty: this user alone", "staff")
     .addOption(
       new Option("--vmnet-mode <mode>", "what the network reaches")
         .choices(["shared", "host", "bridged"])
@@ -476,11 +483,17 @@ function commands(done: (code: number) => void): Command {
     )
     .option("--isolate", "guests do not reach each other")
     .option("-p, --pidfile <file>", "written and locked when the network is up")
+    .option(
+      "--check",
+      "only tell whether this user may make networks (exit code 77: root is needed)",
+    )
     .option("--cleanup", "put back what networks have changed whose daemons were killed, and end")
     .version(VERSION, "-v, --version")
-    .action(async (socket, { socketGroup, pidfile, cleanup, ...options }, command) => {
-      const { cleanUpVmnet, runVmnet } = await import("../daemon/vmnet/vmnet-daemon.ts");
+    .action(async (socket, { socketGroup, pidfile, cleanup, check, ...options }, command) => {
+      const { checkVmnet, cleanUpVmnet, runVmnet } =
+        await import("../daemon/vmnet/vmnet-daemon.ts");
       if (cleanup === true) done(await cleanUpVmnet(log()));
+      else if (check === true) done(await checkVmnet(log()));
       else if (socket === undefined) command.error("error: missing required argument 'socket'");
       else
         done(await runVmnet({ socket, group: socketGroup, pidFile: pidfile, ...options }, log()));

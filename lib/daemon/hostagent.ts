@@ -21,6 +21,7 @@ import { sshConfigText } from "../instance/ssh.ts";
 import { loadNetworks } from "../instance/settings.ts";
 import { lastingSshPort, loadConfig } from "../instance/store.ts";
 import { isManaged, socketOf } from "../privilege/commands.ts";
+import { placeOf } from "./vmnet-place.ts";
 import type { Log } from "../trace/log.ts";
 import { carryDefaultNetwork, joinUserV2, useQemuSlirp } from "./first-network.ts";
 import { followHosts } from "./live-hosts.ts";
@@ -155,7 +156,7 @@ async function runInstance(
     else if (isManagedName(lima))
       nic = {
         mac: address,
-        backend: await served(lima, socketOf(networks, lima), () =>
+        backend: await served(lima, socketOf(placeOf(home, networks, lima), lima), () =>
           startNetwork(home, lima, loadNetworks(home), log.warn, log),
         ),
       };

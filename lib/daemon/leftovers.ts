@@ -1,7 +1,7 @@
 /** What a host agent leaves when it is killed: a machine that runs on, forwards to it, sockets nobody serves. */
 import { derivedMac } from "../config/mac-address.ts";
 import { instancePaths, networkPaths } from "../config/paths.ts";
-import { listFolder, remove } from "../host/files.ts";
+import { listFolder, listFolders, remove } from "../host/files.ts";
 import { machineId, sha256 } from "../host/machine.ts";
 import { isServed, requestUnixHttp } from "../host/unix-http.ts";
 import type { Forward } from "./network/engine-protocol.ts";
@@ -25,7 +25,7 @@ export async function endLeftovers(home: string, name: string): Promise<void> {
 
 /** A user-v2 network's daemon would go on forwarding to a machine that is gone. */
 async function removeForwards(home: string, mac: string): Promise<void> {
-  for (const network of listFolder(`${home}/_networks`)) {
+  for (const network of listFolders(`${home}/_networks`)) {
     const { endpoint } = networkPaths(home, network);
     if (!(await isServed(endpoint))) continue;
     try {

@@ -9,7 +9,15 @@ import {
 import { formatHostAccess } from "../config/host-access.ts";
 import { networkPaths, type NetworkPaths } from "../config/paths.ts";
 import { monotonicMs, sleep } from "../host/clock.ts";
-import { exists, isSocket, lastLines, listFolder, makeFolder, remove } from "../host/files.ts";
+import {
+  exists,
+  isSocket,
+  lastLines,
+  listFolder,
+  listFolders,
+  makeFolder,
+  remove,
+} from "../host/files.ts";
 import { lockHolder, withLock } from "../host/lock.ts";
 import { selfCommand, signalProcess, startProcess } from "../host/process.ts";
 import { isServed, requestUnixHttp } from "../host/unix-http.ts";
@@ -263,7 +271,8 @@ export async function reconcile(home: string, options: ReconcileOptions): Promis
     const now = networksInUse(home, { ...options, warn: () => {} });
     return !now.isComplete || now.networks.has(name);
   };
-  for (const name of listFolder(`${home}/_networks`))
+  // beside them lie the files of networks that are not user-v2
+  for (const name of listFolders(`${home}/_networks`))
     if (!used.networks.has(name)) await attempt(stopNetwork(home, name, () => isUsed(name), warn));
   await attempt(stopUnusedManagedNetworks(home, networks, isUsed, log));
   if (failures[0] !== undefined) throw failures[0];

@@ -115,6 +115,13 @@ export function listFolder(path: string): string[] {
   }
 }
 
+/** names of the folders in a folder, sorted; empty when it is not there */
+export function listFolders(path: string): string[] {
+  return listFolder(path).filter((name) =>
+    statSync(`${path}/${name}`, { throwIfNoEntry: false })?.isDirectory(),
+  );
+}
+
 /** the path with every symbolic link resolved, as far as it exists */
 export function realPath(path: string): string {
   try {

@@ -6,7 +6,10 @@ import { posix } from "node:path";
 import { rangeOf, type NetworkConfig, type NetworksConfig } from "../config/networks.ts";
 import type { Platform } from "./platform.ts";
 
-/** Is the network served by a daemon of root's? */
+/** `limanet vmnet` ends with it where this user may not make networks (EX_NOPERM of sysexits.h); then root is asked */
+export const NOT_PERMITTED = 77;
+
+/** Is the network served by a daemon that makes an interface of this host, mostly root's? */
 export const isManaged = ({ mode }: NetworkConfig): boolean => mode !== "user-v2";
 
 export function managedNames({ networks }: NetworksConfig): string[] {
@@ -33,11 +36,15 @@ export const makeFolderCommand = ({ paths }: NetworksConfig): string[] => [
 ];
 
 export function startCommand(config: NetworksConfig, name: string, platform: Platform): string[] {
+  return [config.paths.socketVMNet, ...startWords(config, name, groupOf(config, platform))];
+}
+
+/** What the program that serves a network is told; no group: it serves guests of its own user alone. */
+export function startWords(config: NetworksConfig, name: string, group: string): string[] {
   const network = config.networks[name]!;
   return [
-    config.paths.socketVMNet,
     `--pidfile=${pidFileOf(config, name)}`,
-    `--socket-group=${groupOf(config, platform)}`,
+    `--socket-group=${group}`,
     `--vmnet-mode=${network.mode}`,
     ...modeOptions(network),
     socketOf(config, name),

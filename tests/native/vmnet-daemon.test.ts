@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { ProjectOnFake } from "../support/fake-vmnet.ts";
 
 const DAEMON_ON_FAKE = new URL("vmnet/daemon-on-fake.ts", import.meta.url).pathname;
+const CHECK_ON_FAKE = new URL("vmnet/check-on-fake.ts", import.meta.url).pathname;
 const project = new ProjectOnFake();
 beforeAll(() => project.make());
 afterAll(() => project.remove());
@@ -28,5 +29,16 @@ test("the daemon gives vmnet its settings, carries frames both ways, and ends wh
     inward: `000000405255550000010200000000fe88b5${"22".repeat(50)}`,
     end: "Cannot go on with the network: the host's interface has gone: VMNET_INVALID_ACCESS",
     left: [],
+  });
+}, 60_000);
+
+test("an ordinary user who vmnet refuses is told apart from what root could not do either", async () => {
+  const { stdout, stderr } = await project.run(CHECK_ON_FAKE);
+  expect(stderr).toBe("");
+  expect(JSON.parse(stdout)).toEqual({
+    VMNET_FAILURE: "NotPermittedError",
+    VMNET_NOT_AUTHORIZED: "NotPermittedError",
+    VMNET_SHARING_SERVICE_BUSY: "EngineError",
+    VMNET_SUCCESS: 0,
   });
 }, 60_000);

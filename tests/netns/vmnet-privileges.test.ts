@@ -2,6 +2,7 @@
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { chownSync, mkdirSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import { NOT_PERMITTED } from "../../lib/privilege/commands.ts";
 import { canMakeNamespaces } from "../support/lab.ts";
 import { SHARED, UPLINK, VMNET_GATEWAY, VmnetLab } from "../support/vmnet-lab.ts";
 
@@ -138,10 +139,14 @@ describe.skipIf(!canMakeNamespaces)("privileges of limanet vmnet", () => {
     expect(await state()).toBe(before);
   });
 
-  test("without CAP_NET_ADMIN the refusal says who may", async () => {
+  test("without CAP_NET_ADMIN the refusal says who may, and is told from other failures by its code", async () => {
     chownSync(lab.folder, NOBODY, NOBODY);
-    expect(await lab.spawnBy(asUser(lab.folder), ...SHARED).exited).toBe(1);
+    expect(await lab.spawnBy(asUser(lab.folder), ...SHARED).exited).toBe(NOT_PERMITTED);
     expect(lab.log).toContain("only root may do that, or who has CAP_NET_ADMIN");
+    const check = (...capabilities: string[]) =>
+      lab.limanet(["vmnet", "--check"], asUser(lab.folder, ...capabilities)).exited;
+    expect(await check()).toBe(NOT_PERMITTED);
+    expect(await check("net_admin")).toBe(0);
   });
 
   test("nothing of the environment that it was started in is left to root's daemon", async () => {

@@ -1,5 +1,5 @@
 /** limanet on the fake of Apple's frameworks (native/fake): a copy of the project whose native library that is. */
-import { cpSync, mkdirSync, mkdtempSync, rmSync, symlinkSync } from "node:fs";
+import { chmodSync, cpSync, mkdirSync, mkdtempSync, rmSync, symlinkSync } from "node:fs";
 import { join, relative } from "node:path";
 
 const ROOT = new URL("../..", import.meta.url).pathname;
@@ -20,6 +20,8 @@ export class ProjectOnFake {
   async make(): Promise<void> {
     const { stderr, code } = await run("scripts/build-native", "fake");
     if (code !== 0) throw new Error(stderr);
+    // for a program that becomes an ordinary user
+    chmodSync(this.folder, 0o755);
     for (const part of ["lib", "tests/native/vmnet"])
       cpSync(join(ROOT, part), join(this.folder, part), { recursive: true });
     symlinkSync(join(ROOT, "node_modules"), join(this.folder, "node_modules"));

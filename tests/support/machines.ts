@@ -39,13 +39,22 @@ export class Home {
   readonly limanetHome = join(this.folder, "home");
 
   readonly #enter: readonly string[];
+  readonly #asUser: readonly string[];
 
   /**
    * images: folder with the guest's files, which are copied to where the user can read them. `enter`: command that runs
-   * others elsewhere, such as in a private mount namespace
+   * others elsewhere, such as in a private mount namespace; `capabilities`: what the user may do, as setpriv(1) names it
    */
-  constructor(images: string, names: readonly string[], enter: readonly string[] = []) {
+  constructor(
+    images: string,
+    names: readonly string[],
+    enter: readonly string[] = [],
+    capabilities: readonly string[] = [],
+  ) {
     this.#enter = enter;
+    const all = capabilities.map((name) => `+${name}`).join(",");
+    this.#asUser =
+      all === "" ? AS_USER : [...AS_USER, `--inh-caps=${all}`, `--ambient-caps=${all}`];
     for (const name of names) this.add(name, join(ROOT, images, name));
     this.add("limanet", join(ROOT, "dist/limanet"));
     if (isRoot) chownSync(this.folder, NOBODY, NOBODY);
@@ -76,7 +85,7 @@ export class Home {
   }
 
   spawn(command: readonly string[], environment: Record<string, string> = {}) {
-    return Bun.spawn([...this.#enter, ...AS_USER, ...command], {
+    return Bun.spawn([...this.#enter, ...this.#asUser, ...command], {
       cwd: this.folder,
       stdin: "ignore",
       stdout: "pipe",

@@ -20,6 +20,7 @@ import { portHolder } from "../../host/port-holder.ts";
 import { findProgram, runCommand } from "../../host/process.ts";
 import { socketOf } from "../../privilege/commands.ts";
 import { partNames } from "../../vmnet/host-plan.ts";
+import { placeOf } from "../vmnet-place.ts";
 import type { Surroundings } from "./surroundings.ts";
 
 const COMMAND_LIMIT_MS = 10_000;
@@ -66,12 +67,12 @@ export async function linuxFirewallFacts(
   };
 }
 
-function vmnetNetworks({ networks, managed }: Surroundings): VmnetNetwork[] {
+function vmnetNetworks({ home, networks, managed }: Surroundings): VmnetNetwork[] {
   return managed.flatMap((name): VmnetNetwork[] => {
     const network = networks?.networks[name];
     if (network === undefined) return [];
     const { mode, interface: on = "", gateway = DEFAULT_GATEWAY } = network;
-    const { bridge } = partNames(socketOf(networks!, name));
+    const { bridge } = partNames(socketOf(placeOf(home, networks!, name), name));
     if (mode === "bridged") {
       const isBridge = exists(`/sys/class/net/${on}/bridge`);
       return [{ name, mode, bridge: isBridge ? on : bridge }];

@@ -6,6 +6,7 @@ import { hostFiles } from "../../host/file-tree.ts";
 import { exists, isWritable } from "../../host/files.ts";
 import { hostPlatform, hostUser, userName } from "../../host/machine.ts";
 import { isManaged, socketOf } from "../../privilege/commands.ts";
+import { placeOf } from "../vmnet-place.ts";
 import type { Surroundings } from "./surroundings.ts";
 
 export function homeFacts({ home, networks, instances, unreadable }: Surroundings): HomeFacts {
@@ -18,7 +19,9 @@ export function homeFacts({ home, networks, instances, unreadable }: Surrounding
     })),
     ...Object.entries(networks?.networks ?? {}).map(([name, network]) => ({
       of: name,
-      path: isManaged(network) ? socketOf(networks!, name) : networkPaths(home, name).descriptor,
+      path: isManaged(network)
+        ? socketOf(placeOf(home, networks!, name), name)
+        : networkPaths(home, name).descriptor,
       kind: "network" as const,
     })),
   ];

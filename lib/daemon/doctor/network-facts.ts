@@ -9,11 +9,12 @@ import { tryUnixSocket } from "../../host/unix-http.ts";
 import { isManaged, socketOf } from "../../privilege/commands.ts";
 import { partNames } from "../../vmnet/host-plan.ts";
 import { DEFAULT_SUBNET } from "../first-network.ts";
-import { managedDaemon } from "../managed-network.ts";
+import { managedDaemon } from "../managed-daemon.ts";
+import { placeOf } from "../vmnet-place.ts";
 import type { Surroundings } from "./surroundings.ts";
 
 export async function networkFacts(surroundings: Surroundings): Promise<NetworkFacts> {
-  const { networks, managed } = surroundings;
+  const { home, networks, managed } = surroundings;
   const subnets: NetworkSubnet[] = [
     { name: "default", mode: "default", subnet: parseCidr(DEFAULT_SUBNET)!, runs: false },
   ];
@@ -22,15 +23,16 @@ export async function networkFacts(surroundings: Surroundings): Promise<NetworkF
     const isUsable = networkProblem(name, network) === undefined;
     if (!isUsable || gateway === undefined || parseIpv4(gateway) === undefined) continue;
     if (isManaged(network) && !managed.includes(name)) continue;
-    const isOfRoot = mode === "shared" || mode === "host";
+    const isOfHost = mode === "shared" || mode === "host";
+    const place = placeOf(home, networks!, name);
     subnets.push({
       name,
-      mode: isOfRoot ? mode : "user-v2",
+      mode: isOfHost ? mode : "user-v2",
       subnet: subnetOf(gateway, network),
-      ...(isOfRoot ? { bridge: partNames(socketOf(networks!, name)).bridge } : {}),
+      ...(isOfHost ? { bridge: partNames(socketOf(place, name)).bridge } : {}),
       runs:
-        isOfRoot &&
-        (await managedDaemon(networks!, name).then(
+        isOfHost &&
+        (await managedDaemon(place, name).then(
           ({ pid }) => pid !== 0,
           () => false,
         )),

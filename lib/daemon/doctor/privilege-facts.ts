@@ -2,7 +2,7 @@
 import type { PrivilegeFacts } from "../../doctor/privilege.ts";
 import { hostAccounts, hostFiles } from "../../host/file-tree.ts";
 import { groupId, hostUser, isOwnGroup } from "../../host/machine.ts";
-import { findProgram } from "../../host/process.ts";
+import { findProgram, runCommand, selfCommand } from "../../host/process.ts";
 import { platform } from "../../instance/settings.ts";
 import { groupOf } from "../../privilege/commands.ts";
 import { validationProblem } from "../../privilege/validation.ts";
@@ -11,12 +11,14 @@ import { sudoAllows, verifySudo } from "../sudo-access.ts";
 import { STATE_FOLDER } from "../vmnet/host-network.ts";
 import type { Surroundings } from "./surroundings.ts";
 
+const CHECK_LIMIT_MS = 10_000;
+
 export async function privilegeFacts(
   { networks, managed }: Surroundings,
   log: Log,
 ): Promise<PrivilegeFacts> {
   const facts: PrivilegeFacts = {
-    isUsed: managed.length > 0,
+    isUsed: managed.length > 0 && !(await mayMakeNetworks()),
     hasSudo: findProgram("sudo") !== undefined,
     folders: folders(),
   };
@@ -38,6 +40,12 @@ export async function privilegeFacts(
     facts.sudoers = (error as Error).message;
   }
   return facts;
+}
+
+/** Without root? Then root's permissions do not matter. */
+async function mayMakeNetworks(): Promise<boolean> {
+  if (hostUser().uid === 0) return false;
+  return (await runCommand([...selfCommand(), "vmnet", "--check"], CHECK_LIMIT_MS)).code === 0;
 }
 
 /** the folders of our own daemon that are there, on Linux */

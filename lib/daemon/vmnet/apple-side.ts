@@ -6,11 +6,15 @@ import type { VmnetInterfaceSettings } from "../../host/shim.ts";
 import type { Log } from "../../trace/log.ts";
 import type { VmnetSettings } from "../../vmnet/settings.ts";
 import type { HostSide } from "./host-side.ts";
+import { NotPermittedError } from "./privileges.ts";
 import { startSwitch, type RunningSwitch } from "./running-switch.ts";
 import { RINGS } from "./switch-protocol.ts";
 
 /** Soon after boot there is no com.apple.NetworkSharing yet; Lima waits as long (specification of vmnet, section 1.4). */
 const AGAIN_AFTER_MS = [1000, 2000, 4000, 8000];
+
+/** what an ordinary user is told before macOS 26, or by an executable without the entitlement (section 1.5) */
+const REFUSALS = ["VMNET_FAILURE", "VMNET_NOT_AUTHORIZED"];
 
 /** What is said of the interface, in the words of native/vmn.h. */
 export function interfaceSettings(settings: VmnetSettings): VmnetInterfaceSettings {
@@ -47,14 +51,16 @@ export class AppleSide implements HostSide {
   async start(log: Log): Promise<RunningSwitch> {
     const start = { ...interfaceSettings(this.#settings), ...RINGS };
     // without root's permission it says the same at any time
-    const again = hostUser().uid === 0 ? [...AGAIN_AFTER_MS] : [];
+    const isRoot = hostUser().uid === 0;
+    const again = isRoot ? [...AGAIN_AFTER_MS] : [];
     for (;;) {
       try {
         const network = await startSwitch(start, log, () => {});
         if (this.#settings.dhcp) await network.request({ type: "refuse-dhcp-servers" });
         return network;
       } catch (error) {
-        const { code, message } = error as { code?: string; message: string };
+        const { code = "", message } = error as { code?: string; message: string };
+        if (!isRoot && REFUSALS.includes(code)) throw new NotPermittedError(message);
         const after = again.shift();
         if (code !== "VMNET_FAILURE" || after === undefined) throw error;
         log.warn(`${message}; tried again in ${after / 1000} s`);

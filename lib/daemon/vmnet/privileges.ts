@@ -5,6 +5,11 @@ import { hostFiles } from "../../host/file-tree.ts";
 import { realPath } from "../../host/files.ts";
 import { hostPlatform, isOwnGroup } from "../../host/machine.ts";
 
+/** This user may not make a network; root may. */
+export class NotPermittedError extends Error {
+  override readonly name = "NotPermittedError";
+}
+
 export interface Needs {
   /** files that are made and removed */
   files: readonly string[];
@@ -17,10 +22,7 @@ export interface Needs {
 /** Gives away what is not needed, which starts the program anew; throws when the network cannot be made at all. */
 export function keepNeededPrivileges({ files, gid, isServer }: Needs): void {
   if (hostPlatform() !== "linux") return;
-  if (!hasCapability("NET_ADMIN"))
-    throw new Error(
-      "Cannot make the network: only root may do that, or who has CAP_NET_ADMIN (run it by sudo)",
-    );
+  verifyNetAdmin();
   const isForeign = files.some((file) => !isRoots(realPath(dirname(file))));
   const wanted: [Capability, boolean][] = [
     ["NET_ADMIN", true],
@@ -29,6 +31,14 @@ export function keepNeededPrivileges({ files, gid, isServer }: Needs): void {
     ["DAC_OVERRIDE", isForeign],
   ];
   keepCapabilities(wanted.flatMap(([name, isNeeded]) => (isNeeded ? [name] : [])));
+}
+
+/** Throws when this user may not make networks on Linux. */
+export function verifyNetAdmin(): void {
+  if (!hasCapability("NET_ADMIN"))
+    throw new NotPermittedError(
+      "Cannot make the network: only root may do that, or who has CAP_NET_ADMIN (run it by sudo)",
+    );
 }
 
 /** Can root write into the folder as its owner, or as anybody can? */

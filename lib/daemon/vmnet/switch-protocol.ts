@@ -23,8 +23,8 @@ export type SwitchRequest =
   | { type: "isolate" }
   /** guests may not play the host's DHCP server */
   | { type: "refuse-dhcp-servers" }
-  /** a socket for guests, which members of the group may use */
-  | { type: "listen"; kind: AttachKind; path: string; gid: number }
+  /** a socket for guests, which members of the group may use; without one this user alone */
+  | { type: "listen"; kind: AttachKind; path: string; gid: number | undefined }
   | { type: "stats" };
 
 export type SwitchEvent =

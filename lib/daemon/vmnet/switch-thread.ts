@@ -26,7 +26,11 @@ serveEngine<SwitchEngine, SwitchStart, never, SwitchRequest>({
         reply(null);
         return;
       case "listen":
-        engine.ports.listen(request.kind, request.path, { gid: request.gid });
+        engine.ports.listen(
+          request.kind,
+          request.path,
+          request.gid === undefined ? undefined : { gid: request.gid },
+        );
         reply(null);
         return;
       case "stats":

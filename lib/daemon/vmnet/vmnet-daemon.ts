@@ -11,11 +11,12 @@ import { UsageError } from "../usernet.ts";
 import { AppleSide } from "./apple-side.ts";
 import { cleanUp } from "./host-network.ts";
 import { LinuxSide } from "./linux-side.ts";
-import { keepNeededPrivileges } from "./privileges.ts";
+import { keepNeededPrivileges, verifyNetAdmin } from "./privileges.ts";
 import type { RunningSwitch } from "./running-switch.ts";
 
 export interface VmnetDaemonOptions extends VmnetOptions {
   socket: string;
+  /** "": guests of this user alone */
   group: string;
   pidFile: string | undefined;
 }
@@ -24,19 +25,18 @@ export interface VmnetDaemonOptions extends VmnetOptions {
 export async function runVmnet(options: VmnetDaemonOptions, log: Log): Promise<number> {
   const settings = vmnetSettings(options);
   if (typeof settings === "string") throw new UsageError(settings);
-  const gid = groupId(options.group);
-  if (gid === undefined)
+  const gid = options.group === "" ? undefined : groupId(options.group);
+  if (gid === undefined && options.group !== "")
     throw new UsageError(
       `Cannot let the group ${options.group} attach: there is none of that name (--socket-group=GROUP names another)`,
     );
   const socket = resolve(options.socket);
   const { pidFile } = options;
-  // asked, not told by the system's name: tests run macOS' side on an imitation
-  const isApple = shimCapabilities().get("backend") === "vmnet";
+  const isApple = isOnApple();
   if (!isApple)
     keepNeededPrivileges({
       files: [socket, pidFile ?? socket],
-      gid,
+      ...(gid === undefined ? {} : { gid }),
       isServer: settings.mode !== "bridged",
     });
   const ended = terminationSignal();
@@ -64,6 +64,19 @@ export async function runVmnet(options: VmnetDaemonOptions, log: Log): Promise<n
     // last: whoever waits for the end waits for this file
     lock?.release();
   }
+}
+
+/** asked, not told by the system's name: tests run macOS' side on an imitation */
+const isOnApple = (): boolean => shimCapabilities().get("backend") === "vmnet";
+
+/** Throws NotPermittedError when this user may not make networks, which macOS only tells when one is made; the exit code. */
+export async function checkVmnet(log: Log): Promise<number> {
+  if (isOnApple()) {
+    const side = new AppleSide({ mode: "host", dhcp: true, isIsolated: false });
+    await (await side.start(log)).close();
+  } else verifyNetAdmin();
+  log.info?.("this user may make networks");
+  return 0;
 }
 
 const pidFileInUse = (path: string): Error =>
