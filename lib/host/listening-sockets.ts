@@ -1,7 +1,18 @@
 /** Listening sockets of port forwards, the control of who may connect, and the guests' attachment sockets. */
 import { ptr } from "bun:ffi";
-import { chmodSync, lchownSync, lstatSync, renameSync, unlinkSync } from "node:fs";
-import { dirname, join } from "node:path";
+import {
+  chmodSync,
+  closeSync,
+  constants,
+  fstatSync,
+  lstatSync,
+  mkdtempSync,
+  openSync,
+  rmdirSync,
+  rmSync,
+  unlinkSync,
+} from "node:fs";
+import { basename, dirname, join } from "node:path";
 import { parseIpv4 } from "../addr/ipv4.ts";
 import type { HostListenerOwner, HostListeners } from "../flow/host-sockets.ts";
 import { acceptConnection, openSocket } from "./descriptors.ts";
@@ -23,6 +34,7 @@ import {
 } from "./libc.ts";
 import { isLoopbackPeer, listenPlan, portAdvice } from "./loopback-peers.ts";
 import { hostPlatform } from "./machine.ts";
+import { pinned } from "./pinned.ts";
 import { READABLE } from "./poller.ts";
 import {
   ipv4SocketAddress,
@@ -36,6 +48,11 @@ const BACKLOG = 1024;
 /** struct sockaddr_storage */
 const SOCKET_ADDRESS_SIZE = 128;
 const ONE = new Int32Array([1]);
+const { O_DIRECTORY, O_NOFOLLOW } = constants;
+/** what a socket is called until it has its place */
+const MADE = "s";
+/** chown(2): the owner stays */
+const SAME_USER = 0xffff_ffff;
 
 /** Who but ourselves may connect to a unix socket: a group. */
 export interface SocketAccess {
@@ -129,26 +146,44 @@ export class ListeningSockets implements HostListeners {
   }
 
   /**
-   * The socket is made under another name and gets its own when all is right with it: whoever sees it there may use it, and
-   * nobody may before. Its mode comes from the umask, as a chmod would follow a link that somebody else puts in its place.
+   * The socket is made in a folder of our own beside its place, and gets its place when all is right with it: whoever sees it
+   * there may use it, and nobody may before. Folders are named by descriptors, since those who may write to the outer one
+   * could put other files in the place of names between one step and the next.
    */
   #bindForGroup(fd: number, path: string, type: number, gid: number): void {
-    const made = join(dirname(path), `.${process.pid}.${fd}`);
-    const address = unixAddress(made);
-    const before = libc.umask(0o007);
-    try {
-      this.#bind(fd, address, path, type === SOCK_STREAM);
-    } finally {
-      libc.umask(before);
-    }
-    try {
-      lchownSync(made, -1, gid);
-      renameSync(made, path);
-    } catch (error) {
+    const failure = (code: string) => {
       libc.close(fd);
-      unlinkSync(made);
-      const { code = "EIO" } = error as { code?: string };
-      throw new HostError(code, `Cannot give the socket ${path} to the group ${gid}: ${code}`);
+      return new HostError(code, `Cannot give the socket ${path} to the group ${gid}: ${code}`);
+    };
+    const folders: number[] = [];
+    let own: string | undefined;
+    try {
+      const outer = openSync(dirname(path), O_DIRECTORY);
+      folders.push(outer);
+      own = mkdtempSync(`${dirname(path)}/.`);
+      const inner = openSync(own, O_DIRECTORY | O_NOFOLLOW);
+      folders.push(inner);
+      const { uid, mode } = fstatSync(inner);
+      if (uid !== process.geteuid!() || (mode & 0o077) !== 0) throw failure("EPERM");
+      const before = libc.umask(0o007);
+      try {
+        this.#bind(fd, unixAddress(join(own, MADE)), path, type === SOCK_STREAM);
+      } finally {
+        libc.umask(before);
+      }
+      const made = textOf(MADE);
+      let result = orErrno(libc.fchownat(inner, made, SAME_USER, gid, 0));
+      if (result === 0) result = orErrno(libc.renameat(inner, made, outer, textOf(basename(path))));
+      if (result < 0) {
+        rmSync(join(own, MADE), { force: true });
+        throw failure(errnoName(result));
+      }
+    } catch (error) {
+      if (error instanceof HostError) throw error;
+      throw failure((error as { code?: string }).code ?? "EIO");
+    } finally {
+      for (const folder of folders) closeSync(folder);
+      if (own !== undefined) removeEmptyFolder(own);
     }
   }
 
@@ -195,6 +230,17 @@ export class ListeningSockets implements HostListeners {
     } catch {
       // somebody else has removed it already
     }
+  }
+}
+
+/** of the C library's kind, kept for as long as the program runs */
+const textOf = (text: string) => pinned(new TextEncoder().encode(`${text}\0`));
+
+function removeEmptyFolder(path: string): void {
+  try {
+    rmdirSync(path);
+  } catch {
+    // whoever may write to the folder around it has put something there
   }
 }
 

@@ -4,13 +4,16 @@
  */
 import {
   closeSync,
+  constants,
   fstatSync,
   ftruncateSync,
+  lstatSync,
   openSync,
-  readFileSync,
+  readSync,
   rmSync,
   statSync,
   writeSync,
+  type Stats,
 } from "node:fs";
 import { orFileFailure } from "./file-failure.ts";
 import { libc, LOCK_EX, LOCK_NB, LOCK_SH } from "./libc.ts";
@@ -20,10 +23,35 @@ export interface Lock {
   release(): void;
 }
 
+const { O_APPEND, O_CREAT, O_NOFOLLOW, O_NONBLOCK, O_RDONLY, O_RDWR } = constants;
+
+/**
+ * The folder may be somebody else's, and we root: a symbolic link, or a second name of a file, in the place of ours would
+ * have us write where he likes, and a FIFO would have us wait. The file is opened, so the same one is checked and used.
+ */
+function openFile(path: string, flags: number): number {
+  try {
+    return openSync(path, flags | O_NOFOLLOW | O_NONBLOCK, 0o644);
+  } catch (error) {
+    if ((error as { code?: string }).code !== "ELOOP") throw error;
+    throw new Error("it is a symbolic link (remove it)", { cause: error });
+  }
+}
+
+function openToLock(path: string): number {
+  return orFileFailure("lock", path, () => {
+    const fd = openFile(path, O_RDWR | O_APPEND | O_CREAT);
+    const there = fstatSync(fd);
+    if (there.isFile() && there.nlink <= 1) return fd;
+    closeSync(fd);
+    throw new Error("it is not a file of that one name alone (remove it)");
+  });
+}
+
 /** Takes the lock and writes our pid; undefined when another process holds it. */
 export function tryLockPidFile(path: string): Lock | undefined {
   for (;;) {
-    const fd = orFileFailure("lock", path, () => openSync(path, "a+", 0o644));
+    const fd = openToLock(path);
     if (libc.flock(fd, LOCK_EX | LOCK_NB) !== 0) {
       // a shared lock is in the way of nobody but a holder: whoever else keeps us out is only asking, and soon done
       const isHeld = libc.flock(fd, LOCK_SH | LOCK_NB) !== 0;
@@ -43,34 +71,43 @@ export function tryLockPidFile(path: string): Lock | undefined {
     return {
       release() {
         // removed while still held, so that nobody locks a file that is about to vanish
-        rmSync(path, { force: true });
+        if (isAt(fd, path)) rmSync(path, { force: true });
         closeSync(fd);
       },
     };
   }
 }
 
+/** is what we have opened at the path, and has no other name? */
 function isAt(fd: number, path: string): boolean {
-  const there = statSync(path, { throwIfNoEntry: false });
+  const there = lstatSync(path, { throwIfNoEntry: false });
+  return there?.nlink === 1 && isOpened(fd, there);
+}
+
+function isOpened(fd: number, there: Stats): boolean {
   const { dev, ino } = fstatSync(fd);
-  return there?.ino === ino && there.dev === dev;
+  return there.ino === ino && there.dev === dev;
 }
 
 /** attempts to read the pid of a holder that has not written it yet */
 const READS = 1000;
+/** octets of which a pid and the end of its line are fewer */
+const PID_ROOM = 32;
 
 /** pid of the process that holds the lock; 0 when nobody does, whatever the file says */
 export function lockHolder(path: string): number {
   let fd: number;
   try {
-    fd = openSync(path, "r");
+    fd = openFile(path, O_RDONLY);
   } catch {
     return 0;
   }
   try {
+    const octets = new Uint8Array(PID_ROOM);
     for (let read = 0; read < READS; read++) {
       if (libc.flock(fd, LOCK_SH | LOCK_NB) === 0 || !isAt(fd, path)) return 0;
-      const pid = Number(readFileSync(path, "utf8").trim());
+      const length = readSync(fd, octets, 0, octets.length, 0);
+      const pid = Number(new TextDecoder().decode(octets.subarray(0, length)).trim());
       if (pid > 0) return pid;
     }
     return 0;
@@ -86,7 +123,7 @@ export function lockHolder(path: string): number {
  * process, whatever becomes of us once we have closed ours. Undefined when another process has it.
  */
 export function tryLockForChild(path: string): { fd: number; close(): void } | undefined {
-  const fd = orFileFailure("lock", path, () => openSync(path, "a", 0o644));
+  const fd = openToLock(path);
   if (libc.flock(fd, LOCK_EX | LOCK_NB) === 0) return { fd, close: () => closeSync(fd) };
   closeSync(fd);
   return undefined;
@@ -95,7 +132,7 @@ export function tryLockForChild(path: string): { fd: number; close(): void } | u
 export function isLocked(path: string): boolean {
   let fd: number;
   try {
-    fd = openSync(path, "r");
+    fd = openFile(path, O_RDONLY);
   } catch {
     return false;
   }
@@ -120,7 +157,8 @@ export async function withLock<T>(path: string, work: (lock: number) => Promise<
     try {
       while (libc.flock(fd, LOCK_EX | LOCK_NB) !== 0)
         await new Promise((resolve) => setTimeout(resolve, STEP_MS));
-      if (isAt(fd, path)) return await work(fd);
+      const there = statSync(path, { throwIfNoEntry: false });
+      if (there !== undefined && isOpened(fd, there)) return await work(fd);
     } finally {
       closeSync(fd);
     }

@@ -2,11 +2,13 @@ import { afterEach, beforeEach, expect, test } from "bun:test";
 import {
   existsSync,
   fstatSync,
+  linkSync,
   mkdirSync,
   mkdtempSync,
   readFileSync,
   rmSync,
   statSync,
+  symlinkSync,
   writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
@@ -230,4 +232,51 @@ test("tryLockForChild() gives a lock that ends with the child, and that nobody e
   child.kill("SIGKILL");
   await child.exited;
   expect(isLocked(path)).toBe(false);
+});
+
+test.each<[string, (victim: string) => void, RegExp]>([
+  ["a symbolic link", (victim) => symlinkSync(victim, pidFile), /it is a symbolic link/],
+  [
+    "a second name",
+    (victim) => linkSync(victim, pidFile),
+    /it is not a file of that one name alone/,
+  ],
+])("%s in the pid file's place leads nobody to write elsewhere", (_what, place, why) => {
+  const victim = join(folder, "victim");
+  writeFileSync(victim, "somebody else's\n");
+  place(victim);
+  expect(lockHolder(pidFile)).toBe(0);
+  expect(() => tryLockPidFile(pidFile)).toThrow(why);
+  expect(() => tryLockForChild(pidFile)).toThrow(why);
+  expect(readFileSync(victim, "utf8")).toBe("somebody else's\n");
+});
+
+test("a symbolic link that leads to nothing makes nobody create a file there", () => {
+  symlinkSync(join(folder, "victim"), pidFile);
+  expect(() => tryLockPidFile(pidFile)).toThrow("it is a symbolic link");
+  expect(existsSync(join(folder, "victim"))).toBe(false);
+});
+
+test("nobody waits for a FIFO in the pid file's place", () => {
+  expect(Bun.spawnSync(["mkfifo", pidFile]).success).toBe(true);
+  const module = new URL("../../lib/host/lock.ts", import.meta.url).pathname;
+  const script = `
+    const { isLocked, lockHolder, tryLockPidFile } = await import(${JSON.stringify(module)});
+    const file = ${JSON.stringify(pidFile)};
+    console.log(lockHolder(file), isLocked(file));
+    try { tryLockPidFile(file); } catch (error) { console.log(error.message); }`;
+  // in a process of its own, since one that waits to open a FIFO could not even be told of the time
+  const { stdout, exitCode } = Bun.spawnSync([process.execPath, "-e", script], { timeout: 4000 });
+  expect(stdout.toString()).toBe(
+    `0 false\nCannot lock ${pidFile}: it is not a file of that one name alone (remove it)\n`,
+  );
+  expect(exitCode).toBe(0);
+});
+
+test("release() leaves alone what somebody else has put in the file's place", () => {
+  const lock = tryLockPidFile(pidFile);
+  rmSync(pidFile);
+  writeFileSync(pidFile, "somebody else's\n");
+  lock?.release();
+  expect(readFileSync(pidFile, "utf8")).toBe("somebody else's\n");
 });

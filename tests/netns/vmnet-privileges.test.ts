@@ -1,10 +1,19 @@
 /** What the daemon of a vmnet network may still do when it serves: of root's privileges as few as it needs (docs/privileges.md). */
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
-import { chownSync, mkdirSync, readdirSync, readFileSync } from "node:fs";
+import {
+  chmodSync,
+  chownSync,
+  linkSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { NOT_PERMITTED } from "../../lib/privilege/commands.ts";
 import { canMakeNamespaces } from "../support/lab.ts";
-import { SHARED, UPLINK, VMNET_GATEWAY, VmnetLab } from "../support/vmnet-lab.ts";
+import { GROUP, SHARED, UPLINK, VMNET_GATEWAY, VmnetLab } from "../support/vmnet-lab.ts";
 
 const NOBODY = 65_534;
 const [CHOWN, DAC_OVERRIDE, NET_BIND_SERVICE, NET_ADMIN] = [0, 1, 10, 12];
@@ -172,4 +181,54 @@ describe.skipIf(!canMakeNamespaces)("privileges of limanet vmnet", () => {
     chownSync(join(run, "vmnet"), NOBODY, NOBODY);
     expect(await lab.limanet(["vmnet", "--cleanup"]).exited).toBe(1);
   });
+
+  test.each<[string, (run: string) => void, string]>([
+    [
+      "whose folder a group may change",
+      (run) => {
+        chownSync(run, 0, GROUP.gid);
+        chmodSync(run, 0o775);
+      },
+      "folder /run/limanet can be written by a group other than root (owner 0, group 1, mode 0775): sudo chmod g-w /run/limanet",
+    ],
+    [
+      "whose folder a user owns",
+      (run) => {
+        mkdirSync(join(run, "vmnet"), { mode: 0o700 });
+        chownSync(run, NOBODY, 0);
+      },
+      "folder /run/limanet does not belong to root (owner 65534",
+    ],
+    [
+      "that is a symbolic link",
+      (run) => {
+        mkdirSync(join(lab.folder, "elsewhere"), { mode: 0o700 });
+        symlinkSync(join(lab.folder, "elsewhere"), join(run, "vmnet"));
+      },
+      "it is not a folder of ours alone",
+    ],
+  ])("root carries out no journal %s", async (_what, prepare, sentence) => {
+    prepare(join(lab.folder, "run"));
+    const { stderr, exited } = lab.limanet(["vmnet", "--cleanup"]);
+    expect(await new Response(stderr).text()).toContain(sentence);
+    expect(await exited).toBe(1);
+  });
+
+  test.each<[string, (pidFile: string, victim: string) => void]>([
+    ["a symbolic link", (pidFile, victim) => symlinkSync(victim, pidFile)],
+    ["another name of a file", (pidFile, victim) => linkSync(victim, pidFile)],
+    ["a FIFO", (pidFile) => void Bun.spawnSync(["mkfifo", pidFile])],
+  ])(
+    "%s in the pid file's place: root writes nothing there, waits for nobody, and goes back",
+    async (_what, place) => {
+      chownSync(lab.folder, NOBODY, NOBODY);
+      const victim = join(lab.folder, "victim");
+      writeFileSync(victim, "root:x:0:0\n");
+      place(lab.pidFile, victim);
+      expect(await lab.spawn(...SHARED).exited).toBe(1);
+      expect(lab.log).toContain(`Cannot lock ${lab.pidFile}: it is `);
+      expect(readFileSync(victim, "utf8")).toBe("root:x:0:0\n");
+      expect((await lab.host.run("ip", "-br", "link")).stdout).not.toContain("lm-");
+    },
+  );
 });

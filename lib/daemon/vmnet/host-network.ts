@@ -15,7 +15,7 @@ import {
   remove,
   writeFileAtomically,
 } from "../../host/files.ts";
-import { hostFiles } from "../../host/file-tree.ts";
+import { hostAccounts, hostFiles } from "../../host/file-tree.ts";
 import { hostSubnets } from "../../host/host-subnets.ts";
 import { hostUser, userRuntimeFolder } from "../../host/machine.ts";
 import { lockHolder, tryLockPidFile, withLock, type Lock } from "../../host/lock.ts";
@@ -27,6 +27,8 @@ import {
   setNetworkSetting,
   settingInterfaces,
 } from "../../host/network-tools.ts";
+import { checkPath } from "../../privilege/path-check.ts";
+import { platform } from "../../instance/settings.ts";
 import type { Log } from "../../trace/log.ts";
 import {
   IP_FORWARD,
@@ -172,11 +174,19 @@ class State {
     // others may enter what is above: networks' sockets are there
     makeFolder(dirname(folder));
     makeFolder(folder, 0o700);
+    const { uid } = hostUser();
     const facts = hostFiles.lstat(folder);
-    if (facts?.kind !== "folder" || (facts.mode & 0o077) !== 0 || facts.uid !== hostUser().uid)
+    if (facts?.kind !== "folder" || (facts.mode & 0o077) !== 0 || facts.uid !== uid)
       throw new Error(
         `Cannot keep the networks' journal in ${folder}: it is not a folder of ours alone (remove it, or make it ours with mode 0700)`,
       );
+    // nor may anybody put another in its place: what stands in the journal is carried out
+    const problem =
+      uid === 0
+        ? checkPath(folder, "ordinary", hostFiles, hostAccounts(platform().rootGroup))
+        : undefined;
+    if (problem !== undefined)
+      throw new Error(`Cannot keep the networks' journal in ${folder}: ${problem.message}`);
   }
 
   pidFile(id: string): string {
