@@ -19,8 +19,11 @@ export type HostFailure =
 export interface HostStreamOwner {
   onHostConnected(now: number): void;
   onHostConnectFailed(now: number, why: HostFailure): void;
-  /** there may be octets, an end or an error to read */
-  onHostReadable(now: number): void;
+  /**
+   * There may be octets, an end or an error to read. `isOpen`: no end or error is there yet, and the owner is told again
+   * when there is more than it finds in the socket now; so a read that comes short has found all.
+   */
+  onHostReadable(now: number, isOpen?: boolean): void;
   /** the socket takes octets again */
   onHostWritable(now: number): void;
 }

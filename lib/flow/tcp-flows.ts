@@ -494,6 +494,8 @@ class TcpFlow implements TcpUser, HostStreamOwner {
   #established = false;
   #adopted = false;
   #readable = false;
+  /** what a read leaves out is told of by itself */
+  #toldWhenMore = false;
   #hostEnded = false;
   #writeShut = false;
 
@@ -588,8 +590,9 @@ class TcpFlow implements TcpUser, HostStreamOwner {
     this.#flows.connectFailed(now, this, why);
   }
 
-  onHostReadable(): void {
+  onHostReadable(_now: number, isOpen = false): void {
     this.#readable = true;
+    this.#toldWhenMore = isOpen;
     this.#flows.markDirty(this);
   }
 
@@ -669,6 +672,7 @@ class TcpFlow implements TcpUser, HostStreamOwner {
         connection.onFilled(got);
         left -= got;
         if (got === wanted) connection.output(now);
+        else if (this.#toldWhenMore) this.#readable = false;
       }
     }
   }

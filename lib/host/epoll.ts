@@ -5,6 +5,7 @@ import { BATCH, type Poller } from "./poller.ts";
 
 const EPOLL_CTL_ADD = 1;
 const EPOLL_CTL_DEL = 2;
+const EPOLL_CTL_MOD = 3;
 const EPOLL_CLOEXEC = 0x80000;
 // struct epoll_event is packed on x86-64 only; the descriptor and the tag are its 64 bits of data
 const EVENT_SIZE = process.arch === "x64" ? 12 : 16;
@@ -32,10 +33,18 @@ export class EpollPoller implements Poller {
   }
 
   add(fd: number, events: number, tag: number): number {
+    return this.#set(EPOLL_CTL_ADD, fd, events, tag);
+  }
+
+  change(fd: number, events: number, tag: number): number {
+    return this.#set(EPOLL_CTL_MOD, fd, events, tag);
+  }
+
+  #set(operation: number, fd: number, events: number, tag: number): number {
     this.#control.setUint32(0, events >>> 0, true);
     this.#control.setInt32(DATA_AT, fd, true);
     this.#control.setInt32(DATA_AT + 4, tag, true);
-    return orErrno(this.#calls.epoll_ctl(this.#epoll, EPOLL_CTL_ADD, fd, this.#controlAt));
+    return orErrno(this.#calls.epoll_ctl(this.#epoll, operation, fd, this.#controlAt));
   }
 
   remove(fd: number): void {

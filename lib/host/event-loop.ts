@@ -24,6 +24,12 @@ export class EventLoop {
     if (result < 0) throw new Error(`Cannot watch descriptor ${fd}: ${errnoName(result)}`);
   }
 
+  /** From now on its handler is told of these events, and of those that are there already. */
+  change(fd: number, events: number): void {
+    const result = this.#poller.change(fd, events, this.#tags[fd]!);
+    if (result < 0) throw new Error(`Cannot watch descriptor ${fd}: ${errnoName(result)}`);
+  }
+
   /** Must come before the descriptor is closed. */
   remove(fd: number): void {
     if (this.#handlers[fd] === undefined) return;

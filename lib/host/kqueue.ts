@@ -94,6 +94,14 @@ export class KqueuePoller implements Poller {
     return this.#change(fd, filters, events & EDGE_TRIGGERED ? EV_ADD | EV_CLEAR : EV_ADD, tag);
   }
 
+  change(fd: number, events: number, tag: number): number {
+    const had = this.#filters[fd] ?? [];
+    const result = this.add(fd, events, tag);
+    const dropped = had.filter((filter) => !this.#filters[fd]!.includes(filter));
+    if (dropped.length > 0) this.#change(fd, dropped, EV_DELETE, 0);
+    return result;
+  }
+
   remove(fd: number): void {
     this.#change(fd, this.#filters[fd] ?? [], EV_DELETE, 0);
     this.#filters[fd] = [];

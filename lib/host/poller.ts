@@ -13,6 +13,8 @@ export const EDGE_TRIGGERED = 0x80000000;
 export interface Poller {
   /** 0, or a negative errno; what comes is told with `tag` (32 bits) */
   add(fd: number, events: number, tag: number): number;
+  /** As `add`, for one that is there; what is ready already is told again. */
+  change(fd: number, events: number, tag: number): number;
   remove(fd: number): void;
   /** Waits up to `timeoutMs` (-1: for ever): how many events there are, or a negative errno. */
   wait(timeoutMs: number): number;

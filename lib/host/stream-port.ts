@@ -20,6 +20,7 @@ const BACKLOG_SIZE = 1024 * 1024;
 /** octets after which senders that can wait are told to, so that one write takes all */
 const BUSY_OCTETS = 192 * 1024;
 const PIECES = 1024;
+const EVENTS = READABLE | PEER_DONE | EDGE_TRIGGERED;
 
 /** Packet memory of one port; kept and used again when a port goes. */
 export interface PortMemory {
@@ -55,6 +56,7 @@ export class StreamPort implements BridgePort, EventHandler {
   #backlogEnd = 0;
   #full = false;
   #listed = false;
+  #loop: EventLoop | undefined;
   framesIn = 0;
   framesOut = 0;
   octetsIn = 0;
@@ -82,7 +84,14 @@ export class StreamPort implements BridgePort, EventHandler {
   }
 
   watch(loop: EventLoop): void {
-    loop.add(this.fd, READABLE | WRITABLE | PEER_DONE | EDGE_TRIGGERED, this);
+    this.#loop = loop;
+    loop.add(this.fd, EVENTS, this);
+  }
+
+  /** A unix socket tells of room after every read of its peer: only while room is waited for does the loop listen to it. */
+  #setFull(full: boolean): void {
+    this.#full = full;
+    if (!this.#detached) this.#loop?.change(this.fd, full ? EVENTS | WRITABLE : EVENTS);
   }
 
   get busy(): boolean {
@@ -253,12 +262,12 @@ export class StreamPort implements BridgePort, EventHandler {
       let skip = Math.max(0, sent);
       this.#backlogStart = 0;
       this.#backlogEnd = 0;
-      this.#full = true;
       for (let i = 0; i < gather.count; i++) {
         const length = gather.lengths[i]!;
         if (skip < length) this.#copy(gather.starts[i]! + skip, length - skip);
         skip = Math.max(0, skip - length);
       }
+      this.#setFull(true);
     }
     gather.clear();
     if (wasBusy && !this.#full) this.#owner.portDrained();
@@ -271,7 +280,7 @@ export class StreamPort implements BridgePort, EventHandler {
       if (sent <= 0) return;
       this.#backlogStart += sent;
     }
-    this.#full = false;
+    this.#setFull(false);
     this.#owner.portDrained();
   }
 }

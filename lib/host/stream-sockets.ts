@@ -128,7 +128,8 @@ class Socket implements EventHandler {
       }
       this.#owner.onHostConnected(now);
     }
-    if (events & (READABLE | PEER_DONE | FAILED | HUNG_UP)) this.#owner.onHostReadable(now);
+    const isOpen = (events & (PEER_DONE | FAILED | HUNG_UP)) === 0;
+    if (!isOpen || events & READABLE) this.#owner.onHostReadable(now, isOpen);
     if (events & WRITABLE) this.#owner.onHostWritable(now);
   }
 }

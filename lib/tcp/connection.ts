@@ -95,6 +95,11 @@ const DEFAULT_MSS = 536;
 const MAX_PERSIST_MS = 60_000;
 /** RFC 5961 section 7: at most one challenge ACK in this time */
 const CHALLENGE_ACK_INTERVAL_MS = 100;
+/** RFC 9293 3.8.6.3 allows 500; what holds an acknowledgement longer than this is no answer that comes at once */
+const HELD_ACK_MS = 2;
+/** quick answers in a row after which an acknowledgement waits for the next one, and what a disappointment costs */
+const QUICK_ANSWERS = 4;
+const LATE_ANSWER = -64;
 /** octets after which a connection counts as bulk and gets large rings */
 const BULK_OCTETS = 48 * 1024;
 const RANGES = 32;
@@ -179,6 +184,11 @@ export class TcpConnection {
   #tsRecent = 0;
   #ackPending = false;
   #sendAckNow = false;
+  /** when the last text of the guest came that has not been answered by text */
+  #askedAt = -Infinity;
+  #quickAnswers = 0;
+  /** when an acknowledgement that waits for the host's answer goes without it */
+  #ackAt = Infinity;
   #lastChallengeAt = -Infinity;
 
   #retransmitAt = Infinity;
@@ -609,6 +619,7 @@ export class TcpConnection {
 
   #onText(now: number, segment: TcpView): void {
     this.#ackPending = true;
+    this.#askedAt = now;
     // after the guest's FIN there is no more text; its repetition is acknowledged
     if (this.#finReceived) return;
     let { seq } = segment;
@@ -843,7 +854,19 @@ export class TcpConnection {
         this.#advance(now, 1);
       }
     }
-    if (this.#ackPending || this.#sendAckNow) this.#sendAck(now);
+    if (this.#sendAckNow || (this.#ackPending && !this.#holdAck(now))) this.#sendAck(now);
+  }
+
+  /**
+   * Where the host has answered the guest's small requests at once, the acknowledgement of the next one waits for the
+   * answer and goes with it: one frame less for every exchange. An answer that is late costs the guest little, as few
+   * milliseconds are waited, and only after many quick ones are others waited for again.
+   */
+  #holdAck(now: number): boolean {
+    if (this.#quickAnswers < QUICK_ANSWERS || this.state !== "ESTABLISHED") return false;
+    if (seqDistance(this.#lastAckSent, this.#rcvNxt) >= this.#mss) return false;
+    if (this.#ackAt === Infinity) this.#ackAt = now + HELD_ACK_MS;
+    return true;
   }
 
   /** FIN not sent yet, or to be sent again after a time-out */
@@ -919,6 +942,10 @@ export class TcpConnection {
     if (at < 0) {
       this.blocked = true;
       return false;
+    }
+    if (this.#askedAt !== -Infinity) {
+      if (now - this.#askedAt < HELD_ACK_MS) this.#quickAnswers++;
+      this.#askedAt = -Infinity;
     }
     let headerLength = TCP_HEADER_LENGTH;
     if (this.#timestamps) headerLength = this.#writeTimestamps(now, at);
@@ -1032,6 +1059,7 @@ export class TcpConnection {
       this.#lastAckSent = this.#rcvNxt;
       this.#ackPending = false;
       this.#sendAckNow = false;
+      this.#ackAt = Infinity;
     }
     sink.send(this, at, headerLength, body1, length1, body2, length2);
   }
@@ -1044,13 +1072,23 @@ export class TcpConnection {
 
   /** When `onDeadline` wants to be called; Infinity: never. Early calls do no harm. */
   nextDeadline(): number {
-    return Math.min(this.#retransmitAt, this.#persistAt, this.#keepaliveAt, this.#timeWaitAt);
+    return Math.min(
+      this.#retransmitAt,
+      this.#persistAt,
+      this.#keepaliveAt,
+      this.#timeWaitAt,
+      this.#ackAt,
+    );
   }
 
   onDeadline(now: number): void {
     if (this.#timeWaitAt <= now) {
       this.#end();
       return;
+    }
+    if (this.#ackAt <= now) {
+      this.#quickAnswers = LATE_ANSWER;
+      this.#sendAck(now);
     }
     if (this.#retransmitAt <= now) this.#onRetransmissionTimeout(now);
     if (this.#persistAt <= now) this.#onPersistTimeout(now);
@@ -1160,5 +1198,6 @@ export class TcpConnection {
     this.#persistAt = Infinity;
     this.#keepaliveAt = Infinity;
     this.#timeWaitAt = Infinity;
+    this.#ackAt = Infinity;
   }
 }

@@ -91,6 +91,18 @@ describe("a guest whose card is gone", () => {
   });
 });
 
+test("a host that says no more for now is read once, one that ends until its end", () => {
+  open();
+  const { reads } = net.streams;
+  host().toSay = pattern(100);
+  act(() => host().owner!.onHostReadable(net.now, true));
+  expect(net.streams.reads - reads).toBe(1);
+  host().toSay = pattern(100);
+  host().after = "end";
+  expect(act(() => host().owner!.onHostReadable(net.now, false)).join("\n")).toContain("F");
+  expect(net.streams.reads - reads).toBe(3);
+});
+
 describe("opening by the guest", () => {
   test("the host's connection comes first and the answer after it", () => {
     expect(syn()).toEqual([]);

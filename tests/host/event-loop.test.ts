@@ -3,7 +3,7 @@ import { openPipe } from "../../lib/host/descriptors.ts";
 import { EventLoop } from "../../lib/host/event-loop.ts";
 import { libc } from "../../lib/host/libc.ts";
 import { addressOf } from "../../lib/host/pinned.ts";
-import { READABLE } from "../../lib/host/poller.ts";
+import { EDGE_TRIGGERED, READABLE, WRITABLE } from "../../lib/host/poller.ts";
 
 test("whoever keeps the time learns that a wait is over before the handlers run", () => {
   const loop = new EventLoop();
@@ -16,6 +16,22 @@ test("whoever keeps the time learns that a wait is over before the handlers run"
   expect(loop.wait(-1)).toBe(1);
   expect(told).toEqual(["awake", "awake", "event"]);
   loop.remove(pipe.from);
+  loop.close();
+  for (const fd of [pipe.from, pipe.to]) libc.close(fd);
+});
+
+test("a change of what is watched tells of what is there already", () => {
+  const loop = new EventLoop();
+  const pipe = openPipe() as { from: number; to: number };
+  const told: number[] = [];
+  loop.add(pipe.to, READABLE | EDGE_TRIGGERED, { onEvents: (events) => told.push(events) });
+  expect(loop.wait(0)).toBe(0);
+  loop.change(pipe.to, WRITABLE | EDGE_TRIGGERED);
+  expect(loop.wait(1000)).toBe(1);
+  expect(told).toEqual([WRITABLE]);
+  loop.change(pipe.to, READABLE | EDGE_TRIGGERED);
+  expect(loop.wait(0)).toBe(0);
+  loop.remove(pipe.to);
   loop.close();
   for (const fd of [pipe.from, pipe.to]) libc.close(fd);
 });

@@ -88,6 +88,20 @@ describe("KqueuePoller", () => {
     poller.close();
   });
 
+  test("tells of writing only while that is watched", () => {
+    const poller = openQueue();
+    const pipe = openPipe();
+    if (typeof pipe === "number") throw new Error("no pipe");
+    expect(poller.add(pipe.to, WRITABLE | EDGE_TRIGGERED, 3)).toBe(0);
+    expect([poller.wait(2000), poller.eventsOf(0)]).toEqual([1, WRITABLE]);
+    expect(poller.change(pipe.to, READABLE | EDGE_TRIGGERED, 3)).toBe(0);
+    expect(poller.wait(10)).toBe(0);
+    expect(poller.change(pipe.to, READABLE | WRITABLE | EDGE_TRIGGERED, 3)).toBe(0);
+    expect([poller.wait(2000), poller.eventsOf(0)]).toEqual([1, WRITABLE]);
+    for (const fd of [pipe.from, pipe.to]) libc.close(fd);
+    poller.close();
+  });
+
   test("tells of a connection's end and of a refused one", async () => {
     const poller = openQueue();
     const accepted = Promise.withResolvers<Socket>();

@@ -98,6 +98,26 @@ test("a port whose guest does not read is busy until it reads, and nothing that 
   expect(drained).toBeGreaterThan(before);
 });
 
+test("a guest that reads wakes nobody, unless its port waits for room", async () => {
+  let octets = 0;
+  guest.on("data", (piece: Buffer) => (octets += piece.length));
+  guest.resume();
+  port.transmit(frame, FRAME, 0, 0, 0, 0);
+  port.flush();
+  while (octets < FRAME + 4) await Bun.sleep(1);
+  expect(loop.wait(0)).toBe(0);
+  guest.pause();
+  while (port.transmit(frame, FRAME, 0, 0, 0, 0)) port.flush();
+  guest.resume();
+  expect(loop.wait(0)).toBe(0);
+  while (port.busy) {
+    await Bun.sleep(1);
+    loop.wait(0);
+  }
+  await Bun.sleep(50);
+  expect(loop.wait(0)).toBe(0);
+});
+
 test("a guest that vanishes together with its last octets is noticed, once", async () => {
   loop.wait(0);
   await new Promise<void>((resolve) => guest.end(Uint8Array.of(0), resolve));
