@@ -6,6 +6,7 @@ import { hostSearchDomains } from "../host/host-naming.ts";
 import { releaseHandedLock, tryLockPidFile } from "../host/lock.ts";
 import { terminationSignal } from "../host/signals.ts";
 import type { Log } from "../trace/log.ts";
+import { giveUpSystemCalls } from "./confined.ts";
 import type { AttachKind } from "./engine/guest-ports.ts";
 import type { Lease, NetworkPlan } from "./network/engine-protocol.ts";
 import type { DnsPolicy } from "./network/host-responder.ts";
@@ -117,6 +118,7 @@ export async function runUsernet(options: UsernetOptions, log: Log): Promise<num
     );
     return 1;
   }
+  giveUpSystemCalls(log);
   const stop = terminationSignal();
   const attachments: [AttachKind, string | undefined][] = [
     ["stream", options.listenQemu],

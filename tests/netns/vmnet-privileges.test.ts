@@ -43,6 +43,8 @@ const asUser = (folder: string, ...capabilities: string[]) => {
 interface Thread {
   uid: number;
   isFinal: boolean;
+  /** of its system calls */
+  isFiltered: boolean;
   /** of the sets that a thread has and could ever get, in numbers of capability.h */
   effective: number[];
   permitted: number[];
@@ -63,6 +65,7 @@ function threadsOf(pid: number): Thread[] {
     return {
       uid: Number(field("Uid")),
       isFinal: field("NoNewPrivs") === "1",
+      isFiltered: field("Seccomp") === "2",
       effective: set("CapEff"),
       permitted: set("CapPrm"),
       bounding: set("CapBnd"),
@@ -98,7 +101,14 @@ describe.skipIf(!canMakeNamespaces)("privileges of limanet vmnet", () => {
     await lab.start(...options);
     const threads = threadsOf(lab.pid);
     expect(threads.length).toBeGreaterThan(3);
-    const thread = { uid: 0, isFinal: true, effective: kept, permitted: kept, bounding: kept };
+    const thread = {
+      uid: 0,
+      isFinal: true,
+      isFiltered: true,
+      effective: kept,
+      permitted: kept,
+      bounding: kept,
+    };
     expect(threads).toEqual(threads.map(() => thread));
     expect(await lab.stop()).toBe(0);
   });
