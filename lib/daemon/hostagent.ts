@@ -15,7 +15,7 @@ import { closeDescriptor } from "../host/descriptors.ts";
 import { releaseHandedLock, tryLockPidFile } from "../host/lock.ts";
 import { freePort, limanetHome, machineId, sha256 } from "../host/machine.ts";
 import { terminationSignal } from "../host/signals.ts";
-import { writeOut } from "../host/terminal.ts";
+import { writeEvent } from "../host/terminal.ts";
 import { serveUnixHttp } from "../host/unix-http.ts";
 import { sshConfigText } from "../instance/ssh.ts";
 import { loadNetworks } from "../instance/settings.ts";
@@ -55,7 +55,7 @@ const cardSocket = ({ dir }: InstancePaths, index: number) => `${dir}/net${index
 export async function runHostAgent(options: HostAgentOptions, log: Log): Promise<number> {
   const started = monotonicMs();
   const emit = (line: object) =>
-    writeOut(`${JSON.stringify({ time: new Date(unixMs()).toISOString(), ...line })}\n`);
+    writeEvent(`${JSON.stringify({ time: new Date(unixMs()).toISOString(), ...line })}\n`);
   const stage = (name: string, detail = "") =>
     emit({ stage: name, detail, elapsedMs: Math.round(monotonicMs() - started) });
   const lock = tryLockPidFile(options.pidFile);

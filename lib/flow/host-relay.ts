@@ -78,6 +78,8 @@ export class HostRelay {
         gather.clear();
         gather.add(from.block + from.start, from.length);
         const taken = this.#host.write(to.handle, gather);
+        // nobody tells when the host is short of memory no more: that is asked in the next turn
+        if (taken === "again") return "more";
         if (typeof taken === "string") return "broken";
         from.start += taken;
         from.length -= taken;

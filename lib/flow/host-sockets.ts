@@ -36,7 +36,10 @@ export interface HostStreams {
   adopt(handle: number, owner: HostStreamOwner): void;
   /** Takes a connection from its owner without closing it; it can be adopted again. */
   release(handle: number): void;
-  /** Writes the pieces; how many octets were taken (0 when the socket is full), or why not. */
+  /**
+   * Writes the pieces; how many octets were taken (0 when the socket is full, which its owner is told the end of), or why
+   * not; "again": nobody is told when it would succeed.
+   */
   write(handle: number, from: Gather): number | HostFailure;
   /** Reads into the pieces; how many octets came, 0 at the end of the stream, or "again". */
   read(handle: number, into: Gather): number | HostFailure;

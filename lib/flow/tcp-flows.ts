@@ -38,6 +38,8 @@ export const TCP_CAPACITY = 16384;
 const HOST = -1;
 /** octets one connection may read from the host in one turn, so that none starves another */
 const READ_BUDGET = 256 * 1024;
+/** a host that was short of memory is tried again after this */
+const RETRY_MS = 10;
 const GATHERS = 64;
 const GATHER_PIECES = 512;
 const TCP_HEADER_ROOM = 60;
@@ -386,6 +388,12 @@ export class TcpFlows implements DatagramHandler, SegmentSink {
     this.#unfinished.push(flow);
   }
 
+  /** A flow whose octets the host could not take now for want of something of its own. */
+  retry(flow: TcpFlow, now: number): void {
+    const at = now + RETRY_MS;
+    if (at < this.#deadlines.of(flow.id)) this.#deadlines.set(flow.id, at);
+  }
+
   /** Flows are waiting for the next turn: do not sleep. */
   get hasUnfinished(): boolean {
     return this.#unfinished.length > 0;
@@ -628,12 +636,15 @@ class TcpFlow implements TcpUser, HostStreamOwner {
       }
       connection.listPending(this.gather);
       const taken = this.#host.write(this.handle, this.gather);
-      if (typeof taken === "string") {
+      if (taken === "again") {
+        // the host is short of memory, and tells nobody when it is not any more
+        connection.onTaken(now, 0, this.gather);
+        this.#flows.retry(this, now);
+      } else if (typeof taken === "string") {
         this.#flows.releaseGather(this);
         this.#fail();
         return;
-      }
-      connection.onTaken(now, taken, this.gather);
+      } else connection.onTaken(now, taken, this.gather);
     }
     this.#flows.releaseGather(this);
     // taking the last octets may have ended the connection, and closed the socket with it

@@ -3,8 +3,16 @@
 /** milliseconds that never go back; the start is arbitrary */
 export const monotonicMs = (): number => performance.now();
 
-/** Unix time in milliseconds */
+/** Unix time in milliseconds, as the wall clock has it now */
 export const unixMs = (): number => Date.now();
+
+const steadyOrigin = Date.now() - performance.now();
+
+/**
+ * Unix time in milliseconds as it was when this thread began, and by the monotonic clock from then on: a time limit that is
+ * stored, and must not end early or late because somebody has set the wall clock meanwhile.
+ */
+export const steadyUnixMs = (): number => Math.round(steadyOrigin + performance.now());
 
 const pool = new Uint32Array(256);
 let used = pool.length;

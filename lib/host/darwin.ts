@@ -59,6 +59,7 @@ export const DARWIN: HostAbi = {
     2: "ENOENT",
     4: "EINTR",
     9: "EBADF",
+    12: "ENOMEM",
     13: "EACCES",
     16: "EBUSY",
     22: "EINVAL",

@@ -3,6 +3,7 @@
  * connection to a vsock port of a guest. Who is slow holds up the other side; an end of sending is passed on.
  */
 import { libc } from "./libc.ts";
+import { listenSteadily } from "./steady-listener.ts";
 
 /** what a side needs of the other's socket */
 type OtherSide = Pick<
@@ -23,20 +24,25 @@ const side = (): Side => ({ other: undefined, rest: Buffer.alloc(0), hasEnded: f
 export function proxyToDescriptors(
   port: number,
   open: () => Promise<number>,
-): Bun.TCPSocketListener<Side> {
-  return Bun.listen<Side>({
-    hostname: "127.0.0.1",
-    port,
-    allowHalfOpen: true,
-    socket: {
-      ...handlers,
-      open(client) {
-        client.data = side();
-        client.pause();
-        void join(client, open);
+): { port: number; stop(closeActiveConnections?: boolean): void } {
+  let bound = port;
+  const listener = listenSteadily(() =>
+    Bun.listen<Side>({
+      hostname: "127.0.0.1",
+      port: bound,
+      allowHalfOpen: true,
+      socket: {
+        ...handlers,
+        open(client) {
+          client.data = side();
+          client.pause();
+          void join(client, open);
+        },
       },
-    },
-  });
+    }),
+  );
+  bound = listener.first.port;
+  return { port: bound, stop: listener.stop };
 }
 
 async function join(client: Bun.Socket<Side>, open: () => Promise<number>): Promise<void> {

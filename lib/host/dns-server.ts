@@ -2,6 +2,7 @@
 import { chmodSync, rmSync } from "node:fs";
 import type { DnsResponder } from "../service/dns/responder.ts";
 import { framed, joined, withoutOldErrors } from "./dns-upstream-sockets.ts";
+import { listenSteadily } from "./steady-listener.ts";
 
 export interface DnsServer {
   /** bound port; 0 for a unix socket */
@@ -104,36 +105,36 @@ class Outbox {
 
 /** Answers on TCP; port 0 picks a free one. */
 export function serveDnsTcp(responder: DnsResponder, hostname: string, port: number): DnsServer {
-  const listener = Bun.listen<Stream>({
-    hostname,
-    port,
-    allowHalfOpen: true,
-    socket: streamHandler(responder),
-  });
-  return { port: listener.port, close: () => listener.stop(true) };
+  const socket = streamHandler(responder);
+  let bound = port;
+  const { first, stop } = listenSteadily(() =>
+    Bun.listen<Stream>({ hostname, port: bound, allowHalfOpen: true, socket }),
+  );
+  bound = first.port;
+  return { port: bound, close: () => stop(true) };
 }
 
 /** Answers on a unix stream socket of mode 0600, with TCP's framing. */
 export function serveDnsUnix(responder: DnsResponder, path: string): DnsServer {
-  rmSync(path, { force: true });
-  const before = process.umask(0o177);
-  try {
-    const listener = Bun.listen<Stream>({
-      unix: path,
-      allowHalfOpen: true,
-      socket: streamHandler(responder),
-    });
-    chmodSync(path, 0o600);
-    return {
-      port: 0,
-      close: () => {
-        listener.stop(true);
-        rmSync(path, { force: true });
-      },
-    };
-  } finally {
-    process.umask(before);
-  }
+  const socket = streamHandler(responder);
+  const { stop } = listenSteadily(() => {
+    rmSync(path, { force: true });
+    const before = process.umask(0o177);
+    try {
+      const listener = Bun.listen<Stream>({ unix: path, allowHalfOpen: true, socket });
+      chmodSync(path, 0o600);
+      return listener;
+    } finally {
+      process.umask(before);
+    }
+  });
+  return {
+    port: 0,
+    close: () => {
+      stop(true);
+      rmSync(path, { force: true });
+    },
+  };
 }
 
 /** Two octets of length, then the message; several may be under way and are answered as they are ready (RFC 7766 6.2.1.1). */

@@ -1,4 +1,5 @@
 /** Who is to be told about which descriptor of a poller. */
+import { monotonicMs } from "./clock.ts";
 import { EINTR, errnoName } from "./libc.ts";
 import { systemPoller } from "./system-poller.ts";
 
@@ -14,6 +15,8 @@ export class EventLoop {
   readonly #handlers: (EventHandler | undefined)[] = [];
   /** A number is used again once its descriptor is closed: the tag tells events of before from those of now. */
   readonly #tags: number[] = [];
+  /** descriptors that are not listened to for a while */
+  #resting: { fd: number; events: number; handler: EventHandler; until: number }[] = [];
 
   /** Registers a descriptor once, for level- or (EDGE_TRIGGERED) edge-triggered events. */
   add(fd: number, events: number, handler: EventHandler): void {
@@ -30,17 +33,50 @@ export class EventLoop {
     if (result < 0) throw new Error(`Cannot watch descriptor ${fd}: ${errnoName(result)}`);
   }
 
+  /**
+   * Does not listen to a descriptor of level-triggered events for some time: what is the matter with it cannot be helped
+   * now, and would be told again at once.
+   */
+  rest(fd: number, events: number, ms: number): void {
+    const handler = this.#handlers[fd];
+    if (handler === undefined) return;
+    this.remove(fd);
+    this.#handlers[fd] = handler;
+    this.#resting.push({ fd, events, handler, until: monotonicMs() + ms });
+  }
+
+  #wakeRested(): void {
+    const now = monotonicMs();
+    const rested = this.#resting.filter(({ until }) => until <= now);
+    this.#resting = this.#resting.filter(({ until }) => until > now);
+    for (const { fd, events, handler } of rested) this.add(fd, events, handler);
+  }
+
+  #untilRested(): number {
+    const now = monotonicMs();
+    const until = Math.min(...this.#resting.map((resting) => resting.until));
+    return Math.max(0, Math.ceil(until - now));
+  }
+
   /** Must come before the descriptor is closed. */
   remove(fd: number): void {
     if (this.#handlers[fd] === undefined) return;
     this.#handlers[fd] = undefined;
+    if (this.#resting.length > 0)
+      this.#resting = this.#resting.filter((resting) => resting.fd !== fd);
     this.#poller.remove(fd);
   }
 
   /** Waits up to `timeoutMs` (-1: for ever) and tells the handlers; how many events there were. */
   wait(timeoutMs: number): number {
     const poller = this.#poller;
-    const count = poller.wait(timeoutMs);
+    let limit = timeoutMs;
+    if (this.#resting.length > 0) {
+      const rest = this.#untilRested();
+      limit = timeoutMs < 0 ? rest : Math.min(timeoutMs, rest);
+    }
+    const count = poller.wait(limit);
+    if (this.#resting.length > 0) this.#wakeRested();
     this.onWake();
     if (count < 0) {
       if (count === -EINTR) return 0;

@@ -7,6 +7,7 @@ const REASONS: Record<string, string> = {
   EACCES: "permission denied (it belongs to another user, or its mode forbids it)",
   EPERM: "permission denied (it belongs to another user, or its mode forbids it)",
   EISDIR: "it is a folder, and a file is needed",
+  ENXIO: "nobody reads from this pipe (start its reader first)",
   ELOOP: "symbolic links lead in a circle",
   ENAMETOOLONG: "the name is too long",
 };

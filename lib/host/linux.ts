@@ -45,6 +45,7 @@ export const LINUX: HostAbi = {
     4: "EINTR",
     9: "EBADF",
     11: "EAGAIN",
+    12: "ENOMEM",
     13: "EACCES",
     16: "EBUSY",
     22: "EINVAL",

@@ -47,6 +47,10 @@ import {
 const BACKLOG = 1024;
 /** struct sockaddr_storage */
 const SOCKET_ADDRESS_SIZE = 128;
+/** The host has no room for another connection: who wants one waits in the backlog, and asking again at once is no use. */
+const HOST_IS_SHORT: ReadonlySet<string> = new Set(["EMFILE", "ENFILE", "ENOBUFS", "ENOMEM"]);
+/** then it is asked again */
+const SHORT_MS = 250;
 const ONE = new Int32Array([1]);
 const { O_DIRECTORY, O_NOFOLLOW } = constants;
 /** what a socket is called until it has its place */
@@ -206,7 +210,10 @@ export class ListeningSockets implements HostListeners {
         for (let i = 0; i < 64; i++) {
           length[0] = peer.length;
           const accepted = acceptConnection(fd, ptr(peer), ptr(length));
-          if (accepted < 0) return;
+          if (accepted < 0) {
+            if (HOST_IS_SHORT.has(errnoName(accepted))) this.#loop.rest(fd, READABLE, SHORT_MS);
+            return;
+          }
           if (onlyLoopback !== undefined && !isLoopbackPeer(peer, onlyLoopback)) {
             libc.close(accepted);
             continue;

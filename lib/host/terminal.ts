@@ -7,25 +7,77 @@ export function writeOut(text: string): void {
   writeAll(1, text);
 }
 
-export function writeError(text: string): void {
-  writeAll(2, text);
+/** octets that wait for room on a disk; more are lost, and counted */
+const MAX_WAITING = 64 * 1024;
+const RETRY_MS = 1000;
+
+/** A file that tells what a daemon does. That its disk is full is no reason to stop: what it does not take waits for room. */
+class PatientOutput {
+  readonly #fd: number;
+  #waiting: Uint8Array[] = [];
+  #octets = 0;
+  #lost = 0;
+
+  constructor(fd: number) {
+    this.#fd = fd;
+  }
+
+  write(text: string): void {
+    const octets = new TextEncoder().encode(text);
+    if (this.#octets + octets.length > MAX_WAITING) {
+      this.#lost++;
+      return;
+    }
+    this.#waiting.push(octets);
+    this.#octets += octets.length;
+    if (this.#waiting.length === 1) this.#flush();
+  }
+
+  #flush(): void {
+    for (let first = this.#waiting[0]; first !== undefined; first = this.#waiting[0]) {
+      let at = 0;
+      try {
+        while (at < first.length) at += writeAvailable(this.#fd, first, at);
+      } catch {
+        this.#waiting[0] = first.subarray(at);
+        this.#octets -= at;
+        setTimeout(() => this.#flush(), RETRY_MS).unref();
+        return;
+      }
+      this.#waiting.shift();
+      this.#octets -= first.length;
+    }
+    const lost = this.#lost;
+    this.#lost = 0;
+    if (lost > 0) this.write(`${JSON.stringify({ lost, why: "there was no room for them" })}\n`);
+  }
 }
+
+const errors = new PatientOutput(2);
+const events = new PatientOutput(1);
+
+export const writeError = (text: string): void => errors.write(text);
+
+/** standard output as a list of what has happened, a line each, that somebody may read later */
+export const writeEvent = (text: string): void => events.write(text);
 
 /** what is odd and does not keep us from going on */
 export const warn = (sentence: string): void => writeError(`${sentence}\n`);
 
-/** A reader that has gone (a closed pipe) is not an error of ours. */
 function writeAll(fd: number, text: string): void {
   const octets = new TextEncoder().encode(text);
-  for (let at = 0; at < octets.length;) {
-    try {
-      at += writeSync(fd, octets, at);
-    } catch (error) {
-      const { code } = error as { code?: string };
-      if (code === "EAGAIN") continue;
-      if (code === "EPIPE") return;
-      throw error;
-    }
+  for (let at = 0; at < octets.length;) at += writeAvailable(fd, octets, at);
+}
+
+/** How much was taken of the octets from `at` on. A reader that has gone (a closed pipe) is not an error of ours. */
+function writeAvailable(fd: number, octets: Uint8Array, at: number): number {
+  try {
+    return writeSync(fd, octets, at);
+  } catch (error) {
+    const { code } = error as { code?: string };
+    if (code === "EAGAIN") return 0;
+    if (code === "EPIPE") return octets.length - at;
+    throw error;
   }
 }
 

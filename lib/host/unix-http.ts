@@ -5,6 +5,7 @@
 import { chmodSync, lstatSync, unlinkSync } from "node:fs";
 import { createConnection } from "node:net";
 import { duplicate } from "./descriptors.ts";
+import { listenSteadily } from "./steady-listener.ts";
 
 const MAX_HEAD = 16 * 1024;
 const MAX_BODY = 1024 * 1024;
@@ -44,10 +45,21 @@ interface Connection {
 /** Serves on a socket of mode 0600; a stale socket file is replaced. Throws when the address is in use. */
 export async function serveUnixHttp(path: string, handler: HttpHandler): Promise<HttpServer> {
   await removeStale(path);
+  const listener = listenSteadily(() => listen(path, handler));
+  return {
+    close() {
+      listener.stop(true);
+      removeSocket(path);
+    },
+  };
+}
+
+function listen(path: string, handler: HttpHandler): Bun.UnixSocketListener<Connection> {
+  // what was closed for a while has left its file
+  removeSocket(path);
   const before = process.umask(0o177);
-  let listener: Bun.UnixSocketListener<Connection>;
   try {
-    listener = Bun.listen<Connection>({
+    const listener = Bun.listen<Connection>({
       unix: path,
       allowHalfOpen: true,
       socket: {
@@ -72,20 +84,19 @@ export async function serveUnixHttp(path: string, handler: HttpHandler): Promise
         error() {},
       },
     });
+    chmodSync(path, 0o600);
+    return listener;
   } finally {
     process.umask(before);
   }
-  chmodSync(path, 0o600);
-  return {
-    close() {
-      listener.stop(true);
-      try {
-        unlinkSync(path);
-      } catch {
-        // Bun may have removed it
-      }
-    },
-  };
+}
+
+function removeSocket(path: string): void {
+  try {
+    unlinkSync(path);
+  } catch {
+    // there is none: Bun may have removed it
+  }
 }
 
 /** Reads one request after the other; the next one waits until the last is answered. */

@@ -357,6 +357,19 @@ describe("closing", () => {
     expect(net.network.tcp.size).toBe(0);
   });
 
+  // ENOBUFS: no event of the socket will tell that there is room again
+  test("not by a host that is short of memory: its octets are written later, and acknowledged once", () => {
+    host().writeFailure = "again";
+    send({ flags: "P.", seq: 501, ack: 1001, payload: text("one") });
+    send({ flags: "P.", seq: 504, ack: 1001, payload: text("two") });
+    expect([host().state, host().heardText]).toEqual(["open", ""]);
+    host().writeFailure = undefined;
+    net.pass(10);
+    expect([host().state, host().heardText]).toEqual(["open", "onetwo"]);
+    send({ flags: "P.", seq: 507, ack: 1001, payload: text("!") });
+    expect(host().heardText).toBe("onetwo!");
+  });
+
   test("leaves the ports to a new connection at once when its numbers are higher", () => {
     finish("end");
     send({ flags: "F.", seq: 501, ack: 1002 });

@@ -5,6 +5,24 @@ import { libc } from "../../lib/host/libc.ts";
 import { addressOf } from "../../lib/host/pinned.ts";
 import { EDGE_TRIGGERED, READABLE, WRITABLE } from "../../lib/host/poller.ts";
 
+test("rest() keeps a descriptor quiet for its time, and then tells what is still so", () => {
+  const loop = new EventLoop();
+  const pipe = openPipe() as { from: number; to: number };
+  let told = 0;
+  loop.add(pipe.from, READABLE, { onEvents: () => void told++ });
+  libc.write(pipe.to, addressOf(new Uint8Array([1])), 1);
+  loop.rest(pipe.from, READABLE, 30);
+  expect([loop.wait(0), told]).toEqual([0, 0]);
+  // a wait without an end is one until then
+  while (told === 0) loop.wait(-1);
+  loop.rest(pipe.from, READABLE, 1);
+  loop.remove(pipe.from);
+  libc.usleep(2000);
+  expect([loop.wait(0), told]).toEqual([0, 1]);
+  loop.close();
+  for (const fd of [pipe.from, pipe.to]) libc.close(fd);
+});
+
 test("whoever keeps the time learns that a wait is over before the handlers run", () => {
   const loop = new EventLoop();
   const pipe = openPipe() as { from: number; to: number };

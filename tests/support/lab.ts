@@ -5,7 +5,7 @@
  *
  * Nothing can leave the machine: no namespace has a way out.
  */
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { requestUnixHttp } from "../../lib/host/unix-http.ts";
@@ -132,6 +132,8 @@ export interface GuestOptions {
   mac?: string;
   mtu?: number;
   mode?: "stream" | "dgram" | "fdpass" | "vpnkit";
+  /** connect again when the daemon has gone, as QEMU does (mode stream) */
+  reconnects?: boolean;
 }
 
 export class Guest extends Space {
@@ -165,10 +167,12 @@ export async function plugIn(
   mode: NonNullable<GuestOptions["mode"]>,
   mac: string,
   mtu: number,
+  reconnects = false,
 ): Promise<Pump> {
   const pump = Bun.spawn(
     [
-      ...[TAPSTREAM, "--sock", socket, "--mode", mode, "--no-ipv6"],
+      ...(reconnects ? [TAPSTREAM, "--reconnect"] : [TAPSTREAM]),
+      ...["--sock", socket, "--mode", mode, "--no-ipv6"],
       ...["--netns", `/run/netns/${guest.name}`, "--mac", mac, "--mtu", String(mtu)],
     ],
     { stdin: "ignore", stdout: "pipe", stderr: "pipe" },
@@ -186,6 +190,11 @@ export class Lab {
   readonly far: Space;
   /** what limanet has said */
   log = "";
+  /** what usernet is called with, and by way of which command */
+  #call: { by: readonly string[]; log?: string; options: readonly string[] } = {
+    by: [],
+    options: [],
+  };
   #daemon: Process | undefined;
   #guests: Guest[] = [];
 
@@ -196,11 +205,22 @@ export class Lab {
   }
 
   /** The namespaces with their links, and the daemon in "host", ready for guests. */
-  static async open(...usernetOptions: string[]): Promise<Lab> {
+  static open(...usernetOptions: string[]): Promise<Lab> {
+    return Lab.openBy(() => ({ by: [], options: usernetOptions }));
+  }
+
+  /**
+   * The same with the daemon called by way of another command. `log`: a file into which its messages go. `set` gets the lab's
+   * folder, in which files and options may be.
+   */
+  static async openBy(
+    set: (folder: string) => { by: readonly string[]; log?: string; options: readonly string[] },
+  ): Promise<Lab> {
     const lab = new Lab(`lab${process.pid}x${Lab.#count++}`);
+    lab.#call = set(lab.folder);
     try {
       await lab.#link();
-      await lab.#start(usernetOptions);
+      await lab.start();
       return lab;
     } catch (error) {
       await lab.close();
@@ -239,9 +259,23 @@ export class Lab {
     return join(this.folder, `${name}.sock`);
   }
 
-  async #start(options: readonly string[]): Promise<void> {
+  /** Starts the daemon, also a second time. */
+  async start(): Promise<void> {
+    const { by, options, log } = this.#call;
+    const into = log === undefined ? [] : ["sh", "-c", 'exec "$@" 2>>"$0"', log];
+    const written = () => (log !== undefined && existsSync(log) ? readFileSync(log, "utf8") : "");
+    const before = written().length;
     const daemon = this.host.spawn(
-      ...[LIMANET, "usernet", "-e", this.socket("api"), "--listen-qemu", this.socket("stream")],
+      ...[
+        ...by,
+        ...into,
+        LIMANET,
+        "usernet",
+        "-e",
+        this.socket("api"),
+        "--listen-qemu",
+        this.socket("stream"),
+      ],
       ...[
         "--listen",
         this.socket("fdpass"),
@@ -254,14 +288,20 @@ export class Lab {
     );
     this.#daemon = daemon;
     const ready = Promise.withResolvers<void>();
+    const since = this.log.length;
     void (async () => {
       for await (const chunk of daemon.stderr) {
         this.log += new TextDecoder().decode(chunk);
-        if (this.log.includes("network ready")) ready.resolve();
+        if (this.log.includes("network ready", since)) ready.resolve();
       }
       ready.reject(new Error(`limanet usernet: ${this.log}`));
     })();
-    await ready.promise;
+    if (log === undefined) {
+      await ready.promise;
+      return;
+    }
+    ready.promise.catch(() => {});
+    while (!written().includes("network ready", before)) await Bun.sleep(5);
   }
 
   /** process id of limanet itself: `ip netns exec` becomes the command it runs */
@@ -269,12 +309,23 @@ export class Lab {
     return this.#daemon!.pid;
   }
 
+  /** Kills the daemon, as nobody should. */
+  async kill(): Promise<void> {
+    this.#daemon!.kill("SIGKILL");
+    await this.#daemon!.exited;
+  }
+
   get isAlive(): boolean {
     return this.#daemon?.exitCode === null && this.#daemon.signalCode === null;
   }
 
   /** Attaches a guest; it has no address until it asks for one. */
-  async guest({ mac, mtu = 1500, mode = "stream" }: GuestOptions = {}): Promise<Guest> {
+  async guest({
+    mac,
+    mtu = 1500,
+    mode = "stream",
+    reconnects = false,
+  }: GuestOptions = {}): Promise<Guest> {
     const index = this.#guests.length;
     const guest = new Guest(`${this.host.name}${index}`);
     this.#guests.push(guest);
@@ -282,7 +333,7 @@ export class Lab {
     const address = mac ?? `52:55:55:00:00:${(16 + index).toString(16)}`;
     // VPNKit's guests come through the control API
     const socket = this.socket(mode === "vpnkit" ? "api" : mode);
-    this.#pumps.push(await plugIn(guest, socket, mode, address, mtu));
+    this.#pumps.push(await plugIn(guest, socket, mode, address, mtu, reconnects));
     return guest;
   }
 

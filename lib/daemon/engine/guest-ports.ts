@@ -196,6 +196,11 @@ export class GuestPorts implements DatagramOwner {
     this.#freeDatagramMemory.push(memory);
   }
 
+  /** It has not been detached. */
+  has(port: BridgePort): boolean {
+    return this.#ports.get(port.id)?.port === port;
+  }
+
   admit(): number | undefined {
     if (this.#ports.size < MAX_PORTS) return this.#nextPort++;
     if (!this.#isFull)

@@ -21,6 +21,8 @@ export interface ControlContext {
   dns: HostResponder;
   plan: NetworkPlan;
   socks: SocksPorts;
+  /** Starts to write all frames to a pcap file, in the place of the one before; null: to none. */
+  captureTo: (path: string | null) => Promise<void>;
 }
 
 /** The handler for `serveUnixHttp`. */
@@ -96,6 +98,13 @@ const ROUTES: Routes<ControlContext> = {
     if (typeof port !== "number" || !Number.isInteger(port) || port < 0 || port > 65535)
       return { status: 400, text: "port: a number from 0 to 65535 is needed\n" };
     return { status: 200, json: { local: `127.0.0.1:${await socks.open(port)}` } };
+  }),
+  // ours: what --capture does, while the network runs
+  "/limanet/capture": post(async ({ captureTo }, { path }) => {
+    if (path !== null && (typeof path !== "string" || !path.startsWith("/")))
+      return { status: 400, text: "path, the absolute path of a file or null, is needed\n" };
+    await captureTo(path);
+    return { status: 200, text: "" };
   }),
   "/connect": async ({ engine }) => ({
     status: 200,

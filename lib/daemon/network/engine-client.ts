@@ -1,11 +1,11 @@
 /** The main thread's side of a user-mode network's engine. */
 import { ThreadClient } from "../engine/thread-client.ts";
 import type { Engine, EngineOptions } from "./engine.ts";
-import type { DnsAnswer, EngineEvent, EngineStart, NameAnswer } from "./engine-protocol.ts";
+import type { EngineAnswer, EngineEvent, EngineStart } from "./engine-protocol.ts";
 
 /** Starts a network in a thread of its own; resolves when it takes requests. */
 export async function startEngine(options: EngineOptions): Promise<Engine> {
-  let post: (answer: DnsAnswer | NameAnswer) => void = () => {};
+  let post: (answer: EngineAnswer) => void = () => {};
   const onEvent = (event: EngineEvent) => {
     switch (event.type) {
       case "dns-query": {
@@ -26,6 +26,14 @@ export async function startEngine(options: EngineOptions): Promise<Engine> {
         );
         return;
       }
+      case "leases-changed": {
+        const { leases, state } = event;
+        void options.keepLeases(leases).then(() => post({ type: "leases-stored", state }));
+        return;
+      }
+      case "frames-captured":
+        options.onCaptured();
+        return;
       default:
         options.onEvent(event);
     }

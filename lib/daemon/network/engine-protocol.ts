@@ -62,7 +62,8 @@ export type EngineRequest =
   | { type: "socks"; port: number }
   /** can a TCP connection to the guest be made? */
   | { type: "probe"; ip: string; port: number; timeoutMs: number }
-  | { type: "capture"; path: string | null };
+  /** puts all frames into the ring of a capture from now on; null: into none */
+  | { type: "capture"; into: SharedArrayBuffer | null };
 
 export interface EngineReplies {
   listen: null;
@@ -87,8 +88,10 @@ export type EngineEvent =
   | { type: "dns-query"; query: number; message: Uint8Array; client: string }
   /** a SOCKS client wants to reach a name; answer with a NameAnswer of the same `query` */
   | { type: "name-query"; query: number; name: string }
-  /** the lease table changed; write it to disk */
-  | { type: "leases-changed"; leases: Lease[] }
+  /** the lease table changed; answer with a LeasesStored of the same `state` when it is on the disk */
+  | { type: "leases-changed"; leases: Lease[]; state: number }
+  /** the ring of the capture was empty, and is not any more */
+  | { type: "frames-captured" }
   | PortEvent;
 
 export interface DnsAnswer {
@@ -105,11 +108,20 @@ export interface NameAnswer {
   address?: string;
 }
 
+export interface LeasesStored {
+  type: "leases-stored";
+  state: number;
+}
+
+/** what the main thread tells by itself */
+export type EngineAnswer = DnsAnswer | NameAnswer | LeasesStored;
+
 /** what an engine is started with */
 export interface EngineStart {
   plan: NetworkPlan;
   leases: Lease[];
   /** unix socket served by the main thread: DNS over TCP is relayed to it */
   dnsTcpPath: string;
-  capture?: string;
+  /** ring of a capture from the first frame on */
+  capture?: SharedArrayBuffer;
 }

@@ -2,20 +2,22 @@
 import { postToMain } from "../../host/thread.ts";
 import { VPNKIT_FRAMING } from "../../link/stream-framing.ts";
 import { serveEngine } from "../engine/thread-server.ts";
-import type {
-  DnsAnswer,
-  EngineReplies,
-  EngineRequest,
-  EngineStart,
-  NameAnswer,
-} from "./engine-protocol.ts";
+import type { EngineAnswer, EngineReplies, EngineRequest, EngineStart } from "./engine-protocol.ts";
 import { NetworkEngine } from "./network-engine.ts";
 
-serveEngine<NetworkEngine, EngineStart, DnsAnswer | NameAnswer, EngineRequest>({
+serveEngine<NetworkEngine, EngineStart, EngineAnswer, EngineRequest>({
   open: (options) => new NetworkEngine(options, postToMain),
   take(engine, notice) {
-    if (notice.type === "dns-answer") engine.answerDns(notice.query, notice.message);
-    else engine.answerName(notice.query, notice.address);
+    switch (notice.type) {
+      case "dns-answer":
+        engine.answerDns(notice.query, notice.message);
+        return;
+      case "name-answer":
+        engine.answerName(notice.query, notice.address);
+        return;
+      case "leases-stored":
+        engine.leasesStored(notice.state);
+    }
   },
   serve,
 });
@@ -68,7 +70,7 @@ function serve(
       engine.probe(request.ip, request.port, request.timeoutMs, reply);
       return;
     case "capture":
-      engine.capture(request.path);
+      engine.capture(request.into);
       reply(null);
   }
 }

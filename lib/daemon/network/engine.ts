@@ -15,7 +15,10 @@ export interface Engine {
 }
 
 /** what needs no answer */
-export type EngineNotice = Exclude<EngineEvent, { type: "dns-query" | "name-query" }>;
+export type EngineNotice = Exclude<
+  EngineEvent,
+  { type: "dns-query" | "name-query" | "leases-changed" | "frames-captured" }
+>;
 
 export interface EngineOptions {
   plan: NetworkPlan;
@@ -30,9 +33,13 @@ export interface EngineOptions {
   ): Uint8Array | undefined | Promise<Uint8Array | undefined>;
   /** the address of a name that a SOCKS client wants to reach; undefined: there is none */
   resolveName(name: string): Promise<string | undefined>;
+  /** Stores the leases; until it resolves no guest is told of those that are new. */
+  keepLeases(leases: readonly Lease[]): Promise<void>;
   onEvent(event: EngineNotice): void;
   /** the engine has died after it had started, or could not start; every request fails from now on */
   onFailure(why: Error): void;
-  /** pcap file; undefined: none */
-  capture?: string;
+  /** ring of a capture from the first frame on; undefined: none */
+  capture?: SharedArrayBuffer;
+  /** there are frames in the capture's ring */
+  onCaptured(): void;
 }

@@ -8,7 +8,7 @@ import { formatMac } from "../../addr/mac.ts";
 import { formatEndpoint, parseEndpoint } from "../../addr/endpoint.ts";
 import type { UdpService } from "../../flow/datagram-flows.ts";
 import type { GuestConnectOutcome } from "../../flow/tcp-flows.ts";
-import { monotonicMs, random32, unixMs } from "../../host/clock.ts";
+import { monotonicMs, random32, steadyUnixMs } from "../../host/clock.ts";
 import { descriptorLimit } from "../../host/descriptors.ts";
 import { DatagramSockets } from "../../host/datagram-sockets.ts";
 import { EventLoop } from "../../host/event-loop.ts";
@@ -18,7 +18,9 @@ import { pageRelease } from "../../host/packet-pages.ts";
 import { StreamSockets } from "../../host/stream-sockets.ts";
 import { VectoredIo } from "../../host/vectored-io.ts";
 import type { BridgePort } from "../../link/bridge-port.ts";
-import { DhcpServer } from "../../service/dhcp/server.ts";
+import { KeptPromises } from "../../service/dhcp/kept-promises.ts";
+import { DhcpServer, type DhcpReply } from "../../service/dhcp/server.ts";
+import { endingBy } from "../../service/dhcp/lease-table.ts";
 import { FairShare } from "../../storage/fair-share.ts";
 import { PacketMemory } from "../../storage/packet-memory.ts";
 import { simdSumOctets } from "../../wire/checksum-simd.ts";
@@ -55,12 +57,12 @@ export class NetworkEngine implements PortsEngine {
   readonly #listeners: ListeningSockets;
   readonly #network: Network;
   readonly #dhcp: DhcpServer;
+  readonly #promises = new KeptPromises<DhcpReply>();
   readonly #dnsAddress: number;
   readonly #forwards = new Map<string, OpenForward>();
   readonly #proxies: number[] = [];
   readonly #queries = new Map<number, PendingQuery>();
   readonly #queryPlaces = new FairShare(MAX_QUERIES);
-  #capture: FrameCapture | undefined;
   #nextQuery = 0;
   #now = monotonicMs();
   #probes: { at: number; end(): void }[] = [];
@@ -89,7 +91,7 @@ export class NetworkEngine implements PortsEngine {
       dnsTcpPath: start.dnsTcpPath,
       dhcp: this.#dhcpService(),
       dns: this.#dnsService(),
-      leasedTo: (address) => this.#dhcp.leases.leasedTo(unixMs(), address),
+      leasedTo: (address) => this.#dhcp.leases.leasedTo(steadyUnixMs(), address),
       onOffence: (line) => this.#log("warn", line),
       askName: (query, name) => this.tell({ type: "name-query", query, name }),
       flush: () => this.ports.flush(),
@@ -113,7 +115,7 @@ export class NetworkEngine implements PortsEngine {
         staticLeases: plan.staticLeases,
         isHeldByOther: (address, port) => this.#network.isHeldByOther(address, port),
       },
-      start.leases,
+      endingBy(steadyUnixMs() + plan.leaseSeconds * 1000, start.leases),
       this.#network.counters,
     );
     if (start.capture !== undefined) this.capture(start.capture);
@@ -165,7 +167,8 @@ export class NetworkEngine implements PortsEngine {
     this.#network.gateway.scratch.reset();
     if (this.#dhcp.leases.changed) {
       this.#dhcp.leases.changed = false;
-      this.tell({ type: "leases-changed", leases: this.#dhcp.leases.list() });
+      const leases = this.#dhcp.leases.list();
+      this.tell({ type: "leases-changed", leases, state: this.#promises.told() });
     }
   }
 
@@ -183,23 +186,34 @@ export class NetworkEngine implements PortsEngine {
     return {
       onPayload: (now, _packet, _srcPort, start, end, sourceMac, ingress) => {
         const reply = this.#dhcp.onMessage(
-          unixMs(),
+          steadyUnixMs(),
           this.#memory.octets.slice(start, end),
           sourceMac,
           ingress.id,
         );
         if (reply === undefined) return;
-        this.#network.sendService(
-          now,
-          this.#network.gateway.plan.address,
-          DHCP_SERVER_PORT,
-          reply.address,
-          DHCP_CLIENT_PORT,
-          reply.message,
-          reply.mac,
-        );
+        if (!this.#dhcp.leases.changed) this.#answerDhcp(now, reply);
+        else if (!this.#promises.wait(reply)) this.#network.counters.count("dhcp-not-stored");
       },
     };
+  }
+
+  #answerDhcp(now: number, { message, address, mac }: DhcpReply): void {
+    const { address: gateway } = this.#network.gateway.plan;
+    this.#network.sendService(
+      now,
+      gateway,
+      DHCP_SERVER_PORT,
+      address,
+      DHCP_CLIENT_PORT,
+      message,
+      mac,
+    );
+  }
+
+  leasesStored(state: number): void {
+    this.#now = monotonicMs();
+    for (const reply of this.#promises.stored(state)) this.#answerDhcp(this.#now, reply);
   }
 
   #dnsService(): UdpService {
@@ -354,7 +368,7 @@ export class NetworkEngine implements PortsEngine {
 
   /** those in force; the table remembers more, for clients that come back */
   leases(): Lease[] {
-    const now = unixMs();
+    const now = steadyUnixMs();
     return this.#dhcp.leases.list().filter(({ expiresAt = Infinity }) => expiresAt > now);
   }
 
@@ -374,15 +388,16 @@ export class NetworkEngine implements PortsEngine {
     };
   }
 
-  /** Starts or (null) ends writing all frames of the guests to a pcap file. */
-  capture(path: string | null): void {
-    this.#capture?.close();
-    this.#capture = undefined;
-    this.#network.link.observer = undefined;
-    if (path === null) return;
-    const capture = new FrameCapture(path, this.#memory.octets);
-    this.#capture = capture;
-    this.#network.link.observer = (...pieces) => capture.add(...pieces);
+  /** Starts or (null) ends putting all frames of the guests into a capture's ring. */
+  capture(into: SharedArrayBuffer | null): void {
+    if (into === null) {
+      this.#network.link.observer = undefined;
+      return;
+    }
+    const wake = () => this.tell({ type: "frames-captured" });
+    const capture = new FrameCapture(into, this.#memory.octets, wake);
+    this.#network.link.observer = (head, headLength, body1, length1, body2, length2) =>
+      capture.add(head, headLength, body1, length1, body2, length2);
   }
 
   close(): void {
@@ -392,7 +407,6 @@ export class NetworkEngine implements PortsEngine {
     this.#network.datagrams.closeAll();
     this.ports.close();
     for (const handle of this.#proxies) this.#listeners.close(handle);
-    this.#capture?.close();
     this.loop.close();
   }
 }

@@ -3,14 +3,15 @@
  * daemon runs one for a user-v2 network, the host agent one for an instance's default network.
  */
 import { parseCidr } from "../../addr/ipv4.ts";
+import { CaptureFile } from "../../host/capture-file.ts";
 import { serveDnsUnix, type DnsServer } from "../../host/dns-server.ts";
 import { serveUnixHttp, type HttpServer } from "../../host/unix-http.ts";
 import type { Log } from "../../trace/log.ts";
-import { storedLeases, storeLeases } from "../stored-leases.ts";
+import { LeaseStore, storedLeases } from "../stored-leases.ts";
 import { controlApi } from "./control-api.ts";
 import { startEngine } from "./engine-client.ts";
 import { SocksPorts } from "./socks-ports.ts";
-import type { Engine, EngineNotice } from "./engine.ts";
+import type { Engine } from "./engine.ts";
 import type { AttachKind } from "../engine/guest-ports.ts";
 import { logPortEvent } from "../engine/port-events.ts";
 import type { NetworkPlan } from "./engine-protocol.ts";
@@ -29,6 +30,7 @@ export interface NetworkServiceOptions {
   /** names the network knows: name → address or other name */
   hosts: Readonly<Record<string, string>>;
   dns: DnsPolicy;
+  /** pcap file for all frames of the guests */
   capture: string | undefined;
   log: Log;
 }
@@ -52,23 +54,37 @@ export async function startNetworkService(options: NetworkServiceOptions): Promi
   const { promise: failed, reject: fail } = Promise.withResolvers<never>();
   // whoever waits for it is told; until then it is no unhandled rejection
   failed.catch(() => {});
+  const { leaseFile } = options;
+  const leases = leaseFile === undefined ? undefined : new LeaseStore(leaseFile, log);
+  let capture: CaptureFile | undefined;
+  const captureTo = async (path: string | null) => {
+    const before = capture;
+    capture = path === null ? undefined : new CaptureFile(path, log);
+    await engine?.request({ type: "capture", into: capture?.buffer ?? null });
+    await before?.close();
+  };
   const close = async () => {
     api?.close();
     await engine?.close();
+    await capture?.close();
+    leases?.close();
     dnsServer?.close();
     dns.close();
   };
   try {
+    if (options.capture !== undefined) await captureTo(options.capture);
     // the engine starts in its own thread while the DNS socket is made
     const starting = startEngine({
       plan,
-      leases: options.leaseFile === undefined ? [] : storedLeases(options.leaseFile, log.warn),
+      leases: leaseFile === undefined ? [] : storedLeases(leaseFile, log.warn),
       dnsTcpPath: options.dnsTcpPath,
       resolve: (message, client) => responder.answer(message, "udp", client),
       resolveName: (name) => responder.address(name),
-      onEvent: (event) => onEvent(event, options),
+      keepLeases: async (changed) => leases?.put(changed),
+      onEvent: (event) => logPortEvent(event, log),
+      onCaptured: () => capture?.wake(),
       onFailure: fail,
-      ...(options.capture === undefined ? {} : { capture: options.capture }),
+      ...(capture === undefined ? {} : { capture: capture.buffer }),
     });
     dnsServer = serveDnsUnix(responder, options.dnsTcpPath);
     engine = await starting;
@@ -77,21 +93,17 @@ export async function startNetworkService(options: NetworkServiceOptions): Promi
     if (options.endpoint !== undefined)
       api = await serveUnixHttp(
         options.endpoint,
-        controlApi({ engine, dns, plan, socks: new SocksPorts(engine, options.endpoint) }),
+        controlApi({
+          engine,
+          dns,
+          plan,
+          socks: new SocksPorts(engine, options.endpoint),
+          captureTo,
+        }),
       );
     return { engine, dns, failed, close };
   } catch (error) {
     await close();
     throw error;
-  }
-}
-
-function onEvent(event: EngineNotice, { leaseFile, log }: NetworkServiceOptions): void {
-  switch (event.type) {
-    case "leases-changed":
-      if (leaseFile !== undefined) storeLeases(leaseFile, event.leases, log);
-      return;
-    default:
-      logPortEvent(event, log);
   }
 }

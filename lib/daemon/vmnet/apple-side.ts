@@ -55,7 +55,7 @@ export class AppleSide implements HostSide {
     const again = isRoot ? [...AGAIN_AFTER_MS] : [];
     for (;;) {
       try {
-        const network = await startSwitch(start, log, () => {});
+        const network = await startSwitch(start, log, async () => {});
         if (this.#settings.dhcp) await network.request({ type: "refuse-dhcp-servers" });
         return network;
       } catch (error) {

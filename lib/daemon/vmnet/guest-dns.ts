@@ -1,6 +1,6 @@
 /** DNS for the guests of a network with a subnet of its own, at the host's address in it: their own names, and what the host knows. */
 import { formatIpv4, type Cidr } from "../../addr/ipv4.ts";
-import { unixMs } from "../../host/clock.ts";
+import { steadyUnixMs } from "../../host/clock.ts";
 import { serveDns } from "../../host/dns-server.ts";
 import type { Lease } from "../../service/dhcp/lease-table.ts";
 import type { Log } from "../../trace/log.ts";
@@ -30,7 +30,7 @@ export async function serveGuestDns(
     return undefined;
   });
   return {
-    name: (leases) => dns.hosts.set(GUESTS, guestNames(leases, unixMs())),
+    name: (leases) => dns.hosts.set(GUESTS, guestNames(leases, steadyUnixMs())),
     close() {
       server?.close();
       dns.close();

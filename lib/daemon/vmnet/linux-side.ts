@@ -4,7 +4,7 @@ import { hostSearchDomains } from "../../host/host-naming.ts";
 import type { Lease } from "../../service/dhcp/lease-table.ts";
 import type { Log } from "../../trace/log.ts";
 import type { VmnetSettings } from "../../vmnet/settings.ts";
-import { storedLeases, storeLeases } from "../stored-leases.ts";
+import { LeaseStore, storedLeases } from "../stored-leases.ts";
 import { warnOfBlocking } from "./blocking.ts";
 import { serveGuestDns, type GuestDns } from "./guest-dns.ts";
 import { HostNetwork, type HostPlan } from "./host-network.ts";
@@ -19,6 +19,7 @@ export class LinuxSide implements HostSide {
   readonly #settings: VmnetSettings;
   readonly #host: HostNetwork;
   #dns: GuestDns | undefined;
+  #leases: LeaseStore | undefined;
 
   private constructor(socket: string, settings: VmnetSettings, host: HostNetwork) {
     this.#socket = socket;
@@ -45,9 +46,11 @@ export class LinuxSide implements HostSide {
 
   async start(log: Log): Promise<RunningSwitch> {
     const { plan, leaseFile } = this.#host;
+    const store = new LeaseStore(leaseFile, log);
+    this.#leases = store;
     const network = await startSwitch({ tap: plan.tap, ...RINGS }, log, (leases) => {
-      storeLeases(leaseFile, leases, log);
       this.#dns?.name(leases);
+      return store.put(leases);
     });
     try {
       await this.#host.attach();
@@ -105,6 +108,7 @@ export class LinuxSide implements HostSide {
 
   async close(): Promise<void> {
     this.#dns?.close();
+    this.#leases?.close();
     await this.#host.close();
   }
 }

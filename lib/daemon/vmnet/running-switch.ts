@@ -13,11 +13,11 @@ export interface RunningSwitch {
   close(): Promise<void>;
 }
 
-/** Starts the engine, which makes the host's interface; rejects with an EngineError when that cannot be done. */
+/** keepLeases stores them; until it resolves no guest is told of those that are new. Starts the engine, which makes the host's interface; rejects with an EngineError when that cannot be done. */
 export async function startSwitch(
   start: SwitchStart,
   log: Log,
-  onLeases: (leases: readonly Lease[]) => void,
+  keepLeases: (leases: readonly Lease[]) => Promise<void>,
 ): Promise<RunningSwitch> {
   const { promise: failed, reject } = Promise.withResolvers<never>();
   // whoever waits for it is told; until then it is no unhandled rejection
@@ -27,8 +27,10 @@ export async function startSwitch(
     onEvent(event) {
       if (event.type === "uplink-lost")
         reject(new Error(`Cannot go on with the network: ${event.reason}`));
-      else if (event.type === "leases-changed") onLeases(event.leases);
-      else logPortEvent(event, log);
+      else if (event.type === "leases-changed") {
+        const { leases, state } = event;
+        void keepLeases(leases).then(() => thread.post({ type: "leases-stored", state }));
+      } else logPortEvent(event, log);
     },
     onFailure: reject,
   });

@@ -3,7 +3,7 @@
  * native library has made. What goes from guest to guest does not leave the process, and what the host sends goes to the
  * guest it is meant for alone. Where the host has no DHCP server the guests' requests are answered here.
  */
-import { monotonicMs, unixMs } from "../../host/clock.ts";
+import { monotonicMs, steadyUnixMs } from "../../host/clock.ts";
 import { EventLoop } from "../../host/event-loop.ts";
 import { ListeningSockets } from "../../host/listening-sockets.ts";
 import { ShimInterface } from "../../host/shim.ts";
@@ -12,8 +12,9 @@ import { VectoredIo } from "../../host/vectored-io.ts";
 import { FRAME_HEADROOM, type BridgePort } from "../../link/bridge-port.ts";
 import { rogueDrop, typeOffset } from "../../link/rogue.ts";
 import { Switch } from "../../link/switch.ts";
+import { KeptPromises } from "../../service/dhcp/kept-promises.ts";
 import { DhcpServer, type DhcpPlan } from "../../service/dhcp/server.ts";
-import type { Lease } from "../../service/dhcp/lease-table.ts";
+import { endingBy, type Lease } from "../../service/dhcp/lease-table.ts";
 import { PacketMemory } from "../../storage/packet-memory.ts";
 import { Scratch } from "../../storage/scratch.ts";
 import { Counters } from "../../trace/counters.ts";
@@ -41,13 +42,14 @@ export class SwitchEngine implements PortsEngine {
   readonly #uplink: UplinkPort;
   #dhcp: { server: DhcpServer; answerer: DhcpAnswerer } | undefined;
   /** of this turn */
-  #unixNow = unixMs();
+  #unixNow = steadyUnixMs();
+  readonly #promises = new KeptPromises<{ port: BridgePort; frame: Uint8Array }>();
 
   /** Blocks until the interface is there; throws when it cannot be made. */
   constructor(start: SwitchStart, tell: (event: SwitchEvent) => void) {
     this.tell = tell;
     this.loop.onWake = () => {
-      this.#unixNow = unixMs();
+      this.#unixNow = steadyUnixMs();
     };
     const listeners = new ListeningSockets(this.loop, monotonicMs);
     const io = new VectoredIo(this.#memory);
@@ -102,8 +104,15 @@ export class SwitchEngine implements PortsEngine {
     const { octets } = this.#memory;
     const answer = this.#dhcp!.answerer.onGuestFrame(this.#unixNow, octets, start, end, port.id);
     if (answer === "forward") return false;
-    if (answer !== "drop") this.#send(port, answer);
+    if (answer === "drop") return true;
+    if (!this.#dhcp!.server.leases.changed) this.#send(port, answer);
+    else if (!this.#promises.wait({ port, frame: answer })) this.#counters.count("dhcp-not-stored");
     return true;
+  }
+
+  leasesStored(state: number): void {
+    for (const { port, frame } of this.#promises.stored(state))
+      if (this.ports.has(port)) this.#send(port, frame);
   }
 
   #send(port: BridgePort, frame: Uint8Array): void {
@@ -120,7 +129,7 @@ export class SwitchEngine implements PortsEngine {
     const leases = this.#dhcp?.server.leases;
     if (leases?.changed) {
       leases.changed = false;
-      this.tell({ type: "leases-changed", leases: leases.list() });
+      this.tell({ type: "leases-changed", leases: leases.list(), state: this.#promises.told() });
     }
   }
 
@@ -143,7 +152,8 @@ export class SwitchEngine implements PortsEngine {
   }
 
   serveDhcp(plan: DhcpPlan, gatewayMac: number, leases: Lease[]): void {
-    const server = new DhcpServer(plan, leases, this.#counters);
+    const known = endingBy(steadyUnixMs() + plan.leaseSeconds * 1000, leases);
+    const server = new DhcpServer(plan, known, this.#counters);
     this.#dhcp = { server, answerer: new DhcpAnswerer(server, plan.gateway, gatewayMac) };
     this.#link.guard = {
       admits: (_now, port, start, end) =>

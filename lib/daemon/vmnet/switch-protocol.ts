@@ -27,8 +27,14 @@ export type SwitchRequest =
   | { type: "listen"; kind: AttachKind; path: string; gid: number | undefined }
   | { type: "stats" };
 
+/** the leases of this state are on the disk */
+export interface LeasesStored {
+  type: "leases-stored";
+  state: number;
+}
+
 export type SwitchEvent =
-  | { type: "leases-changed"; leases: Lease[] }
+  | { type: "leases-changed"; leases: Lease[]; state: number }
   /** the host's interface has gone, and with it the network */
   | { type: "uplink-lost"; reason: string }
   | PortEvent;

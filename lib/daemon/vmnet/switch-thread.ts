@@ -2,11 +2,12 @@
 import { postToMain } from "../../host/thread.ts";
 import { serveEngine } from "../engine/thread-server.ts";
 import { SwitchEngine } from "./switch-engine.ts";
-import type { SwitchRequest, SwitchStart } from "./switch-protocol.ts";
+import type { LeasesStored, SwitchRequest, SwitchStart } from "./switch-protocol.ts";
 
-serveEngine<SwitchEngine, SwitchStart, never, SwitchRequest>({
+serveEngine<SwitchEngine, SwitchStart, LeasesStored, SwitchRequest>({
   open: (options) => new SwitchEngine(options, postToMain),
   factsOf: ({ facts }) => facts,
+  take: (engine, { state }) => engine.leasesStored(state),
   serve(engine, request, reply) {
     switch (request.type) {
       case "pin":

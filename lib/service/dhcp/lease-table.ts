@@ -19,6 +19,14 @@ export interface Lease {
   expiresAt?: number;
 }
 
+/** Stored leases as they count now: one that was given while the wall clock was ahead ends no later than one given now. */
+export const endingBy = (latest: number, leases: readonly Lease[]): Lease[] =>
+  leases.map((lease) =>
+    lease.expiresAt === undefined
+      ? lease
+      : { ...lease, expiresAt: Math.min(lease.expiresAt, latest) },
+  );
+
 export interface Binding {
   address: number;
   mac: number;

@@ -2,7 +2,12 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import { cidrContains, parseCidr, parseIpv4 } from "../../../lib/addr/ipv4.ts";
-import { LeaseTable, type Lease, type PoolPlan } from "../../../lib/service/dhcp/lease-table.ts";
+import {
+  endingBy,
+  LeaseTable,
+  type Lease,
+  type PoolPlan,
+} from "../../../lib/service/dhcp/lease-table.ts";
 
 const ip = (text: string) => parseIpv4(text)!;
 const SUBNET = parseCidr("10.0.0.0/29")!;
@@ -29,6 +34,12 @@ const lease = (last: number, mac: number, more: Partial<Lease> = {}): Lease => (
   ...more,
 });
 const MAC = 0x020000000000;
+
+test("endingBy() lets no stored lease last longer than one that is given now, but those without an end", () => {
+  const { expiresAt: _, ...fixed } = lease(1, 1);
+  const stored = [fixed, lease(3, 3), lease(4, 4, { expiresAt: 9_000_000 })];
+  expect(endingBy(6000, stored)).toEqual([fixed, lease(3, 3), lease(4, 4, { expiresAt: 6000 })]);
+});
 
 describe("offer()", () => {
   test("hands out the addresses of the pool in order, leaving out the excluded, until none is left", () => {
