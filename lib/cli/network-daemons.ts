@@ -27,7 +27,7 @@ export async function deleteNetworks(
   log: Log,
 ): Promise<number> {
   const home = limanetHome();
-  makeFolder(configFolder(home));
+  makeFolder(configFolder(home), 0o700);
   // out of the file first, so that a running instance does not start its network again
   const { config, known } = await whileEditing(configFolder(home), async () =>
     removeFromFile(home, names, options.force === true),

@@ -96,7 +96,7 @@ export async function createNetwork(name: string, options: CreateNetworkOptions)
   const refuse = (why: string) => new Error(`Cannot create the network ${name}: ${why}`);
   const problem = identifierProblem(name);
   if (problem !== undefined) throw refuse(problem);
-  makeFolder(configFolder(home));
+  makeFolder(configFolder(home), 0o700);
   return whileEditing(configFolder(home), async () => {
     add(home, name, options, refuse);
     return 0;

@@ -23,6 +23,7 @@ import { lastingSshPort, loadConfig } from "../instance/store.ts";
 import { isManaged, socketOf } from "../privilege/commands.ts";
 import { placeOf } from "./vmnet-place.ts";
 import type { Log } from "../trace/log.ts";
+import { keepFilesFromOthers } from "./confined.ts";
 import { carryDefaultNetwork, joinUserV2, useQemuSlirp } from "./first-network.ts";
 import { followHosts } from "./live-hosts.ts";
 import { guestFacts } from "./guest-facts.ts";
@@ -58,6 +59,7 @@ export async function runHostAgent(options: HostAgentOptions, log: Log): Promise
     writeEvent(`${JSON.stringify({ time: new Date(unixMs()).toISOString(), ...line })}\n`);
   const stage = (name: string, detail = "") =>
     emit({ stage: name, detail, elapsedMs: Math.round(monotonicMs() - started) });
+  keepFilesFromOthers();
   const lock = tryLockPidFile(options.pidFile);
   if (options.handedLock) releaseHandedLock();
   if (lock === undefined) {

@@ -92,7 +92,7 @@ export async function startNetwork(
     return startManagedNetwork(home, name, networks, log);
   const { subnet, mtu, hostAccess, linkLocalAccess } = userV2Network(networks, name);
   const paths = networkPaths(home, name);
-  makeFolder(paths.dir);
+  makeFolder(paths.dir, 0o700);
   await withLock(paths.dir, async (lock) => {
     const limit = monotonicMs() + START_LIMIT_MS;
     // one that runs and does not answer yet was started by somebody who has been killed since

@@ -6,7 +6,7 @@ import { hostSearchDomains } from "../host/host-naming.ts";
 import { releaseHandedLock, tryLockPidFile } from "../host/lock.ts";
 import { terminationSignal } from "../host/signals.ts";
 import type { Log } from "../trace/log.ts";
-import { giveUpSystemCalls } from "./confined.ts";
+import { giveUpSystemCalls, keepFilesFromOthers } from "./confined.ts";
 import type { AttachKind } from "./engine/guest-ports.ts";
 import type { Lease, NetworkPlan } from "./network/engine-protocol.ts";
 import type { DnsPolicy } from "./network/host-responder.ts";
@@ -110,6 +110,7 @@ export async function runUsernet(options: UsernetOptions, log: Log): Promise<num
     throw new UsageError(
       "Cannot start a network that nobody can reach: give --endpoint and --listen-qemu, --listen or --listen-vfkit",
     );
+  keepFilesFromOthers();
   const lock = options.pidFile === undefined ? undefined : tryLockPidFile(options.pidFile);
   if (options.handedLock) releaseHandedLock();
   if (options.pidFile !== undefined && lock === undefined) {

@@ -38,7 +38,8 @@ export async function download(url: string, path: string, ended?: AbortSignal): 
       : undefined;
   // of a name that the next download takes again: what a killed process left behind does not stay
   const temporary = `${path}.tmp`;
-  const file = await open(temporary, "w");
+  // nobody else may change an image on its way, whatever the umask
+  const file = await open(temporary, "w", 0o644);
   bar?.start(total, 0, { mib: Math.ceil(total / 1024 ** 2) });
   try {
     let received = 0;

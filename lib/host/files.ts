@@ -1,10 +1,10 @@
 /** Files and folders. */
 import {
   accessSync,
-  chmodSync,
   closeSync,
   constants,
   existsSync,
+  fchmodSync,
   fsyncSync,
   lstatSync,
   mkdirSync,
@@ -44,14 +44,16 @@ export function writeFileAtomically(
   const octets = typeof content === "string" ? new TextEncoder().encode(content) : content;
   orFileFailure("write", path, () => {
     try {
-      const fd = openSync(temporary, "w", mode);
+      rmSync(temporary, { force: true });
+      // made by nobody else: it has no other mode, and leads nowhere
+      const fd = openSync(temporary, "wx", mode);
       try {
         for (let at = 0; at < octets.length;) at += writeSync(fd, octets, at);
+        fchmodSync(fd, mode);
         fsyncSync(fd);
       } finally {
         closeSync(fd);
       }
-      chmodSync(temporary, mode);
       renameSync(temporary, path);
     } catch (error) {
       rmSync(temporary, { force: true });
@@ -62,6 +64,11 @@ export function writeFileAtomically(
 
 export function makeFolder(path: string, mode = 0o755): void {
   orFileFailure("make the folder", path, () => mkdirSync(path, { recursive: true, mode }));
+}
+
+/** Changes which permissions new files of this process are denied. */
+export function setUmask(change: (mask: number) => number): void {
+  process.umask(change(process.umask()));
 }
 
 /** Removes a file or a whole folder; nothing happens when it is not there. */

@@ -58,7 +58,7 @@ export function loadNetworks(
 ): NetworksConfig {
   const file = networksFile(home);
   if (!exists(file)) {
-    makeFolder(configFolder(home));
+    makeFolder(configFolder(home), 0o700);
     writeFileAtomically(file, defaultNetworksText(networksDefaults()));
   }
   return readNetworks(home, warn);

@@ -1,5 +1,8 @@
 /** Progress of downloads: drawn on a terminal, when the length is known. */
 import { afterAll, beforeAll, expect, test } from "bun:test";
+import { statSync } from "node:fs";
+import { join } from "node:path";
+import { download } from "../../lib/host/download.ts";
 import { LimaHome } from "../support/lima-home.ts";
 
 const MAIN = new URL("../../main.ts", import.meta.url).pathname;
@@ -53,4 +56,15 @@ test.each([
   const seen = await fetched(name, isTerminal, term);
   expect(seen.includes("100 % of 1 MiB")).toBe(isDrawn);
   expect(seen.includes("\u001B")).toBe(isDrawn);
+});
+
+test("whatever the umask says, nobody else may change what was fetched", async () => {
+  const path = join(home.folder, "fetched");
+  const before = process.umask(0);
+  try {
+    await download(`http://127.0.0.1:${server.port}/told.yaml`, path);
+  } finally {
+    process.umask(before);
+  }
+  expect((statSync(path).mode & 0o7777).toString(8)).toBe("644");
 });

@@ -7,6 +7,7 @@ import {
   mkdirSync,
   readdirSync,
   readFileSync,
+  statSync,
   symlinkSync,
   writeFileSync,
 } from "node:fs";
@@ -184,6 +185,23 @@ describe.skipIf(!canMakeNamespaces)("privileges of limanet vmnet", () => {
     expect(left).toBe("PATH=/usr/sbin:/usr/bin:/sbin:/bin\0");
     expect(await lab.stop()).toBe(0);
   });
+
+  test.each(["000", "077"])(
+    "with umask %s of sudo's user what the daemon makes has its modes all the same",
+    async (umask) => {
+      await lab.isUp(lab.spawnBy(["sh", "-c", `umask ${umask}; exec "$@"`, "sh"], ...SHARED));
+      const modeOf = (path: string) => (statSync(path).mode & 0o7777).toString(8);
+      expect(modeOf(lab.pidFile)).toBe("644");
+      for (const suffix of ["", ".datagram", ".descriptor"])
+        expect(modeOf(`${lab.socket}${suffix}`)).toBe("770");
+      const journal = join(lab.folder, "run/vmnet");
+      expect(modeOf(journal)).toBe("700");
+      expect(readdirSync(journal).filter((name) => name.endsWith(".json"))).toHaveLength(1);
+      for (const name of readdirSync(journal))
+        expect(Number(`0o${modeOf(join(journal, name))}`) & 0o022).toBe(0);
+      expect(await lab.stop()).toBe(0);
+    },
+  );
 
   test("a journal of somebody else's is not carried out", async () => {
     const run = join(lab.folder, "run");

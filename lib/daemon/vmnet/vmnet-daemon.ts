@@ -6,7 +6,7 @@ import { shimCapabilities } from "../../host/shim.ts";
 import { onStatusSignal, terminationSignal } from "../../host/signals.ts";
 import type { Log } from "../../trace/log.ts";
 import { vmnetSettings, type VmnetOptions } from "../../vmnet/settings.ts";
-import { giveUpSystemCalls } from "../confined.ts";
+import { giveUpSystemCalls, keepModesExact } from "../confined.ts";
 import type { AttachKind } from "../engine/guest-ports.ts";
 import { UsageError } from "../usernet.ts";
 import { AppleSide } from "./apple-side.ts";
@@ -41,6 +41,7 @@ export async function runVmnet(options: VmnetDaemonOptions, log: Log): Promise<n
       isServer: settings.mode !== "bridged",
     });
   giveUpSystemCalls(log);
+  keepModesExact();
   const ended = terminationSignal();
   if (pidFile !== undefined && lockHolder(pidFile) !== 0) throw pidFileInUse(pidFile);
   const host = isApple ? new AppleSide(settings) : await LinuxSide.open(socket, settings, log);
