@@ -24,7 +24,8 @@ import { fold, pseudoHeaderSum } from "../wire/checksum.ts";
 import { DESTINATION_UNREACHABLE, HOST_UNREACHABLE } from "../wire/icmpv4.ts";
 import { PROTOCOL_TCP, type Ipv4View } from "../wire/ipv4.ts";
 import { put16, put32 } from "../wire/octets.ts";
-import { ACK, RST, SYN, TCP_HEADER_LENGTH, TcpView } from "../wire/tcp.ts";
+import { ACK, RST, SYN, TCP_HEADER_LENGTH, TcpView, type TcpDrop } from "../wire/tcp.ts";
+import { PacketTrain } from "./packet-train.ts";
 import type {
   HostFailure,
   HostStreamOwner,
@@ -68,6 +69,11 @@ export class TcpFlows implements DatagramHandler, SegmentSink {
   readonly #places: FairShare;
   readonly #rings: FairShare;
   readonly #readGather = new Gather(4);
+  readonly #train: PacketTrain;
+  /** whose segment the frame had that the switch has looked at last */
+  #latest: TcpFlow | undefined;
+  /** whose the train is; undefined: there is none */
+  #leading: TcpFlow | undefined;
   /** flows that something happened to in this turn */
   #dirty: TcpFlow[] = [];
   /** flows whose read budget ran out with octets left */
@@ -83,8 +89,10 @@ export class TcpFlows implements DatagramHandler, SegmentSink {
     translate: TcpTranslate,
     random: Random32,
     capacity: number,
+    view: DataView,
   ) {
     this.#gateway = gateway;
+    this.#train = new PacketTrain(view);
     this.#host = host;
     this.#translate = translate;
     this.#random = random;
@@ -134,6 +142,7 @@ export class TcpFlows implements DatagramHandler, SegmentSink {
       flow = undefined;
     }
     if (flow !== undefined) {
+      this.#latest = flow;
       flow.connection.onSegment(now, segment);
       this.markDirty(flow);
     } else if (opening) {
@@ -142,6 +151,39 @@ export class TcpFlows implements DatagramHandler, SegmentSink {
       this.#gateway.counters.count("tcp-no-flow" satisfies TcpFlowDrop);
       this.#refuse(now, packet);
     }
+  }
+
+  /** The frame that starts here has gone through switch and gateway: the next ones of its connection need not. */
+  lead(port: BridgePort, start: number): void {
+    const flow = this.#latest;
+    if (flow !== undefined && this.#train.begin(port, start)) this.#leading = flow;
+  }
+
+  /** Takes in a frame of the connection that the last one was of. False: it is for the switch to look at. */
+  onFollowing(now: number, port: BridgePort, start: number, end: number): boolean {
+    const flow = this.#leading;
+    const train = this.#train;
+    if (flow === undefined || !train.has(port, start, end)) {
+      this.#leading = undefined;
+      this.#latest = undefined;
+      return false;
+    }
+    const { connection } = flow;
+    const at = train.segmentOf(start);
+    if (connection.mayFollow(train.sequenceOf(start), end - at)) {
+      const payload = train.payloadOf(start, end);
+      if (payload > 0) {
+        if (connection.isSound(at, end - at)) connection.follow(payload, end - payload);
+        else this.#gateway.counters.count("tcp-checksum" satisfies TcpDrop);
+        return true;
+      }
+    }
+    const { octets, sum, counters } = this.#gateway;
+    const { remoteAddress, localAddress } = connection;
+    const drop = this.#segment.read(octets, at, end, remoteAddress, localAddress, sum);
+    if (drop === undefined) connection.onSegment(now, this.#segment);
+    else counters.count(drop);
+    return true;
   }
 
   #onSyn(now: number, packet: Ipv4View, owner: number): void {
@@ -327,6 +369,8 @@ export class TcpFlows implements DatagramHandler, SegmentSink {
   /** Forgets a flow whose connection and host socket are closed. */
   remove(flow: TcpFlow): void {
     if (this.#flows[flow.id] !== flow) return;
+    if (this.#latest === flow) this.#latest = undefined;
+    if (this.#leading === flow) this.#leading = undefined;
     const { connection } = flow;
     this.#table.delete(
       connection.remoteAddress,
@@ -366,6 +410,8 @@ export class TcpFlows implements DatagramHandler, SegmentSink {
    */
   settle(now: number): void {
     this.#now = now;
+    // the frame that a train began with may be written over
+    this.#leading = undefined;
     const dirty = this.#dirty;
     for (let i = 0; i < dirty.length; i++) {
       const flow = dirty[i]!;

@@ -8,6 +8,8 @@ const PAGE = 65536;
 export class PacketMemory {
   readonly memory: WebAssembly.Memory;
   readonly octets: Uint8Array;
+  /** the same octets, for words at any place */
+  readonly view: DataView;
   #next = 64;
 
   /** size in octets, rounded up to 64 KiB pages */
@@ -15,6 +17,7 @@ export class PacketMemory {
     const pages = Math.ceil(size / PAGE);
     this.memory = new WebAssembly.Memory({ initial: pages, maximum: pages });
     this.octets = new Uint8Array(this.memory.buffer);
+    this.view = new DataView(this.memory.buffer);
   }
 
   /** Sets aside a region for good and returns its offset. Throws RangeError when the memory is used up. */

@@ -176,6 +176,8 @@ export class TcpConnection {
   /** both FINs are through, but the host has still octets to take */
   #waitForRead = false;
   #receivedOctets = 0;
+  /** the last segment's text is listed by the user, and nothing else is to be done for it than to acknowledge it */
+  #leads = false;
   #lastAckSent = 0;
 
   #timestamps = false;
@@ -330,6 +332,7 @@ export class TcpConnection {
 
   /** A checked segment of this connection. */
   onSegment(now: number, segment: TcpView): void {
+    this.#leads = false;
     this.#keepaliveProbes = 0;
     if (this.#keepaliveAt !== Infinity) this.#keepaliveAt = now + KEEPALIVE_IDLE_MS;
     switch (this.state) {
@@ -655,6 +658,7 @@ export class TcpConnection {
       if (allDirect && this.#outOfOrder.count === 0 && this.#user.onPayload(start, length)) {
         this.#direct += length;
         this.#rcvNxt = seqAdd(seq, length);
+        this.#leads = true;
         return;
       }
       this.#receiveRing.store(seq, start, length);
@@ -671,7 +675,28 @@ export class TcpConnection {
     this.#sendAckNow = true;
   }
 
+  /**
+   * Header prediction: may a segment of up to `length` octets, that has the header of the last one but goes on where that
+   * ended, be given to `follow`?
+   */
+  mayFollow(seq: number, length: number): boolean {
+    return this.#leads && seq === this.#rcvNxt && seqDistance(this.#rcvNxt, this.#rcvAdv) >= length;
+  }
+
+  /** The checksum of the segment from the guest that stands in `length` octets from `start` is right. */
+  isSound(start: number, length: number): boolean {
+    return fold(this.#pseudoSum + length + this.#env.sum(start, length)) === 0xffff;
+  }
+
+  /** Takes the text of a segment of which `mayFollow` said that it may. */
+  follow(start: number, length: number): void {
+    this.#sndWl1 = this.#rcvNxt;
+    this.#ackPending = true;
+    this.#takeText(this.#rcvNxt, start, length);
+  }
+
   #onFin(now: number): void {
+    this.#leads = false;
     this.#rcvNxt = seqAdd(this.#rcvNxt, 1);
     this.#finReceived = true;
     switch (this.state) {

@@ -100,7 +100,7 @@ ${indent(client)}`,
     return { server: said + wrong, client: outcome.stdout + outcome.stderr };
   };
   const READ_ALL = `
-data = b""
+data = bytearray()
 while True:
     piece = c.recv(65536)
     if not piece: break

@@ -144,6 +144,7 @@ export class Network {
       translateTcp,
       random,
       sockets / 2,
+      memory.view,
     );
     const translate = (to: number, port: number): UdpTarget => {
       if (port === DHCP_SERVER_PORT && (this.gateway.isOwn(to) || to === LIMITED_BROADCAST)) {
@@ -208,7 +209,10 @@ export class Network {
   }
 
   onFrame(now: number, port: BridgePort, start: number, end: number): void {
+    if (this.tcp.onFollowing(now, port, start, end)) return;
     this.link.onFrame(now, port, start, end);
+    // an observer is to see all frames
+    if (this.link.observer === undefined) this.tcp.lead(port, start);
   }
 
   /** Sends a UDP payload of a service to a guest; `mac` where the guest may have no address yet. */
