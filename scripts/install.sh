@@ -136,9 +136,11 @@ install_for_root() {
 	sudo=
 	if [ "$(id -u)" != 0 ]; then sudo=sudo; fi
 	# a name that Lima's own configuration knows, in a folder where nobody but root can put another program
-	if ! { $sudo mkdir -p "$ROOT_FOLDER" && $sudo cp "$work/$executable" "$ROOT_FOLDER/socket_vmnet.new" &&
-		$sudo chown 0:0 "$ROOT_FOLDER" "$ROOT_FOLDER/socket_vmnet.new" &&
-		$sudo chmod 755 "$ROOT_FOLDER" "$ROOT_FOLDER/socket_vmnet.new" &&
+	# the folder first: whoever had it before puts no link in the copy's way then
+	if ! { $sudo mkdir -p "$ROOT_FOLDER" && $sudo chown 0:0 "$ROOT_FOLDER" && $sudo chmod 755 "$ROOT_FOLDER" &&
+		$sudo rm -f "$ROOT_FOLDER/socket_vmnet.new" &&
+		$sudo cp "$work/$executable" "$ROOT_FOLDER/socket_vmnet.new" &&
+		$sudo chown 0:0 "$ROOT_FOLDER/socket_vmnet.new" && $sudo chmod 755 "$ROOT_FOLDER/socket_vmnet.new" &&
 		$sudo mv "$ROOT_FOLDER/socket_vmnet.new" "$ROOT_FOLDER/socket_vmnet"; }; then
 		fail "Cannot install $ROOT_FOLDER/socket_vmnet: sudo did not do it"
 	fi

@@ -2,14 +2,17 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "bun:test";
 import {
   appendFileSync,
+  chownSync,
   copyFileSync,
   existsSync,
+  lstatSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
   rmSync,
   statSync,
+  symlinkSync,
   writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
@@ -267,6 +270,27 @@ test.skipIf(!isRoot)(
     expect(exitCode).toBe(0);
     expect(stdout.toString()).toContain("limanet sudoers --check");
     expect(statSync(join(place, "socket_vmnet"))).toMatchObject({ uid: 0, gid: 0, mode: 0o100755 });
+  },
+  LIMIT,
+);
+
+test.skipIf(!isRoot)(
+  "--vmnet in a folder of somebody else's: it becomes root's first, and what he has put there leads nowhere",
+  () => {
+    const place = join(folder, "theirs/bin");
+    const victim = join(folder, "victim");
+    mkdirSync(place, { recursive: true });
+    chownSync(place, 65_534, 65_534);
+    writeFileSync(victim, "somebody else's\n");
+    symlinkSync(victim, join(place, "socket_vmnet.new"));
+    const { exitCode } = Bun.spawnSync(
+      ["sh", SCRIPT, "--from", release, "--prefix", prefix, "--vmnet"],
+      { env: { ...process.env, LIMANET_ROOT_FOLDER: place } },
+    );
+    expect(exitCode).toBe(0);
+    expect(readFileSync(victim, "utf8")).toBe("somebody else's\n");
+    expect(statSync(place)).toMatchObject({ uid: 0, gid: 0, mode: 0o40755 });
+    expect(lstatSync(join(place, "socket_vmnet"))).toMatchObject({ uid: 0, mode: 0o100755 });
   },
   LIMIT,
 );
