@@ -80,7 +80,7 @@ const lab = await Lab.openBy((folder) => ({
 }));
 const vmnet = await VmnetLab.open();
 const loads: Load[] = [];
-const guests: Guest[] = [];
+const machines: Machine[] = [];
 const struck: Record<string, number> = {};
 let strangers = 0;
 let story: string[] = [];
@@ -118,9 +118,9 @@ try {
   const toVmnet = attach(() => vmnet.socket);
   const machine = async (of: Lab | VmnetLab, mac: string, plug: typeof toNetwork) => {
     const guest = await of.guest({ mac });
-    guests.push(guest);
     await of.unplug();
     const made = new Machine(guest, mac, plug);
+    machines.push(made);
     await made.start();
     return made;
   };
@@ -294,7 +294,7 @@ try {
   for (const load of loads) say(`  ${load.name}: ${told(load.counts)}`);
 } catch (error) {
   failed = true;
-  for (const space of [vmnet.host, ...guests])
+  for (const space of [vmnet.host, ...machines.map(({ guest }) => guest)])
     for (const words of ["ip route", "ip neigh", "ss -tno", "pgrep -c -f load.py"]) {
       const { stdout } = await space.run(...words.split(" "));
       complain(`${space.name}: ${words}\n${stdout}`);
@@ -305,7 +305,10 @@ try {
     `usernet: ${lab.log.slice(-1500)}\nvmnet (${dirname(vmnet.socket)}): ${vmnet.log.slice(-1500)}`,
   );
 } finally {
-  await Promise.all(loads.map((load) => load.stop()));
+  await Promise.all([
+    ...loads.map((load) => load.stop()),
+    ...machines.map((machine) => machine.kill()),
+  ]);
   await vmnet.close();
   await lab.close();
 }

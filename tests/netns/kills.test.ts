@@ -3,7 +3,7 @@ import { expect, test } from "bun:test";
 import { join } from "node:path";
 import { canMakeNamespaces } from "../support/lab.ts";
 
-const ROUNDS = 4;
+const ROUNDS = 3;
 
 test.skipIf(!canMakeNamespaces)(
   `${ROUNDS} rounds of kill -9 under load: no lease is lost, no octet changed, and nothing is to be done by hand`,
