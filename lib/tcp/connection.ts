@@ -103,6 +103,8 @@ const LATE_ANSWER = -64;
 /** octets after which a connection counts as bulk and gets large rings */
 const BULK_OCTETS = 48 * 1024;
 const RANGES = 32;
+/** as many as there is room for beside timestamps */
+const SACK_BLOCKS = 3;
 
 export class TcpConnection {
   state: TcpState = "LISTEN";
@@ -168,8 +170,8 @@ export class TcpConnection {
   #rcvShift = 0;
   readonly #receiveRing: StreamRing;
   readonly #outOfOrder = new RangeSet(RANGES);
-  /** where the last segment that came out of order begins */
-  #newestOutOfOrder = 0;
+  /** where segments that came out of order begin, the newest first; of those that follow each other the last alone */
+  readonly #newestOutOfOrder = new Int32Array(SACK_BLOCKS);
   #finReceived = false;
   /** sequence number of a FIN that came out of order; -1: none */
   #finSeq = -1;
@@ -670,7 +672,10 @@ export class TcpConnection {
       return;
     }
     if (this.#outOfOrder.add(seq, seqAdd(seq, length))) this.#receiveRing.store(seq, start, length);
-    this.#newestOutOfOrder = seq;
+    const newest = this.#newestOutOfOrder;
+    if (this.#outOfOrder.indexOf(newest[0]!) !== this.#outOfOrder.indexOf(seq))
+      newest.copyWithin(1, 0);
+    newest[0] = seq;
     // RFC 5681 4.2: a gap is reported at once, once for each segment
     this.#sendAckNow = true;
   }
@@ -990,32 +995,39 @@ export class TcpConnection {
   }
 
   #sendAck(now: number): void {
-    const { octets, sink } = this.#env;
-    const at = sink.open(this, true);
+    const at = this.#env.sink.open(this, true);
     if (at < 0) {
       this.blocked = true;
       return;
     }
     let headerLength = TCP_HEADER_LENGTH;
     if (this.#timestamps) headerLength = this.#writeTimestamps(now, at);
-    const ranges = this.#outOfOrder;
-    if (this.#sackPermitted && ranges.count > 0) {
-      const blocks = Math.min(ranges.count, 3);
-      put32(octets, at + headerLength, 0x01010500 | (2 + blocks * 8));
-      // RFC 2018 section 4 wants the block of the newest segment first; the others follow from the highest down
-      const newest = ranges.indexOf(this.#newestOutOfOrder);
-      let range = newest < 0 ? ranges.count - 1 : newest;
-      let next = ranges.count - 1;
-      for (let i = 0; i < blocks; i++) {
-        put32(octets, at + headerLength + 4 + i * 8, ranges.starts[range]! >>> 0);
-        put32(octets, at + headerLength + 8 + i * 8, ranges.ends[range]! >>> 0);
-        if (next === newest) next--;
-        range = next--;
-      }
-      headerLength += 4 + blocks * 8;
-    }
+    if (this.#sackPermitted && this.#outOfOrder.count > 0)
+      headerLength += this.#writeSack(at + headerLength);
     const seq = seqLess(this.#sndNxt, this.#sndMax) ? this.#sndMax : this.#sndNxt;
     this.#finishHeader(at, headerLength, seq, ACK, this.#window() >>> this.#rcvShift, 0, 0, 0, 0);
+  }
+
+  /** RFC 2018 section 4: the block of the newest segment first, then those that were told of last; the length of the option. */
+  #writeSack(at: number): number {
+    const { octets } = this.#env;
+    const ranges = this.#outOfOrder;
+    const newest = this.#newestOutOfOrder;
+    const blocks = Math.min(ranges.count, SACK_BLOCKS);
+    put32(octets, at, 0x01010500 | (2 + blocks * 8));
+    let end = at + 4;
+    // a bit for each range: RANGES is 32
+    let told = 0;
+    for (let i = 0; end < at + 4 + blocks * 8; i++) {
+      const range =
+        i < SACK_BLOCKS ? ranges.indexOf(newest[i]!) : ranges.count - 1 - (i - SACK_BLOCKS);
+      if (range < 0 || (told & (1 << range)) !== 0) continue;
+      told |= 1 << range;
+      put32(octets, end, ranges.starts[range]! >>> 0);
+      put32(octets, end + 4, ranges.ends[range]! >>> 0);
+      end += 8;
+    }
+    return end - at;
   }
 
   /** RFC 5961 section 5 and 7 */
