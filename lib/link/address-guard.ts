@@ -1,5 +1,5 @@
 /**
- * Port security of a user-mode network: whose an IPv4 address of the subnet is, and who may send in its name.
+ * Port security of a network whose DHCP is ours: whose an IPv4 address of the subnet is, and who may send in its name.
  *
  *   the gateway's addresses       nobody's
  *   a leased address              the port's behind which the lease's hardware address is, while it is attached
@@ -42,8 +42,8 @@ export interface AddressPlan {
   isReserved(address: number): boolean;
   /** hardware address of the lease in force; undefined: the address is not leased */
   leasedTo(address: number): number | undefined;
-  /** Sends an ARP request for the address to whoever has it. */
-  ask(now: number, address: number): void;
+  /** Sends an ARP request for the address, which is now the port's. */
+  ask(now: number, address: number, holder: BridgePort): void;
 }
 
 interface Holder {
@@ -67,9 +67,10 @@ export class AddressGuard implements FrameGuard {
     this.#plan = plan;
   }
 
-  /** the port that an address belongs to, as far as is known */
-  holderOf(address: number): BridgePort | undefined {
-    return this.#holders.get(address)?.port;
+  /** A guest other than the one at this port uses the address. */
+  isHeldByOther(address: number, port: number): boolean {
+    const holder = this.#holders.get(address);
+    return holder !== undefined && holder.port.id !== port;
   }
 
   detach(port: BridgePort): void {
@@ -164,7 +165,7 @@ export class AddressGuard implements FrameGuard {
     if (holder.asks === ASKS) return true;
     holder.asks++;
     holder.askedAt = now;
-    this.#plan.ask(now, address);
+    this.#plan.ask(now, address, holder.port);
     return false;
   }
 

@@ -6,7 +6,6 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import {
   arp,
-  echo,
   ethernet,
   hex,
   ipv4,
@@ -25,6 +24,7 @@ import {
   NETTOOL,
   type Guest,
 } from "../support/lab.ts";
+import { attacks } from "../support/attacks.ts";
 import { RawGuest } from "../support/raw-guest.ts";
 
 const ALL = "ff:ff:ff:ff:ff:ff";
@@ -63,81 +63,14 @@ describe.skipIf(!canMakeNamespaces)("a guest that attacks its neighbours", () =>
   const neighbour = async (of: string) =>
     /lladdr (\S+)/.exec((await third.run("ip", "neigh", "show", of)).stdout)?.[1];
 
-  const attacks: [string, string, () => Uint8Array][] = [
-    [
-      "ARP poisoning of a guest",
-      "guard-foreign-address",
-      () =>
-        ethernet(
-          THIRD_MAC,
-          MAC,
-          "0806",
-          arp({ operation: 2, sha: MAC, spa: address.victim, tha: THIRD_MAC, tpa: address.third }),
-        ),
-    ],
-    [
-      "ARP poisoning of the gateway",
-      "guard-gateway-address",
-      () => ethernet(ALL, MAC, "0806", arp({ operation: 2, sha: MAC, spa: GATEWAY, tpa: GATEWAY })),
-    ],
-    [
-      "ARP behind a priority tag, which Linux reads past",
-      "guard-foreign-address",
-      () => {
-        const frame = ethernet(
-          THIRD_MAC,
-          MAC,
-          "0806",
-          arp({ operation: 2, sha: MAC, spa: address.victim, tha: THIRD_MAC, tpa: address.third }),
-        );
-        return hex`${frame.slice(0, 12)} 8100 0000 ${frame.slice(12)}`;
-      },
-    ],
-    [
-      "another's card",
-      "switch-foreign-source",
-      () =>
-        ethernet(
-          ALL,
-          VICTIM_MAC,
-          "0806",
-          arp({ operation: 2, sha: VICTIM_MAC, spa: address.victim, tpa: address.third }),
-        ),
-    ],
-    [
-      "another's source address",
-      "guard-foreign-address",
-      () =>
-        ethernet(
-          THIRD_MAC,
-          MAC,
-          "0800",
-          ipv4(echo(address.victim, address.third, "00070001", text("x"))),
-        ),
-    ],
-    [
-      "an answer in the name server's name",
-      "guard-gateway-address",
-      () =>
-        ethernet(
-          THIRD_MAC,
-          MAC,
-          "0800",
-          ipv4(udp(`${GATEWAY}:53`, `${address.third}:4000`, text("x"))),
-        ),
-    ],
-    [
-      "a rogue DHCP server",
-      "rogue-dhcp-server",
-      () =>
-        ethernet(
-          ALL,
-          MAC,
-          "0800",
-          ipv4(udp("192.168.104.200:67", "255.255.255.255:68", text("an offer"))),
-        ),
-    ],
-  ];
+  const neighbourhood = () =>
+    attacks({
+      mac: MAC,
+      victim: { ip: address.victim, mac: VICTIM_MAC },
+      third: { ip: address.third, mac: THIRD_MAC },
+      gateway: GATEWAY,
+      stranger: "192.168.104.200",
+    });
 
   test("poisons no table, is counted and told once an attack, and stops no connection", async () => {
     // the third guest is connected to the victim and to the outside, and says a word every 50 ms, all the time
@@ -165,8 +98,9 @@ print("whole")`,
     let rounds = 0;
     let talking = true;
     void conversations.finally(() => (talking = false));
+    const all = neighbourhood();
     while (talking) {
-      await mallory.send(...attacks.map(([, , frame]) => frame()));
+      await mallory.send(...all.map(([, , frame]) => frame));
       rounds++;
       await Bun.sleep(5);
     }
@@ -175,8 +109,8 @@ print("whole")`,
     expect(await neighbour(address.victim)).toBe(VICTIM_MAC);
     expect(await neighbour(GATEWAY)).toBe(address.gatewayMac);
     const stats = await lab.stats();
-    for (const [name, reason] of attacks) {
-      const ofReason = attacks.filter(([, other]) => other === reason).length;
+    for (const [name, reason] of all) {
+      const ofReason = all.filter(([, other]) => other === reason).length;
       expect([name, stats[reason]]).toEqual([name, rounds * ofReason]);
       expect(lab.log.split("\n").filter((line) => line.includes(`reason=${reason} `))).toHaveLength(
         1,

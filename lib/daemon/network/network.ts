@@ -204,8 +204,7 @@ export class Network {
 
   /** A guest other than the one at this port uses the address. */
   isHeldByOther(address: number, port: number): boolean {
-    const holder = this.#guard.holderOf(address);
-    return holder !== undefined && holder.id !== port;
+    return this.#guard.isHeldByOther(address, port);
   }
 
   onFrame(now: number, port: BridgePort, start: number, end: number): void {

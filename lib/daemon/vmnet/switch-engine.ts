@@ -1,7 +1,8 @@
 /**
  * A vmnet network's frames: a learning switch between the guests' ports and one uplink, the interface of the host that the
  * native library has made. What goes from guest to guest does not leave the process, and what the host sends goes to the
- * guest it is meant for alone. Where the host has no DHCP server the guests' requests are answered here.
+ * guest it is meant for alone. Where the host has no DHCP server the guests' requests are answered here, and guests keep to
+ * their addresses (`lib/link/address-guard.ts`).
  */
 import { monotonicMs, steadyUnixMs } from "../../host/clock.ts";
 import { EventLoop } from "../../host/event-loop.ts";
@@ -9,6 +10,9 @@ import { ListeningSockets } from "../../host/listening-sockets.ts";
 import { ShimInterface } from "../../host/shim.ts";
 import { UplinkPort } from "../../host/uplink-port.ts";
 import { VectoredIo } from "../../host/vectored-io.ts";
+import { cidrContains } from "../../addr/ipv4.ts";
+import { BROADCAST_MAC } from "../../addr/mac.ts";
+import { AddressGuard } from "../../link/address-guard.ts";
 import { FRAME_HEADROOM, type BridgePort } from "../../link/bridge-port.ts";
 import { rogueDrop, typeOffset } from "../../link/rogue.ts";
 import { Switch } from "../../link/switch.ts";
@@ -19,6 +23,8 @@ import { PacketMemory } from "../../storage/packet-memory.ts";
 import { Scratch } from "../../storage/scratch.ts";
 import { Counters } from "../../trace/counters.ts";
 import { simdSumOctets } from "../../wire/checksum-simd.ts";
+import { ARP_LENGTH, ARP_REQUEST, emitArp } from "../../wire/arp.ts";
+import { emitEthernet, ETHERNET_HEADER_LENGTH, ETHERTYPE_ARP } from "../../wire/ethernet.ts";
 import { u16 } from "../../wire/octets.ts";
 import { DhcpAnswerer } from "../../vmnet/dhcp-answerer.ts";
 import { GuestPorts, type PortsEngine } from "../engine/guest-ports.ts";
@@ -40,7 +46,7 @@ export class SwitchEngine implements PortsEngine {
   readonly #link = new Switch(this.#memory.octets, this.#counters);
   readonly #scratch: Scratch;
   readonly #uplink: UplinkPort;
-  #dhcp: { server: DhcpServer; answerer: DhcpAnswerer } | undefined;
+  #dhcp: { server: DhcpServer; answerer: DhcpAnswerer; guard: AddressGuard } | undefined;
   /** of this turn */
   #unixNow = steadyUnixMs();
   readonly #promises = new KeptPromises<{ port: BridgePort; frame: Uint8Array }>();
@@ -139,6 +145,7 @@ export class SwitchEngine implements PortsEngine {
 
   disconnect(port: BridgePort): void {
     this.#link.detach(port);
+    this.#dhcp?.guard.detach(port);
   }
 
   // ---------------------------------------------------------------- requests
@@ -153,12 +160,35 @@ export class SwitchEngine implements PortsEngine {
 
   serveDhcp(plan: DhcpPlan, gatewayMac: number, leases: Lease[]): void {
     const known = endingBy(steadyUnixMs() + plan.leaseSeconds * 1000, leases);
-    const server = new DhcpServer(plan, known, this.#counters);
-    this.#dhcp = { server, answerer: new DhcpAnswerer(server, plan.gateway, gatewayMac) };
+    const { subnet, gateway } = plan;
+    const guard = new AddressGuard(this.#memory.octets, this.#link, {
+      isOfSubnet: (of) => cidrContains(subnet, of),
+      isReserved: (of) => of === gateway || of === subnet.network || of === subnet.broadcast,
+      leasedTo: (of) => server.leases.leasedTo(this.#unixNow, of),
+      ask: (_now, of, holder) => this.#askFor(of, holder, gatewayMac, gateway),
+    });
+    const server = new DhcpServer(
+      { ...plan, isHeldByOther: (of, port) => guard.isHeldByOther(of, port) },
+      known,
+      this.#counters,
+    );
+    const answerer = new DhcpAnswerer(server, gateway, gatewayMac);
+    this.#dhcp = { server, answerer, guard };
     this.#link.guard = {
-      admits: (_now, port, start, end) =>
-        port === this.#uplink || !this.#answersDhcp(port, start, end),
+      admits: (now, port, start, end) =>
+        port === this.#uplink ||
+        (guard.admits(now, port, start, end) && !this.#answersDhcp(port, start, end)),
     };
+  }
+
+  /** In the gateway's name, at this port alone; the host gets the answer, and knows then what it would have asked itself. */
+  #askFor(address: number, holder: BridgePort, gatewayMac: number, gateway: number): void {
+    const { octets } = this.#memory;
+    const length = ETHERNET_HEADER_LENGTH + ARP_LENGTH;
+    const at = this.#scratch.take(FRAME_HEADROOM + length) + FRAME_HEADROOM;
+    const packet = emitEthernet(octets, at, BROADCAST_MAC, gatewayMac, ETHERTYPE_ARP);
+    emitArp(octets, packet, ARP_REQUEST, gatewayMac, gateway, 0, address);
+    holder.transmit(at, length, 0, 0, 0, 0);
   }
 
   /** The host has a DHCP server of its own: what guests say in its place is not carried. */
