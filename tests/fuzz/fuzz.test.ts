@@ -7,10 +7,14 @@ const SEED = 20_261_125;
 /** rounds that take some tenths of a second */
 const ROUNDS: Record<string, number> = {
   messages: 1000,
+  questions: 60,
+  records: 60,
+  trains: 20,
   texts: 60,
   streams: 60,
   frames: 60,
   connections: 4,
+  descriptors: 12,
 };
 
 const all = targets();
