@@ -40,7 +40,7 @@ export interface Outcome {
 /** what the tests need of a child of Bun.spawn */
 interface Process {
   readonly pid: number;
-  readonly stdin: { end(): unknown };
+  readonly stdin: { write(text: string): unknown; flush(): unknown; end(): unknown };
   readonly stdout: ReadableStream<Uint8Array<ArrayBuffer>>;
   readonly stderr: ReadableStream<Uint8Array<ArrayBuffer>>;
   readonly exited: Promise<number>;
@@ -134,6 +134,8 @@ export interface GuestOptions {
   mode?: "stream" | "dgram" | "fdpass" | "vpnkit";
   /** connect again when the daemon has gone, as QEMU does (mode stream) */
   reconnects?: boolean;
+  /** not the daemon's own */
+  socket?: string;
 }
 
 export class Guest extends Space {
@@ -162,7 +164,7 @@ export type Pump = Bun.Subprocess<"ignore", "pipe", "pipe">;
 
 /** Puts a TAP device into a guest's namespace and carries its frames to and from a socket, as a virtual machine does. */
 export async function plugIn(
-  guest: Guest,
+  guest: Space,
   socket: string,
   mode: NonNullable<GuestOptions["mode"]>,
   mac: string,
@@ -325,6 +327,7 @@ export class Lab {
     mtu = 1500,
     mode = "stream",
     reconnects = false,
+    ...given
   }: GuestOptions = {}): Promise<Guest> {
     const index = this.#guests.length;
     const guest = new Guest(`${this.host.name}${index}`);
@@ -332,7 +335,7 @@ export class Lab {
     await guest.open({ "resolv.conf": `nameserver ${GATEWAY}\noptions timeout:2 attempts:2\n` });
     const address = mac ?? `52:55:55:00:00:${(16 + index).toString(16)}`;
     // VPNKit's guests come through the control API
-    const socket = this.socket(mode === "vpnkit" ? "api" : mode);
+    const socket = given.socket ?? this.socket(mode === "vpnkit" ? "api" : mode);
     this.#pumps.push(await plugIn(guest, socket, mode, address, mtu, reconnects));
     return guest;
   }

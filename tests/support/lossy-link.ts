@@ -109,7 +109,8 @@ export class LossyLink {
     this.now = Math.max(this.now, next);
     if (arrival !== undefined && arrival.at <= timer) {
       this.#inFlight.shift();
-      arrival.to.receive(this.now, arrival.segment);
+      const drop = arrival.to.receive(this.now, arrival.segment);
+      if (drop !== undefined) throw new Error(`a segment was not one: ${drop}`);
       return true;
     }
     for (const end of [this.client, this.server])

@@ -7,7 +7,7 @@ import { BlockPool } from "../../lib/storage/block-pool.ts";
 import { PacketMemory } from "../../lib/storage/packet-memory.ts";
 import { TcpConnection, type SegmentSink, type TcpUser } from "../../lib/tcp/connection.ts";
 import { sumOctetsOf } from "../../lib/wire/checksum.ts";
-import { TcpView } from "../../lib/wire/tcp.ts";
+import { SYN, TcpView } from "../../lib/wire/tcp.ts";
 
 const SMALL_RING = 16 * 1024;
 const LARGE_RING = 256 * 1024;
@@ -25,7 +25,7 @@ export interface EndpointOptions {
 }
 
 export class TcpEndpoint implements TcpUser {
-  readonly connection: TcpConnection;
+  connection: TcpConnection;
   /** what the application has heard */
   heard: Uint8Array[] = [];
   heardOctets = 0;
@@ -37,6 +37,11 @@ export class TcpEndpoint implements TcpUser {
   readonly #sum = sumOctetsOf(this.#memory.octets);
   readonly #headers = this.#memory.reserve(ROOM);
   readonly #arrivals = this.#memory.reserve(ROOM);
+  readonly #pools = {
+    octets: this.#memory.octets,
+    small: new BlockPool(this.#memory, SMALL_RING, 2),
+    large: new BlockPool(this.#memory, LARGE_RING, 2),
+  };
   readonly #view = new TcpView();
   readonly #options: EndpointOptions;
   readonly #gather = new Gather(256);
@@ -49,6 +54,11 @@ export class TcpEndpoint implements TcpUser {
 
   constructor(options: EndpointOptions) {
     this.#options = options;
+    this.connection = this.#open();
+  }
+
+  #open(): TcpConnection {
+    const options = this.#options;
     const { octets } = this.#memory;
     const sink: SegmentSink = {
       open: () => this.#headers + this.#header,
@@ -60,15 +70,11 @@ export class TcpEndpoint implements TcpUser {
         options.transmit(segment);
       },
     };
-    this.connection = new TcpConnection(
+    return new TcpConnection(
       {
         octets,
         sum: this.#sum,
-        pools: {
-          octets,
-          small: new BlockPool(this.#memory, SMALL_RING, 2),
-          large: new BlockPool(this.#memory, LARGE_RING, 2),
-        },
+        pools: this.#pools,
         sink,
         random: options.random,
         mss: options.mss,
@@ -101,8 +107,8 @@ export class TcpEndpoint implements TcpUser {
     return this.#heardEnd;
   }
 
-  /** A segment from the peer; what is wrong with it is an error of the test. */
-  receive(now: number, segment: Uint8Array): void {
+  /** A segment from the peer; why it is none, if so. */
+  receive(now: number, segment: Uint8Array): string | undefined {
     this.#memory.octets.set(segment, this.#arrivals);
     const { peer, address } = this.#options;
     const end = this.#arrivals + segment.length;
@@ -114,14 +120,22 @@ export class TcpEndpoint implements TcpUser {
       address,
       this.#sum,
     );
-    if (drop !== undefined) throw new Error(`a segment was not one: ${drop}`);
-    if (this.connection.state === "LISTEN" && (this.#view.flags & 2) !== 0) {
+    if (drop !== undefined) return drop;
+    const isSyn = (this.#view.flags & SYN) !== 0;
+    // what the owner of connections does with ports that are used again
+    if (isSyn && this.connection.mayBeReusedBy(this.#view)) {
+      this.connection.forget();
+      this.#established = false;
+      this.connection = this.#open();
+    }
+    if (this.connection.state === "LISTEN" && isSyn) {
       this.connection.onSyn(this.#view);
       this.connection.answer(now);
-      return;
+      return undefined;
     }
     this.connection.onSegment(now, this.#view);
     this.settle(now);
+    return undefined;
   }
 
   /** What the owner of a connection does in every turn: octets to the application, octets from it, segments out. */
