@@ -103,8 +103,8 @@ const LATE_ANSWER = -64;
 /** octets after which a connection counts as bulk and gets large rings */
 const BULK_OCTETS = 48 * 1024;
 const RANGES = 32;
-/** as many as there is room for beside timestamps */
-const SACK_BLOCKS = 3;
+/** RFC 2018 section 3: as many as there is room for, one less beside timestamps */
+const SACK_BLOCKS = 4;
 
 export class TcpConnection {
   state: TcpState = "LISTEN";
@@ -1013,7 +1013,7 @@ export class TcpConnection {
     const { octets } = this.#env;
     const ranges = this.#outOfOrder;
     const newest = this.#newestOutOfOrder;
-    const blocks = Math.min(ranges.count, SACK_BLOCKS);
+    const blocks = Math.min(ranges.count, this.#timestamps ? SACK_BLOCKS - 1 : SACK_BLOCKS);
     put32(octets, at, 0x01010500 | (2 + blocks * 8));
     let end = at + 4;
     // a bit for each range: RANGES is 32

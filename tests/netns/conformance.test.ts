@@ -39,9 +39,10 @@ const NOT_LIVE: Record<string, string> = {
   "window-edge.scn": "the same",
   "reset-closed-window.scn": "the same",
   "ack-into-closed-window.scn": "the same",
+  "held-acknowledgement.scn": "what is held, and how long, is each TCP's own",
 };
 
-/** where Linux does otherwise: why, and what is seen of it */
+/** where Linux does otherwise: why, and what is seen of it; what goes by time may come out as the scenario says (undefined) */
 const LINUX_DIFFERS: Record<string, [why: string, seen: RegExp]> = {
   "zero-window.scn": ["its probes carry no octet", /1001:1002\(1\).*: waited in vain/],
   "probe-answers.scn": ["its probes carry no octet", /1001:1002\(1\): waited in vain/],
@@ -50,9 +51,12 @@ const LINUX_DIFFERS: Record<string, [why: string, seen: RegExp]> = {
     /ended reset: waited in vain/,
   ],
   "fin-out-of-order.scn": ["its block has the FIN's place in it", /sack 101-201: waited in vain/],
-  "sack-recovery.scn": ["it finds losses by time (RFC 8985)", /unexpected: \. 1461:/],
-  "sack-time-out.scn": ["it finds losses by time (RFC 8985)", /unexpected|waited in vain/],
-  "sack-two-holes.scn": ["it finds losses by time (RFC 8985)", /unexpected|it was/],
+  "sack-recovery.scn": ["it finds losses by time (RFC 8985)", /unexpected: \. 1461:|^undefined$/],
+  "sack-time-out.scn": [
+    "it finds losses by time (RFC 8985)",
+    /unexpected|waited in vain|^undefined$/,
+  ],
+  "sack-two-holes.scn": ["it finds losses by time (RFC 8985)", /unexpected|it was|^undefined$/],
 };
 /** a busy machine lets time-outs pass of which a scenario does not know */
 const ATTEMPTS = 3;
@@ -172,7 +176,7 @@ describe.skipIf(!canMakeNamespaces)("scenarios of TCP, frame by frame", () => {
   let linux: Outcomes;
   beforeAll(async () => {
     [daemon, linux] = await Promise.all([playAgainstDaemon(), playAgainstLinux()]);
-  }, 120_000);
+  }, 300_000);
 
   test.each(names)("%s: the daemon does what it says", (name) => {
     expect(daemon.get(name)).toBeUndefined();
@@ -181,6 +185,6 @@ describe.skipIf(!canMakeNamespaces)("scenarios of TCP, frame by frame", () => {
   test.each(names)("%s: so does Linux, or otherwise as is known", (name) => {
     const differs = LINUX_DIFFERS[name];
     if (differs === undefined) expect(linux.get(name)).toBeUndefined();
-    else expect(linux.get(name)).toMatch(differs[1]);
+    else expect(String(linux.get(name))).toMatch(differs[1]);
   });
 });
