@@ -42,6 +42,7 @@ const NOT_LIVE: Record<string, string> = {
   "held-acknowledgement.scn": "what is held, and how long, is each TCP's own",
 };
 
+const BY_TIME = /unexpected|it was|waited in vain|^undefined$/;
 /** where Linux does otherwise: why, and what is seen of it; what goes by time may come out as the scenario says (undefined) */
 const LINUX_DIFFERS: Record<string, [why: string, seen: RegExp]> = {
   "zero-window.scn": ["its probes carry no octet", /1001:1002\(1\).*: waited in vain/],
@@ -51,12 +52,9 @@ const LINUX_DIFFERS: Record<string, [why: string, seen: RegExp]> = {
     /ended reset: waited in vain/,
   ],
   "fin-out-of-order.scn": ["its block has the FIN's place in it", /sack 101-201: waited in vain/],
-  "sack-recovery.scn": ["it finds losses by time (RFC 8985)", /unexpected: \. 1461:|^undefined$/],
-  "sack-time-out.scn": [
-    "it finds losses by time (RFC 8985)",
-    /unexpected|waited in vain|^undefined$/,
-  ],
-  "sack-two-holes.scn": ["it finds losses by time (RFC 8985)", /unexpected|it was|^undefined$/],
+  "sack-recovery.scn": ["it finds losses by time (RFC 8985)", BY_TIME],
+  "sack-time-out.scn": ["it finds losses by time (RFC 8985)", BY_TIME],
+  "sack-two-holes.scn": ["it finds losses by time (RFC 8985)", BY_TIME],
 };
 /** a busy machine lets time-outs pass of which a scenario does not know */
 const ATTEMPTS = 3;
