@@ -302,8 +302,8 @@ describe.skipIf(!canMakeNamespaces)("when the daemon is stopped for seconds (SIG
         await serveEcho(lab);
         const guest = await lab.guest();
         const { ip } = await guest.dhcp();
-        const conversations = Promise.all([1, 2, 3].map(() => talk(guest, 300)));
-        const held = guest.run(NETTOOL, "hold", FAR_ADDRESS, String(ECHO), "200", "12");
+        const conversations = Promise.all([1, 2, 3].map(() => talk(guest, 150)));
+        const held = guest.run(NETTOOL, "hold", FAR_ADDRESS, String(ECHO), "200", "20");
         await until(async () => (await lab.stats())["tcpFlows"] === 203);
         process.kill(lab.pid, "SIGSTOP");
         await Bun.sleep(5000);

@@ -277,7 +277,7 @@ test.skipIf(!isRoot)(
 test.skipIf(!isRoot)(
   "--vmnet in a folder of somebody else's: it becomes root's first, and what he has put there leads nowhere",
   () => {
-    const place = join(folder, "theirs/bin");
+    const place = join(folder, "planted/bin");
     const victim = join(folder, "victim");
     mkdirSync(place, { recursive: true });
     chownSync(place, 65_534, 65_534);
