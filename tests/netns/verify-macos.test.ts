@@ -3,7 +3,8 @@ import { expect, test } from "bun:test";
 import { canMakeNamespaces, LIMANET } from "../support/lab.ts";
 
 const SCRIPT = new URL("../../scripts/verify-macos", import.meta.url).pathname;
-const OWN_RUN = 'mkdir -p /run/limanet && mount -t tmpfs -o mode=755 none /run/limanet && exec "$0" "$@"';
+const OWN_RUN =
+  'mkdir -p /run/limanet && mount -t tmpfs -o mode=755 none /run/limanet && exec "$0" "$@"';
 
 test.skipIf(!canMakeNamespaces)(
   "verify-macos: what is not Apple's passes, and the rest is said to be skipped",
