@@ -242,9 +242,9 @@ export class DatagramFlows {
         if (received === "nothing") return;
         continue;
       }
-      const { length, peer } = this.#host.received;
+      const { length } = this.#host.received;
       scratch.trim(at + UDP_HEADER_LENGTH + length);
-      const flow = this.#forwardFlow(now, forward, peer);
+      const flow = this.#forwardFlow(now, forward);
       if (flow === undefined) continue;
       flow.lastUsedAt = now;
       emitUdp(
@@ -270,11 +270,19 @@ export class DatagramFlows {
     if (forward.handle >= 0) this.#unfinishedForwards.push(forward);
   }
 
-  /** The conversation of one client of a forward; the guest sees it as a port of the gateway. */
-  #forwardFlow(now: number, forward: UdpForward, peer: Uint8Array): DatagramFlow | undefined {
+  /** The conversation of the client whose datagram was received; the guest sees it as a port of the gateway. */
+  #forwardFlow(now: number, forward: UdpForward): DatagramFlow | undefined {
+    const { peer: buffer, peerLength } = this.#host.received;
+    // datagrams of one client follow each other, and a key for each would be garbage
+    const { latest } = forward;
+    if (latest?.isWith(buffer, peerLength) && this.#flows[latest.id] === latest) return latest;
+    const peer = buffer.subarray(0, peerLength);
     const key = peer.join(" ");
     const known = forward.clients.get(key);
-    if (known !== undefined && this.#flows[known.id] === known) return known;
+    if (known !== undefined && this.#flows[known.id] === known) {
+      forward.latest = known;
+      return known;
+    }
     const { address } = this.#gateway.plan;
     for (let tries = 0; tries < 16; tries++) {
       const port = 49152 + (this.#random() & 0x3fff);
@@ -287,6 +295,7 @@ export class DatagramFlows {
       flow.peer = peer.slice();
       flow.peerKey = key;
       forward.clients.set(key, flow);
+      forward.latest = flow;
       return flow;
     }
     return undefined;
@@ -504,6 +513,7 @@ export class DatagramFlows {
   }
 
   resume(now: number): void {
+    if (!this.hasUnfinished) return;
     const flows = this.#unfinished;
     this.#unfinished = [];
     for (const flow of flows) if (this.#flows[flow.id] === flow) this.onReadable(now, flow);
@@ -572,6 +582,14 @@ class DatagramFlow implements HostDatagramOwner {
     this.destinationPort = destinationPort;
   }
 
+  /** The socket address in the first octets is that of the forward's client. */
+  isWith(octets: Uint8Array, length: number): boolean {
+    const { peer } = this;
+    if (peer?.length !== length) return false;
+    for (let i = 0; i < length; i++) if (peer[i] !== octets[i]) return false;
+    return true;
+  }
+
   get portsWord(): number {
     return this.kind === "udp" ? (this.guestPort << 16) | this.destinationPort : this.guestPort;
   }
@@ -589,6 +607,8 @@ export class UdpForward implements HostDatagramOwner {
   /** the port it is bound to */
   port = 0;
   readonly clients = new Map<string, DatagramFlow>();
+  /** whose datagram was the last */
+  latest: DatagramFlow | undefined;
   readonly #flows: DatagramFlows;
 
   constructor(flows: DatagramFlows, guest: number, guestPort: number) {

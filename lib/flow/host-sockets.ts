@@ -82,8 +82,9 @@ export interface HostDatagrams {
 export interface ReceivedDetails {
   length: number;
   ttl: number;
-  /** socket address of the sender, as opaque octets for `sendTo`; valid until the next receive */
-  peer: Uint8Array;
+  /** socket address of the sender in its first `peerLength` octets, opaque, for `sendTo`; valid until the next receive */
+  readonly peer: Uint8Array;
+  peerLength: number;
   /** of an ICMP error */
   icmpType: number;
   icmpCode: number;

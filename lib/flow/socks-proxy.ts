@@ -122,13 +122,14 @@ export class SocksProxy {
   }
 
   resume(): void {
+    if (this.#unfinished.length === 0) return;
     const clients = this.#unfinished;
     this.#unfinished = [];
     for (const client of clients) client.pump();
   }
 
   nextDeadline(): number {
-    for (const client of this.#handshakes) return client.deadline;
+    if (this.#handshakes.size > 0) for (const client of this.#handshakes) return client.deadline;
     return Infinity;
   }
 

@@ -75,11 +75,11 @@ export class TcpFlows implements DatagramHandler, SegmentSink {
   /** whose the train is; undefined: there is none */
   #leading: TcpFlow | undefined;
   /** flows that something happened to in this turn */
-  #dirty: TcpFlow[] = [];
+  readonly #dirty: TcpFlow[] = [];
   /** flows whose read budget ran out with octets left */
-  #unfinished: TcpFlow[] = [];
+  readonly #unfinished: TcpFlow[] = [];
   /** flows that wait for a busy port */
-  #blocked: TcpFlow[] = [];
+  readonly #blocked: TcpFlow[] = [];
   #now = 0;
 
   constructor(
@@ -448,19 +448,18 @@ export class TcpFlows implements DatagramHandler, SegmentSink {
   /** Takes up what the last turn left; call once a turn. */
   resume(): void {
     const flows = this.#unfinished;
-    this.#unfinished = [];
     for (const flow of flows) if (this.#flows[flow.id] === flow) this.markDirty(flow);
+    flows.length = 0;
   }
 
   /** Ports have drained: flows that waited for them go on. */
   onPortsDrained(): void {
-    if (this.#blocked.length === 0) return;
     const flows = this.#blocked;
-    this.#blocked = [];
     for (const flow of flows) {
       flow.waiting = false;
       if (this.#flows[flow.id] === flow) this.markDirty(flow);
     }
+    flows.length = 0;
   }
 
   nextDeadline(): number {

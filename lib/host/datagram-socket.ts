@@ -10,6 +10,7 @@ import { FRAME_HEADROOM } from "../link/bridge-port.ts";
 import type { PacketMemory } from "../storage/packet-memory.ts";
 import { DatagramPort } from "./datagram-port.ts";
 import type { EventHandler, EventLoop } from "./event-loop.ts";
+import { Iovecs } from "./iovecs.ts";
 import {
   abi,
   EAGAIN,
@@ -61,7 +62,7 @@ export class DatagramSocket implements EventHandler {
   readonly #base: number;
   readonly #octets: Uint8Array;
   readonly #owner: DatagramOwner;
-  readonly #iovecs = new BigUint64Array(8);
+  readonly #iovecs = new Iovecs(3);
   readonly #message = new MessageHeader();
   /** sender of the last datagram */
   readonly #sender = new Uint8Array(128);
@@ -90,7 +91,7 @@ export class DatagramSocket implements EventHandler {
     this.#base = base;
     this.#octets = octets;
     this.#owner = owner;
-    this.#message.setIovecs(addressOf(this.#iovecs));
+    this.#message.setIovecs(this.#iovecs.at);
     libc.setsockopt(fd, SOL_SOCKET, SO_SNDBUF, SEND_BUFFER_AT, 4);
     libc.setsockopt(fd, SOL_SOCKET, SO_RCVBUF, RECEIVE_BUFFER_AT, 4);
   }
@@ -140,8 +141,7 @@ export class DatagramSocket implements EventHandler {
     message.setName(this.#senderAt, this.#sender.length);
     message.setControl(0, 0);
     message.iovecCount = 1;
-    this.#iovecs[0] = BigInt(this.#base + at);
-    this.#iovecs[1] = BigInt(room);
+    this.#iovecs.set(0, this.#base + at, room);
     return orErrno(libc.recvmsg(this.fd, message.at, MSG_DONTWAIT));
   }
 
@@ -197,12 +197,9 @@ export class DatagramSocket implements EventHandler {
     length2: number,
   ): number {
     const iovecs = this.#iovecs;
-    iovecs[0] = BigInt(this.#base + head);
-    iovecs[1] = BigInt(headLength);
-    iovecs[2] = BigInt(this.#base + body1);
-    iovecs[3] = BigInt(length1);
-    iovecs[4] = BigInt(this.#base + body2);
-    iovecs[5] = BigInt(length2);
+    iovecs.set(0, this.#base + head, headLength);
+    iovecs.set(1, this.#base + body1, length1);
+    iovecs.set(2, this.#base + body2, length2);
     const message = this.#message;
     message.iovecCount = length2 > 0 ? 3 : length1 > 0 ? 2 : 1;
     message.setControl(0, 0);

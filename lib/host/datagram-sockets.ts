@@ -14,6 +14,7 @@ import { exchangeIdentifier, readEchoArrival } from "./echo-socket.ts";
 import type { EventHandler, EventLoop } from "./event-loop.ts";
 import type { HostAbi } from "./host-abi.ts";
 import { hostFailure } from "./host-failure.ts";
+import { Iovecs } from "./iovecs.ts";
 import {
   abi,
   AF_INET,
@@ -74,7 +75,8 @@ export class DatagramSockets implements HostDatagrams {
   readonly received: ReceivedDetails = {
     length: 0,
     ttl: DEFAULT_TTL,
-    peer: new Uint8Array(0),
+    peer: new Uint8Array(28),
+    peerLength: 0,
     icmpType: 0,
     icmpCode: 0,
     icmpInfo: 0,
@@ -84,9 +86,8 @@ export class DatagramSockets implements HostDatagrams {
   readonly #io: VectoredIo;
   readonly #now: () => number;
   readonly #sockets: (Socket | undefined)[] = [];
-  readonly #name = new Uint8Array(28);
   readonly #control = new DataView(new ArrayBuffer(256));
-  readonly #iovec = new BigUint64Array(2);
+  readonly #iovec = new Iovecs(1);
   readonly #message = new MessageHeader();
   readonly #system: DatagramAbi;
   readonly #firstIdentifier = random32();
@@ -101,8 +102,9 @@ export class DatagramSockets implements HostDatagrams {
     this.#io = io;
     this.#now = now;
     this.#system = system;
-    this.#message.setName(addressOf(this.#name), this.#name.length);
-    this.#message.setIovecs(addressOf(this.#iovec));
+    const { peer } = this.received;
+    this.#message.setName(addressOf(peer), peer.length);
+    this.#message.setIovecs(this.#iovec.at);
     this.#message.iovecCount = 1;
     this.#message.setControl(addressOf(this.#control), 0);
   }
@@ -213,11 +215,10 @@ export class DatagramSockets implements HostDatagrams {
 
   receive(handle: number, start: number, room: number): Received {
     const socket = this.#sockets[handle];
-    this.#iovec[0] = BigInt(this.#io.base + start);
-    this.#iovec[1] = BigInt(room);
+    this.#iovec.set(0, this.#io.base + start, room);
     if (socket?.errorPending && this.#receiveError(handle, socket)) return "error";
     for (;;) {
-      this.#message.nameLength = this.#name.length;
+      this.#message.nameLength = this.received.peer.length;
       this.#message.controlLength = 0;
       const got = orErrno(libc.recvmsg(handle, this.#message.at, MSG_DONTWAIT));
       if (got < 0) {
@@ -227,7 +228,7 @@ export class DatagramSockets implements HostDatagrams {
         return this.#receiveError(handle, socket) ? "error" : "nothing";
       }
       this.received.length = got;
-      this.received.peer = this.#name.subarray(0, this.#message.nameLength);
+      this.received.peerLength = this.#message.nameLength;
       const identifier = socket?.identifier ?? -1;
       if (identifier < 0) return "datagram";
       const kind = this.#receiveEcho(start, start + got, identifier);
@@ -272,7 +273,7 @@ export class DatagramSockets implements HostDatagrams {
   /** ip(7), IP_RECVERR: struct sock_extended_err in a control message, the offender's address behind it; data as sent */
   #receiveQueued(handle: number, socket: Socket): boolean {
     const control = this.#control;
-    this.#message.nameLength = this.#name.length;
+    this.#message.nameLength = this.received.peer.length;
     this.#message.controlLength = control.byteLength;
     const got = orErrno(libc.recvmsg(handle, this.#message.at, MSG_ERRQUEUE | MSG_DONTWAIT));
     if (got < 0 || this.#message.controlLength < 16 + 16) {

@@ -11,8 +11,14 @@ export class MessageHeader {
   readonly #view = new DataView(new ArrayBuffer(56));
   readonly at: Pointer = addressOf(this.#view);
 
+  /** as two halves: a BigInt would be garbage for each packet */
+  #setAddress(offset: number, address: number): void {
+    this.#view.setUint32(offset, address, true);
+    this.#view.setUint32(offset + 4, address / 0x1_0000_0000, true);
+  }
+
   setName(at: number, length: number): void {
-    this.#view.setBigUint64(0, BigInt(at), true);
+    this.#setAddress(0, at);
     this.#view.setUint32(8, length, true);
   }
 
@@ -25,7 +31,7 @@ export class MessageHeader {
   }
 
   setIovecs(at: number): void {
-    this.#view.setBigUint64(16, BigInt(at), true);
+    this.#setAddress(16, at);
   }
 
   set iovecCount(count: number) {
@@ -33,7 +39,7 @@ export class MessageHeader {
   }
 
   setControl(at: number, length: number): void {
-    this.#view.setBigUint64(32, BigInt(at), true);
+    this.#setAddress(32, at);
     this.controlLength = length;
   }
 

@@ -23,10 +23,14 @@ export function ipv4SocketAddress(
   system = abi,
 ): Uint8Array<ArrayBuffer> {
   const octets = socketAddress(16, AF_INET, system);
-  const view = new DataView(octets.buffer);
-  view.setUint16(2, port);
-  view.setUint32(4, address);
+  setIpv4Endpoint(new DataView(octets.buffer), address, port);
   return octets;
+}
+
+/** Has an address of IPv4 lead elsewhere. */
+export function setIpv4Endpoint(octets: DataView, address: number, port: number): void {
+  octets.setUint16(2, port);
+  octets.setUint32(4, address);
 }
 
 /** `address` is 16 octets */

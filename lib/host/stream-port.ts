@@ -51,6 +51,12 @@ export class StreamPort implements BridgePort, EventHandler {
   #ending = false;
   #detached = false;
   #received = 0;
+  #receivedAt = 0;
+  /** one for all reads: a closure for each would be garbage */
+  readonly #onFrame = (from: number, to: number): void => {
+    this.framesIn++;
+    this.#owner.onFrame(this.#receivedAt, this, from, to);
+  };
   #nextPrefix = 0;
   #backlogStart = 0;
   #backlogEnd = 0;
@@ -141,11 +147,8 @@ export class StreamPort implements BridgePort, EventHandler {
     this.octetsIn += got;
     const start = this.memory.receive;
     const end = start + this.#received + got;
-    const now = this.#owner.now();
-    const rest = deframe(this.#framing, this.#octets, start, end, MAX_STREAM_FRAME, (from, to) => {
-      this.framesIn++;
-      this.#owner.onFrame(now, this, from, to);
-    });
+    this.#receivedAt = this.#owner.now();
+    const rest = deframe(this.#framing, this.#octets, start, end, MAX_STREAM_FRAME, this.#onFrame);
     // everything that refers to the receive buffer leaves before it is used again
     this.#owner.settle();
     if (typeof rest === "string") {

@@ -27,7 +27,7 @@ import {
 } from "./libc.ts";
 import { pinned } from "./pinned.ts";
 import { EDGE_TRIGGERED, FAILED, HUNG_UP, PEER_DONE, READABLE, WRITABLE } from "./poller.ts";
-import { ipv4SocketAddress, unixSocketAddress } from "./socket-address.ts";
+import { ipv4SocketAddress, setIpv4Endpoint, unixSocketAddress } from "./socket-address.ts";
 import type { VectoredIo } from "./vectored-io.ts";
 
 const EVENTS = READABLE | WRITABLE | PEER_DONE | EDGE_TRIGGERED;
@@ -37,6 +37,20 @@ const ABORT_AT = pinned(new Int32Array([1, 0]));
 const error = new Int32Array(1);
 const ERROR_AT = pinned(error);
 const ERROR_LENGTH_AT = pinned(new Uint32Array([4]));
+/** of all connections by turns */
+const endpoint = ipv4SocketAddress(0, 0);
+const endpointView = new DataView(endpoint.buffer);
+const ENDPOINT_AT = pinned(endpoint);
+
+function connectIpv4(fd: number, address: number, port: number): number {
+  setIpv4Endpoint(endpointView, address, port);
+  return orErrno(libc.connect(fd, ENDPOINT_AT, endpoint.length));
+}
+
+function connectUnix(fd: number, path: string): number {
+  const address = unixSocketAddress(path);
+  return orErrno(libc.connect(fd, ptr(address), address.length));
+}
 
 export class StreamSockets implements HostStreams {
   readonly #loop: EventLoop;
@@ -54,11 +68,10 @@ export class StreamSockets implements HostStreams {
     const fd = openSocket(family, SOCK_STREAM);
     if (fd < 0) return hostFailure(fd);
     if (target.kind === "ipv4") libc.setsockopt(fd, SOL_TCP, TCP_NODELAY, ONE_AT, 4);
-    const address =
+    const result =
       target.kind === "ipv4"
-        ? ipv4SocketAddress(target.address, target.port)
-        : unixSocketAddress(target.path);
-    const result = orErrno(libc.connect(fd, ptr(address), address.length));
+        ? connectIpv4(fd, target.address, target.port)
+        : connectUnix(fd, target.path);
     if (result < 0 && result !== -EINPROGRESS) {
       libc.close(fd);
       return hostFailure(result);

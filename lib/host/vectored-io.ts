@@ -1,6 +1,7 @@
 /** sendmsg and readv over pieces of packet memory, with one iovec array and one msghdr for all calls. */
 import type { Gather } from "../storage/gather.ts";
 import type { PacketMemory } from "../storage/packet-memory.ts";
+import { Iovecs } from "./iovecs.ts";
 import { libc, MSG_DONTWAIT, MSG_NOSIGNAL, orErrno } from "./libc.ts";
 import { MessageHeader } from "./message-header.ts";
 import { addressOf } from "./pinned.ts";
@@ -11,26 +12,19 @@ export class VectoredIo {
   /** address of packet memory's first octet */
   readonly base: number;
   readonly octets: Uint8Array;
-  readonly #iovecs = new Uint32Array(MAX_PIECES * 4);
-  readonly #iovecsAt = addressOf(this.#iovecs);
+  readonly #iovecs = new Iovecs(MAX_PIECES);
   readonly #message = new MessageHeader();
 
   constructor(memory: PacketMemory) {
     this.octets = memory.octets;
     this.base = addressOf(memory.octets);
-    this.#message.setIovecs(this.#iovecsAt);
+    this.#message.setIovecs(this.#iovecs.at);
   }
 
   #list(gather: Gather): number {
     const count = Math.min(gather.count, MAX_PIECES);
     const { starts, lengths } = gather;
-    const iovecs = this.#iovecs;
-    for (let i = 0; i < count; i++) {
-      const at = this.base + starts[i]!;
-      iovecs[i * 4] = at;
-      iovecs[i * 4 + 1] = at / 0x1_0000_0000;
-      iovecs[i * 4 + 2] = lengths[i]!;
-    }
+    for (let i = 0; i < count; i++) this.#iovecs.set(i, this.base + starts[i]!, lengths[i]!);
     return count;
   }
 
@@ -60,7 +54,7 @@ export class VectoredIo {
         libc.recv(fd, (this.base + gather.starts[0]!) as never, gather.lengths[0]!, MSG_DONTWAIT),
       );
     }
-    return orErrno(libc.readv(fd, this.#iovecsAt, this.#list(gather)));
+    return orErrno(libc.readv(fd, this.#iovecs.at, this.#list(gather)));
   }
 
   /** One piece; as `send`. */

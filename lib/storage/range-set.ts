@@ -1,15 +1,18 @@
+const NONE = new Int32Array(0);
+
 /**
  * A bounded set of ranges of 32-bit sequence numbers, kept in order and merged (wrap-safe: all ranges lie within
  * 2^31 of each other). Used for data received out of order and for the blocks a peer has acknowledged selectively.
  */
 export class RangeSet {
-  readonly starts: Int32Array;
-  readonly ends: Int32Array;
+  starts = NONE;
+  ends = NONE;
   count = 0;
+  readonly #capacity: number;
 
+  /** Takes memory when it gets its first range: most sets never get one. */
   constructor(capacity: number) {
-    this.starts = new Int32Array(capacity);
-    this.ends = new Int32Array(capacity);
+    this.#capacity = capacity;
   }
 
   clear(): void {
@@ -28,7 +31,11 @@ export class RangeSet {
       if (((this.ends[after]! - e) | 0) > 0) e = this.ends[after]!;
       after++;
     }
-    if (after === first && this.count === this.starts.length) return false;
+    if (after === first && this.count === this.#capacity) return false;
+    if (this.starts === NONE) {
+      this.starts = new Int32Array(this.#capacity);
+      this.ends = new Int32Array(this.#capacity);
+    }
     if (after !== first + 1) {
       this.starts.copyWithin(first + 1, after, this.count);
       this.ends.copyWithin(first + 1, after, this.count);

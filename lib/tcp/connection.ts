@@ -105,6 +105,8 @@ const BULK_OCTETS = 48 * 1024;
 const RANGES = 32;
 /** RFC 2018 section 3: as many as there is room for, one less beside timestamps */
 const SACK_BLOCKS = 4;
+/** of connections that have lost nothing yet */
+const NO_SEGMENTS = new Int32Array(0);
 
 export class TcpConnection {
   state: TcpState = "LISTEN";
@@ -171,7 +173,7 @@ export class TcpConnection {
   readonly #receiveRing: StreamRing;
   readonly #outOfOrder = new RangeSet(RANGES);
   /** where segments that came out of order begin, the newest first; of those that follow each other the last alone */
-  readonly #newestOutOfOrder = new Int32Array(SACK_BLOCKS);
+  #newestOutOfOrder = NO_SEGMENTS;
   #finReceived = false;
   /** sequence number of a FIN that came out of order; -1: none */
   #finSeq = -1;
@@ -672,6 +674,8 @@ export class TcpConnection {
       return;
     }
     if (this.#outOfOrder.add(seq, seqAdd(seq, length))) this.#receiveRing.store(seq, start, length);
+    if (this.#newestOutOfOrder === NO_SEGMENTS)
+      this.#newestOutOfOrder = new Int32Array(SACK_BLOCKS);
     const newest = this.#newestOutOfOrder;
     if (this.#outOfOrder.indexOf(newest[0]!) !== this.#outOfOrder.indexOf(seq))
       newest.copyWithin(1, 0);

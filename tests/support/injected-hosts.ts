@@ -156,7 +156,8 @@ export class InjectedDatagrams implements HostDatagrams {
   readonly received: ReceivedDetails = {
     length: 0,
     ttl: 0,
-    peer: new Uint8Array(),
+    peer: new Uint8Array(28),
+    peerLength: 0,
     icmpType: 0,
     icmpCode: 0,
     icmpInfo: 0,
@@ -218,7 +219,8 @@ export class InjectedDatagrams implements HostDatagrams {
     received.length = octets.length;
     if (!("error" in arrival)) {
       received.ttl = arrival.ttl ?? 64;
-      received.peer = arrival.peer ?? new Uint8Array();
+      received.peerLength = arrival.peer?.length ?? 0;
+      received.peer.set(arrival.peer ?? []);
       return "datagram";
     }
     received.icmpType = arrival.error.type;

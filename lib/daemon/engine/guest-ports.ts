@@ -117,15 +117,15 @@ export class GuestPorts implements DatagramOwner {
   /** Takes in what the last turn left. */
   receive(): void {
     const ports = this.#toReceive;
+    if (ports.length === 0) return;
     this.#toReceive = [];
     for (const port of ports) port.receive();
   }
 
   flush(): void {
     const ports = this.#toFlush;
-    if (ports.length === 0) return;
-    this.#toFlush = [];
     for (const port of ports) port.flush();
+    ports.length = 0;
   }
 
   // ---------------------------------------------------------------- attachments
