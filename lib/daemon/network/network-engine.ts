@@ -136,7 +136,7 @@ export class NetworkEngine implements PortsEngine {
     this.ports.receive();
     this.#network.resume(this.#now);
     if (this.#network.nextDeadline() <= this.#now) this.#network.onDeadline(this.#now);
-    this.#endProbes();
+    if (this.#probes.length > 0) this.#endProbes();
     this.settle();
   }
 
@@ -359,7 +359,6 @@ export class NetworkEngine implements PortsEngine {
   }
 
   #endProbes(): void {
-    if (this.#probes.length === 0) return;
     for (const probe of this.#probes) if (probe.at <= this.#now) probe.end();
     this.#probes = this.#probes.filter((probe) => probe.at > this.#now);
   }
