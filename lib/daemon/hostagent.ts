@@ -14,6 +14,7 @@ import { writeFileAtomically } from "../host/files.ts";
 import { closeDescriptor } from "../host/descriptors.ts";
 import { releaseHandedLock, tryLockPidFile } from "../host/lock.ts";
 import { freePort, limanetHome, machineId, sha256 } from "../host/machine.ts";
+import { releaseProgramPagesSoon } from "../host/program-pages.ts";
 import { terminationSignal } from "../host/signals.ts";
 import { writeEvent } from "../host/terminal.ts";
 import { serveUnixHttp } from "../host/unix-http.ts";
@@ -60,6 +61,7 @@ export async function runHostAgent(options: HostAgentOptions, log: Log): Promise
   const stage = (name: string, detail = "") =>
     emit({ stage: name, detail, elapsedMs: Math.round(monotonicMs() - started) });
   keepFilesFromOthers();
+  releaseProgramPagesSoon();
   const lock = tryLockPidFile(options.pidFile);
   if (options.handedLock) releaseHandedLock();
   if (lock === undefined) {

@@ -4,6 +4,7 @@ import { parseMac } from "../addr/mac.ts";
 import { parseHostAccess } from "../config/host-access.ts";
 import { hostSearchDomains } from "../host/host-naming.ts";
 import { releaseHandedLock, tryLockPidFile } from "../host/lock.ts";
+import { releaseProgramPagesSoon } from "../host/program-pages.ts";
 import { terminationSignal } from "../host/signals.ts";
 import type { Log } from "../trace/log.ts";
 import { giveUpSystemCalls, keepFilesFromOthers } from "./confined.ts";
@@ -111,6 +112,7 @@ export async function runUsernet(options: UsernetOptions, log: Log): Promise<num
       "Cannot start a network that nobody can reach: give --endpoint and --listen-qemu, --listen or --listen-vfkit",
     );
   keepFilesFromOthers();
+  releaseProgramPagesSoon();
   const lock = options.pidFile === undefined ? undefined : tryLockPidFile(options.pidFile);
   if (options.handedLock) releaseHandedLock();
   if (options.pidFile !== undefined && lock === undefined) {

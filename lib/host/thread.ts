@@ -1,4 +1,5 @@
 /** The two ends of a worker thread. */
+import { releaseProgramPages } from "./program-pages.ts";
 
 /** In the worker: hears the main thread. */
 export function onMessage(listener: (message: unknown) => void): void {
@@ -43,7 +44,11 @@ export function startThread(
   return worker;
 }
 
-/** Collects all garbage of this thread's now, and has its pages given back to the system; takes some tens of milliseconds. */
+/**
+ * Collects all garbage of this thread's now, and has its pages and those of the program given back to the system; takes some
+ * tens of milliseconds.
+ */
 export function returnUnusedMemory(): void {
   Bun.gc(true);
+  releaseProgramPages();
 }

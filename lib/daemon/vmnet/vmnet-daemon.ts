@@ -3,6 +3,7 @@ import { resolve } from "node:path";
 import { lockHolder, tryLockPidFile, type Lock } from "../../host/lock.ts";
 import { groupId, hostPlatform } from "../../host/machine.ts";
 import { shimCapabilities } from "../../host/shim.ts";
+import { releaseProgramPagesSoon } from "../../host/program-pages.ts";
 import { onStatusSignal, terminationSignal } from "../../host/signals.ts";
 import type { Log } from "../../trace/log.ts";
 import { vmnetSettings, type VmnetOptions } from "../../vmnet/settings.ts";
@@ -42,6 +43,7 @@ export async function runVmnet(options: VmnetDaemonOptions, log: Log): Promise<n
     });
   giveUpSystemCalls(log);
   keepModesExact();
+  releaseProgramPagesSoon();
   const ended = terminationSignal();
   if (pidFile !== undefined && lockHolder(pidFile) !== 0) throw pidFileInUse(pidFile);
   const host = isApple ? new AppleSide(settings) : await LinuxSide.open(socket, settings, log);
