@@ -5,7 +5,7 @@
   bench.py all [-n ROUNDS] [-s SECS] [-o OUT.json]
                                            what docs/benchmarks.md is made from (`scripts/bench`)
   bench.py run PEER[:MTU] ... [-n ROUNDS] [-s SECS] [-o OUT.json] [-t test,test]
-                                           tests: start lat xfer beside tcp crr udp dns guests loss mem
+                                           tests: start lat xfer beside tcp crr udp dns guests ceiling loss mem
   bench.py smoke PEER[:MTU]                DHCP, ping, DNS, TCP, UDP, forward: prints what works
   bench.py shell PEER[:MTU] -- CMD...      brings a peer up and runs CMD (env: H, G, SOCK, API, GW, HOST, GUEST, PID, DIR)
   bench.py table OUT.json ...              medians as a Markdown table, with the smallest and the largest
@@ -26,7 +26,7 @@ import workloads
 from peers import BUILT, NETTOOL, PEERS, Peer, load_peers, memory_mb
 
 # a fresh daemon for every group: what one leaves behind (flows of UDP, heap) must not weigh on the next
-GROUPS = (('start',), ('lat',), ('xfer',), ('beside',), ('tcp',), ('crr',), ('udp',), ('dns',), ('guests',), ('loss',))
+GROUPS = (('start',), ('lat',), ('xfer',), ('beside',), ('tcp',), ('crr',), ('udp',), ('dns',), ('guests',), ('ceiling',), ('loss',))
 # percent of the frames, and milliseconds, each way
 LOSSY_LINK = (1, 5)
 REST_SECONDS = 60
@@ -48,6 +48,7 @@ def one_round():
         yield from ((name, mtu, ('tcp',)) for name in LARGE)
     for mtu in (1500, 65520):
         yield 'limanet', mtu, ('guests',)
+        yield 'harness', mtu, ('ceiling',)
 
 
 def spec(text):

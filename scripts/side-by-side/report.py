@@ -110,7 +110,9 @@ def goals(peers):
             g.at_least(f'UDP of {size} octets, {direction}, 1000 packets/s', f'udp_{direction}_{size}_kpps', **{qemu: 1.2})
             g.at_most('the same, % lost of 20,000 a second', f'udp_{direction}_{size}_loss20k_pct', own=0.1)
     for mtu in (1500, 65520):
-        g.row(f'VM to VM, MTU {mtu}, Mbit/s', False, 'vm_mbps', mtu, [(g.of('host_mbps', mtu), 'guest to host beside it')])
+        ceiling = g.of('ceiling_mbps', mtu, 'harness')
+        without = '' if ceiling is None else f'; with no daemon between the two: {figure(ceiling)}'
+        g.row(f'VM to VM, MTU {mtu}, Mbit/s', False, 'vm_mbps', mtu, [(g.of('host_mbps', mtu), f'guest to host beside it{without}')])
         alone = g.of('vm_mbps', mtu)
         g.row('the same with three idle VMs more', False, 'vm_3_idle_mbps', mtu, [(alone and .95 * alone, '0.95 × without them')])
     idle = g.of('idle_rss_mb')
