@@ -32,6 +32,11 @@ export interface HostStreamOwner {
 export interface HostStreams {
   /** Starts a connection; the outcome comes to the owner later. */
   connect(target: HostTarget, owner: HostStreamOwner): number | HostFailure;
+  /**
+   * Is the connection that `connect` has started last made already, as those within the host are? Its owner does not hear of
+   * it any more then.
+   */
+  isConnected(): boolean;
   /** Gives an accepted connection its owner, who is told of readiness at once. */
   adopt(handle: number, owner: HostStreamOwner): void;
   /** Takes a connection from its owner without closing it; it can be adopted again. */

@@ -202,8 +202,12 @@ export class TcpFlows implements DatagramHandler, SegmentSink {
     if (flow === undefined) return;
     flow.connection.onSyn(segment);
     const handle = this.#host.connect(target, flow);
-    if (typeof handle === "number") flow.handle = handle;
-    else this.connectFailed(now, flow, handle);
+    if (typeof handle !== "number") {
+      this.connectFailed(now, flow, handle);
+      return;
+    }
+    flow.handle = handle;
+    if (this.#host.isConnected()) flow.onHostConnected(now);
   }
 
   /** RFC 9293 3.10.7.1: a segment that belongs to no connection is answered by a reset. */

@@ -127,3 +127,5 @@ export function errnoOf(name: string): number {
 export const EINTR = errnoOf("EINTR");
 export const EAGAIN = errnoOf("EAGAIN");
 export const EINPROGRESS = errnoOf("EINPROGRESS");
+export const EALREADY = errnoOf("EALREADY");
+export const EISCONN = errnoOf("EISCONN");

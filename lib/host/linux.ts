@@ -61,10 +61,12 @@ export const LINUX: HostAbi = {
     101: "ENETUNREACH",
     104: "ECONNRESET",
     105: "ENOBUFS",
+    106: "EISCONN",
     107: "ENOTCONN",
     110: "ETIMEDOUT",
     111: "ECONNREFUSED",
     113: "EHOSTUNREACH",
+    114: "EALREADY",
     115: "EINPROGRESS",
   },
 };

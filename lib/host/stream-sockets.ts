@@ -6,6 +6,7 @@ import type {
   HostStreams,
   HostTarget,
 } from "../flow/host-sockets.ts";
+import { isLoopback } from "../addr/ipv4.ts";
 import type { Gather } from "../storage/gather.ts";
 import { openSocket } from "./descriptors.ts";
 import type { EventHandler, EventLoop } from "./event-loop.ts";
@@ -14,7 +15,9 @@ import {
   AF_INET,
   AF_UNIX,
   EAGAIN,
+  EALREADY,
   EINPROGRESS,
+  EISCONN,
   libc,
   orErrno,
   SHUT_WR,
@@ -56,6 +59,9 @@ export class StreamSockets implements HostStreams {
   readonly #loop: EventLoop;
   readonly #io: VectoredIo;
   readonly #now: () => number;
+  /** the connection that was started last, and whether it is one of TCP within the host */
+  #latest: Socket | undefined;
+  #isInside = false;
 
   constructor(loop: EventLoop, io: VectoredIo, now: () => number) {
     this.#loop = loop;
@@ -76,14 +82,21 @@ export class StreamSockets implements HostStreams {
       libc.close(fd);
       return hostFailure(result);
     }
-    this.#loop.add(fd, EVENTS, new Socket(fd, owner, true, this.#now));
+    const socket = new Socket(fd, owner, result, this.#now);
+    this.#loop.add(fd, EVENTS, socket);
+    this.#latest = socket;
+    this.#isInside = target.kind === "ipv4" && isLoopback(target.address);
     return fd;
+  }
+
+  isConnected(): boolean {
+    return this.#latest!.isConnected(this.#isInside);
   }
 
   adopt(handle: number, owner: HostStreamOwner): void {
     // a unix socket has no such option, and needs none
     libc.setsockopt(handle, SOL_TCP, TCP_NODELAY, ONE_AT, 4);
-    this.#loop.add(handle, EVENTS, new Socket(handle, owner, false, this.#now));
+    this.#loop.add(handle, EVENTS, new Socket(handle, owner, undefined, this.#now));
   }
 
   release(handle: number): void {
@@ -121,12 +134,37 @@ class Socket implements EventHandler {
   readonly #owner: HostStreamOwner;
   readonly #now: () => number;
   #connecting: boolean;
+  /** of connect(2), the last time */
+  #result: number;
 
-  constructor(fd: number, owner: HostStreamOwner, connecting: boolean, now: () => number) {
+  /** result: of connect(2); undefined: the connection has been made long since */
+  constructor(fd: number, owner: HostStreamOwner, result: number | undefined, now: () => number) {
     this.#fd = fd;
     this.#owner = owner;
-    this.#connecting = connecting;
+    this.#connecting = result !== undefined;
+    this.#result = result ?? 0;
     this.#now = now;
+  }
+
+  /**
+   * A connection within the host is made while connect(2) is carried out, which says so only when it is called again: where
+   * to it takes no notice of then.
+   */
+  isConnected(isInside: boolean): boolean {
+    if (isInside && this.#result === -EINPROGRESS)
+      this.#result = orErrno(libc.connect(this.#fd, ENDPOINT_AT, endpoint.length));
+    if (this.#result !== 0 && this.#result !== -EISCONN) return false;
+    this.#connecting = false;
+    return true;
+  }
+
+  /** 0, or the errno with which the connection has failed */
+  #failure(): number {
+    // a failure that connect(2) has told is gone from the socket
+    if (this.#result !== -EINPROGRESS && this.#result !== -EALREADY)
+      return Math.min(0, this.#result);
+    libc.getsockopt(this.#fd, SOL_SOCKET, SO_ERROR, ERROR_AT, ERROR_LENGTH_AT);
+    return -error[0]!;
   }
 
   onEvents(events: number): void {
@@ -134,9 +172,9 @@ class Socket implements EventHandler {
     if (this.#connecting) {
       if (!(events & (WRITABLE | FAILED | HUNG_UP))) return;
       this.#connecting = false;
-      libc.getsockopt(this.#fd, SOL_SOCKET, SO_ERROR, ERROR_AT, ERROR_LENGTH_AT);
-      if (error[0] !== 0) {
-        this.#owner.onHostConnectFailed(now, hostFailure(-error[0]!));
+      const failure = this.#failure();
+      if (failure < 0) {
+        this.#owner.onHostConnectFailed(now, hostFailure(failure));
         return;
       }
       this.#owner.onHostConnected(now);

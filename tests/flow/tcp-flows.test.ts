@@ -62,6 +62,13 @@ function open(window = 65_535): void {
   expect(send({ flags: ".", seq: 501, ack: 1001, window })).toEqual([]);
 }
 
+test("a connection within the host is answered in the turn of its SYN", () => {
+  net.streams.connectsAtOnce = true;
+  expect(syn()).toEqual([`${TO_GUEST} S. seq 1000 ack 501 win 32768`]);
+  expect(send({ flags: ".", seq: 501, ack: 1001, window: 65_535 })).toEqual([]);
+  expect(say(text("hello"))).toEqual([`${TO_GUEST} P. seq 1001 ack 501 win 32768 "hello"`]);
+});
+
 describe("a guest whose card is gone", () => {
   test.each([
     ["established", () => open()],

@@ -46,6 +46,8 @@ export class InjectedStreams implements HostStreams {
   readonly sockets: InjectedStream[] = [];
   /** the next connections fail at once with this */
   failure: HostFailure | undefined;
+  /** connections are made by the time that they are started */
+  connectsAtOnce = false;
   /** read calls, to tell a flow that waits from one that has nothing to wait for */
   reads = 0;
   readonly #octets: Uint8Array;
@@ -66,6 +68,10 @@ export class InjectedStreams implements HostStreams {
   connect(target: HostTarget, owner: HostStreamOwner): number | HostFailure {
     if (this.failure !== undefined) return this.failure;
     return this.sockets.push(new InjectedStream(endpointText(target), owner)) - 1;
+  }
+
+  isConnected(): boolean {
+    return this.connectsAtOnce;
   }
 
   adopt(handle: number, owner: HostStreamOwner): void {

@@ -1,0 +1,76 @@
+/** Connections of the host that are made, or refused, while they are started, and how their owners hear of it. */
+import { afterEach, beforeEach, expect, test } from "bun:test";
+import { mkdtempSync, rmSync } from "node:fs";
+import { createServer, type Server } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { HostTarget } from "../../lib/flow/host-sockets.ts";
+import { EventLoop } from "../../lib/host/event-loop.ts";
+import { StreamSockets } from "../../lib/host/stream-sockets.ts";
+import { VectoredIo } from "../../lib/host/vectored-io.ts";
+import { PacketMemory } from "../../lib/storage/packet-memory.ts";
+
+const LOOPBACK = 0x7f000001;
+let folder: string;
+let server: Server;
+let loop: EventLoop;
+let sockets: StreamSockets;
+let told: string[];
+const owner = {
+  onHostConnected: () => void told.push("connected"),
+  onHostConnectFailed: (_now: number, why: string) => void told.push(why),
+  onHostReadable: () => {},
+  onHostWritable: () => {},
+};
+
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), "limanet-streams-"));
+  server = createServer();
+  loop = new EventLoop();
+  sockets = new StreamSockets(loop, new VectoredIo(new PacketMemory(1 << 20)), () => 0);
+  told = [];
+});
+afterEach(() => {
+  server.close();
+  loop.close();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+/** a target where somebody listens */
+async function served(kind: HostTarget["kind"]): Promise<HostTarget> {
+  const path = join(folder, "s");
+  await new Promise<void>((resolve) =>
+    kind === "unix" ? server.listen(path, resolve) : server.listen(0, "127.0.0.1", resolve),
+  );
+  const address = server.address();
+  if (typeof address !== "object" || address === null) return { kind: "unix", path };
+  return { kind: "ipv4", address: LOOPBACK, port: address.port };
+}
+
+test.each(["ipv4", "unix"] as const)("%s: who asks need not wait", async (kind) => {
+  const handle = sockets.connect(await served(kind), owner) as number;
+  expect(sockets.isConnected()).toBe(true);
+  loop.wait(100);
+  expect(told).toEqual([]);
+  sockets.close(handle);
+});
+
+test.each(["ipv4", "unix"] as const)("%s: who does not ask is told", async (kind) => {
+  const handle = sockets.connect(await served(kind), owner) as number;
+  loop.wait(100);
+  expect(told).toEqual(["connected"]);
+  sockets.close(handle);
+});
+
+test.each([true, false])(
+  "a refusal is told, whether it was asked for (%p) or not",
+  async (asks) => {
+    const target = await served("ipv4");
+    await new Promise((resolve) => server.close(resolve));
+    const handle = sockets.connect(target, owner) as number;
+    if (asks) expect(sockets.isConnected()).toBe(false);
+    loop.wait(100);
+    expect(told).toEqual(["refused"]);
+    sockets.close(handle);
+  },
+);
