@@ -102,6 +102,11 @@ const QUICK_ANSWERS = 4;
 const LATE_ANSWER = -64;
 /** octets after which a connection counts as bulk and gets large rings */
 const BULK_OCTETS = 48 * 1024;
+/**
+ * Segments that may be under way at most. The guest is as near as a socket, so what is under way beyond a turn or two only
+ * waits, and everything else at the guest's port behind it; a segment takes a time that hardly depends on its size.
+ */
+const WINDOW_SEGMENTS = 176;
 const RANGES = 32;
 /** RFC 2018 section 3: as many as there is room for, one less beside timestamps */
 const SACK_BLOCKS = 4;
@@ -139,6 +144,8 @@ export class TcpConnection {
   #sndShift = 0;
   #maxSndWnd = 0;
   #mss = DEFAULT_MSS;
+  /** octets that may be under way in either direction */
+  #windowLimit = WINDOW_SEGMENTS * DEFAULT_MSS;
   #finQueued = false;
   #finSent = false;
   readonly #sendRing: StreamRing;
@@ -295,6 +302,7 @@ export class TcpConnection {
     this.#sackPermitted = segment.sackPermitted;
     const peerMss = segment.mss === 0 ? DEFAULT_MSS : Math.max(segment.mss, 64);
     this.#mss = Math.min(peerMss, this.#env.mss) - (this.#timestamps ? 12 : 0);
+    this.#windowLimit = WINDOW_SEGMENTS * this.#mss;
     // RFC 6928
     this.#cwnd = Math.min(10 * this.#mss, Math.max(2 * this.#mss, 14600));
   }
@@ -773,7 +781,7 @@ export class TcpConnection {
       if (this.#receiveRing.grow(this.#rcvRead, end)) this.#ackPending = true;
     }
     // RFC 9293 3.8.6.2.2: the window is opened in steps worth a segment
-    const opened = seqDistance(this.#rcvAdv, seqAdd(this.#rcvRead, this.#receiveRing.size));
+    const opened = seqDistance(this.#rcvAdv, this.#windowEdge);
     if (opened >= Math.min(this.#receiveRing.size >> 1, 2 * this.#mss)) this.#ackPending = true;
     if (this.#waitForRead) this.#finishWhenRead(now);
   }
@@ -846,6 +854,7 @@ export class TcpConnection {
       const usable =
         Math.min(
           this.#sndWnd,
+          this.#windowLimit,
           this.#inRecovery && this.#sackPermitted ? this.#sndWnd : this.#cwnd,
         ) - inFlight;
       if (available <= 0) break;
@@ -1056,9 +1065,14 @@ export class TcpConnection {
     return 32;
   }
 
+  /** how far the guest may send */
+  get #windowEdge(): number {
+    return seqAdd(this.#rcvRead, Math.min(this.#receiveRing.size, this.#windowLimit));
+  }
+
   /** The window to advertise; moves the right edge by whole segments only and never back. */
   #window(): number {
-    const edge = seqAdd(this.#rcvRead, this.#receiveRing.size);
+    const edge = this.#windowEdge;
     const opened = seqDistance(this.#rcvAdv, edge);
     if (opened >= Math.min(this.#receiveRing.size >> 1, this.#mss)) {
       const window = seqDistance(this.#rcvNxt, edge) & ~((1 << this.#rcvShift) - 1);
