@@ -9,11 +9,18 @@ import { libc } from "./libc.ts";
 const START_MS = 500;
 const MADV_DONTNEED = 4;
 
-/** Gives the pages of the program's code back, on Linux; those that are in use are there again at once. */
+/** Gives the pages of the program's code back, where Linux' /proc tells of them; those that are in use are there again at once. */
 export function releaseProgramPages(): void {
   if (process.platform !== "linux") return;
-  const program = readlinkSync("/proc/self/exe");
-  for (const line of readFileSync("/proc/self/maps", "utf8").split("\n")) {
+  let program: string;
+  let maps: string;
+  try {
+    program = readlinkSync("/proc/self/exe");
+    maps = readFileSync("/proc/self/maps", "utf8");
+  } catch {
+    return;
+  }
+  for (const line of maps.split("\n")) {
     // what may be executed and not written is as it is in the file
     const [, from, to, path] = /^(\w+)-(\w+) r-xp \S+ \S+ \S+ +(.*)$/.exec(line) ?? [];
     if (path !== program) continue;

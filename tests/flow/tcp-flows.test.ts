@@ -482,6 +482,20 @@ describe("back-pressure", () => {
     expect(send({ flags: "P.", seq: 501, ack: 1001, payload: text("hello") })).toHaveLength(1);
   });
 
+  test("no more than 176 segments are under way, however large the guest's window", () => {
+    send({ flags: "S", seq: 500, options: "01030307" });
+    hostConnected();
+    send({ flags: ".", seq: 501, ack: 1001 });
+    let underWay = say(pattern(2_000_000)).length;
+    let most = 0;
+    for (let rounds = 0, next = 1001; rounds < 20; rounds++) {
+      next += underWay * MSS;
+      underWay = send({ flags: ".", seq: 501, ack: next }).length;
+      most = Math.max(most, underWay);
+    }
+    expect(most).toBe(176);
+  });
+
   test("a host with much to say is read 256 KiB a turn, and on in the next turns", () => {
     // window scale 7: a window of 65535 * 128
     send({ flags: "S", seq: 500, options: "01030307" });
