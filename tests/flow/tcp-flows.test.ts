@@ -486,9 +486,9 @@ describe("back-pressure", () => {
     send({ flags: "S", seq: 500, options: "01030307" });
     hostConnected();
     send({ flags: ".", seq: 501, ack: 1001 });
-    let underWay = say(pattern(2_000_000)).length;
+    let underWay = say(pattern(8_000_000)).length;
     let most = 0;
-    for (let rounds = 0, next = 1001; rounds < 20; rounds++) {
+    for (let rounds = 0, next = 1001; rounds < 100; rounds++) {
       next += underWay * MSS;
       underWay = send({ flags: ".", seq: 501, ack: next }).length;
       most = Math.max(most, underWay);

@@ -215,9 +215,13 @@ export function questionKey({ octets, questionEnd, edns, ...query }: Query): str
 
 /** A reply to this query, as far as can be told from id and question (RFC 5452 9.1); letters may differ in case. */
 export function repliesTo(reply: Uint8Array, query: Uint8Array): boolean {
+  return reply[0] === query[0] && reply[1] === query[1] && answersQuestion(reply, query);
+}
+
+/** The same for a reply that has an id of its own, as one by the host's library has. */
+export function answersQuestion(reply: Uint8Array, query: Uint8Array): boolean {
   const shape = shapeOf(reply);
   if (shape === undefined || !isReply(reply) || opcodeOf(reply) !== 0) return false;
-  if (reply[0] !== query[0] || reply[1] !== query[1]) return false;
   const questions = u16(reply, 4);
   // some servers leave out the question of a query they did not understand
   if (questions === 0) return rcodeOf(reply) !== 0 && shape.records.length === 0;

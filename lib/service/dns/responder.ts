@@ -14,6 +14,7 @@ import {
   questionKey,
   queryOctets,
   readQuery,
+  answersQuestion,
   shapeOf,
   TYPE,
   u16,
@@ -187,10 +188,14 @@ export class DnsResponder {
         return addressOutcome(
           await resolver.addresses(source.name, source.family, source.withRaw),
           source,
+          query,
         );
       case "system-query": {
         const octets = await resolver.query(source.name, source.type);
-        return octets === undefined ? { kind: "failure" } : { kind: "body", octets };
+        // the host's library may hand on what a name server says, whatever it is
+        return octets !== undefined && answersQuestion(octets, query.octets)
+          ? { kind: "body", octets }
+          : { kind: "failure" };
       }
       case "name-servers": {
         const octets = await upstream.relay(query.octets, source.route);
@@ -363,10 +368,12 @@ function behindAlias(alias: string, outcome: Outcome): Outcome {
 function addressOutcome(
   found: SystemAnswer,
   { name, family }: { name: string; family: 4 | 6 },
+  query: Query,
 ): Outcome {
   if (found.kind === "failure" || found.kind === "overload") return { kind: "failure" };
   if (found.kind !== "addresses") return { kind: found.kind, lifetime: NATIVE_TTL };
-  if (found.raw !== undefined) return { kind: "body", octets: found.raw };
+  if (found.raw !== undefined && answersQuestion(found.raw, query.octets))
+    return { kind: "body", octets: found.raw };
   const canonical = found.canonicalName;
   const isAlias =
     canonical !== undefined &&
