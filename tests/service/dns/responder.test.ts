@@ -260,9 +260,9 @@ describe("an answer", () => {
     ["SERVFAIL", "is about another name", mx("other.example.org")],
     ["SERVFAIL", "goes on behind its last record", mx("example.org", 0, 0)],
     ["SERVFAIL", "is cut in two", mx("example.org").subarray(0, -3)],
-  ])("is %s when what the host's library hands on %s", async (rcode, _what, octets) => {
+  ])("is %s when what the host's library hands on %s", async (rcode, _what, handedOn) => {
     const responder = make({
-      resolver: { addresses: async () => ({ kind: "no-data" }), query: async () => octets },
+      resolver: { addresses: async () => ({ kind: "no-data" }), query: async () => handedOn },
     });
     expect((await ask("example.org", "MX", responder)).rcode).toBe(rcode);
   });
