@@ -23,7 +23,7 @@ import {
   PORT_UNREACHABLE,
 } from "../wire/icmpv4.ts";
 import { PROTOCOL_ICMP, PROTOCOL_UDP, type Ipv4View } from "../wire/ipv4.ts";
-import { put16, put32 } from "../wire/octets.ts";
+import { beginAlike, put16, put32 } from "../wire/octets.ts";
 import {
   checkUdp,
   emitUdp,
@@ -585,9 +585,7 @@ class DatagramFlow implements HostDatagramOwner {
   /** The socket address in the first octets is that of the forward's client. */
   isWith(octets: Uint8Array, length: number): boolean {
     const { peer } = this;
-    if (peer?.length !== length) return false;
-    for (let i = 0; i < length; i++) if (peer[i] !== octets[i]) return false;
-    return true;
+    return peer?.length === length && beginAlike(peer, octets, length);
   }
 
   get portsWord(): number {

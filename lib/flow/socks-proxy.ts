@@ -129,6 +129,7 @@ export class SocksProxy {
   }
 
   nextDeadline(): number {
+    // each turn asks, and an iterator for each would be garbage
     if (this.#handshakes.size > 0) for (const client of this.#handshakes) return client.deadline;
     return Infinity;
   }

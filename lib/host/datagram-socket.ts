@@ -8,6 +8,7 @@
 import { ptr } from "bun:ffi";
 import { FRAME_HEADROOM } from "../link/bridge-port.ts";
 import type { PacketMemory } from "../storage/packet-memory.ts";
+import { beginAlike } from "../wire/octets.ts";
 import { DatagramPort } from "./datagram-port.ts";
 import type { EventHandler, EventLoop } from "./event-loop.ts";
 import { Iovecs } from "./iovecs.ts";
@@ -168,11 +169,8 @@ export class DatagramSocket implements EventHandler {
     return isConnected ? this.#admit(undefined) : undefined;
   }
 
-  /** Compares from the end: paths of one folder begin alike. */
   #isFrom(address: Uint8Array | undefined, length: number): boolean {
-    if (address?.length !== length) return false;
-    for (let i = length - 1; i >= 0; i--) if (address[i] !== this.#sender[i]) return false;
-    return true;
+    return address?.length === length && beginAlike(address, this.#sender, length);
   }
 
   /** Without an address it is the guest to whom the socket leads. */

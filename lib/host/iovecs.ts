@@ -1,6 +1,7 @@
 /**
  * An array of struct iovec at one place for all calls: an address and a length of 64 bits each. Numbers are written as two
- * halves, since a BigInt for each would be garbage for each packet; lengths stay below 2^32.
+ * halves, since a BigInt for each would be garbage for each packet; lengths stay below 2^32. Whoever gives `at` away keeps the
+ * array for as long: an address keeps nothing alive.
  */
 import type { Pointer } from "bun:ffi";
 import { addressOf } from "./pinned.ts";

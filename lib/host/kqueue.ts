@@ -76,8 +76,8 @@ export class KqueuePoller implements Poller {
   readonly #eventsAt = addressOf(this.#events);
   readonly #changes = new DataView(new ArrayBuffer(2 * KEVENT_SIZE));
   readonly #changesAt = addressOf(this.#changes);
-  /** struct timespec: seconds, nanoseconds */
-  readonly #timeout = new BigInt64Array(2);
+  /** struct timespec: seconds, nanoseconds, of which the low halves are all that is written: a BigInt would be garbage */
+  readonly #timeout = new Uint32Array(4);
   readonly #timeoutAt = addressOf(this.#timeout);
 
   constructor(libraries: readonly string[]) {
@@ -116,8 +116,8 @@ export class KqueuePoller implements Poller {
 
   wait(timeoutMs: number): number {
     const whole = Math.floor(timeoutMs / 1000);
-    this.#timeout[0] = BigInt(whole);
-    this.#timeout[1] = BigInt(Math.floor((timeoutMs - whole * 1000) * MS));
+    this.#timeout[0] = whole;
+    this.#timeout[2] = (timeoutMs - whole * 1000) * MS;
     const limit = timeoutMs < 0 ? null : this.#timeoutAt;
     return orErrno(this.#calls.kevent(this.#queue, null, 0, this.#eventsAt, BATCH, limit));
   }

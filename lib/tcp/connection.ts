@@ -144,8 +144,6 @@ export class TcpConnection {
   #sndShift = 0;
   #maxSndWnd = 0;
   #mss = DEFAULT_MSS;
-  /** octets that may be under way in either direction */
-  #windowLimit = WINDOW_SEGMENTS * DEFAULT_MSS;
   #finQueued = false;
   #finSent = false;
   readonly #sendRing: StreamRing;
@@ -302,7 +300,6 @@ export class TcpConnection {
     this.#sackPermitted = segment.sackPermitted;
     const peerMss = segment.mss === 0 ? DEFAULT_MSS : Math.max(segment.mss, 64);
     this.#mss = Math.min(peerMss, this.#env.mss) - (this.#timestamps ? 12 : 0);
-    this.#windowLimit = WINDOW_SEGMENTS * this.#mss;
     // RFC 6928
     this.#cwnd = Math.min(10 * this.#mss, Math.max(2 * this.#mss, 14600));
   }
@@ -854,7 +851,7 @@ export class TcpConnection {
       const usable =
         Math.min(
           this.#sndWnd,
-          this.#windowLimit,
+          WINDOW_SEGMENTS * this.#mss,
           this.#inRecovery && this.#sackPermitted ? this.#sndWnd : this.#cwnd,
         ) - inFlight;
       if (available <= 0) break;
@@ -1067,7 +1064,7 @@ export class TcpConnection {
 
   /** how far the guest may send */
   get #windowEdge(): number {
-    return seqAdd(this.#rcvRead, Math.min(this.#receiveRing.size, this.#windowLimit));
+    return seqAdd(this.#rcvRead, Math.min(this.#receiveRing.size, WINDOW_SEGMENTS * this.#mss));
   }
 
   /** The window to advertise; moves the right edge by whole segments only and never back. */

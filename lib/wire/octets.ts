@@ -13,6 +13,12 @@ export function u48(buf: Uint8Array, at: number): number {
   return u16(buf, at) * 0x1_0000_0000 + u32(buf, at + 2);
 }
 
+/** Are the first octets of both the same? From the last one on: addresses and paths begin alike. */
+export function beginAlike(a: Uint8Array, b: Uint8Array, length: number): boolean {
+  for (let i = length - 1; i >= 0; i--) if (a[i] !== b[i]) return false;
+  return true;
+}
+
 export function put16(buf: Uint8Array, at: number, value: number): void {
   buf[at] = value >>> 8;
   buf[at + 1] = value;

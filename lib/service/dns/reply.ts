@@ -88,13 +88,13 @@ function nameOctets(name: string): number[] {
   ];
 }
 
-/** A name server's reply as a body; undefined when it cannot serve others (cut short, or OPT not at its end). */
+/** A name server's reply as a body; undefined when it cannot serve others (cut short, too long, or OPT not at its end). */
 export function bodyOfReply(reply: Uint8Array, shape: Shape): Uint8Array | undefined {
   if ((reply[2]! & 2) !== 0 || u16(reply, 4) !== 1) return undefined;
   // names may point into what stands behind the last record
   if (shape.end !== reply.length) return undefined;
   const opt = shape.records.findIndex(({ type }) => type === TYPE.OPT);
-  if (opt < 0) return new Uint8Array(reply.subarray(0, shape.end));
+  if (opt < 0) return new Uint8Array(reply);
   const { nameAt, ttlAt } = shape.records[opt]!;
   // an OPT elsewhere, or with an RCODE of its own
   if (opt !== shape.records.length - 1 || reply[ttlAt] !== 0) return undefined;

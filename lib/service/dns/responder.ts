@@ -6,6 +6,7 @@
 import { lifetimeOf, ReplyCache } from "./cache.ts";
 import { explanationOf, type Explanation } from "./explanation.ts";
 import {
+  answersQuestion,
   canonicalName,
   HEADER_LENGTH,
   isPlainName,
@@ -14,7 +15,6 @@ import {
   questionKey,
   queryOctets,
   readQuery,
-  answersQuestion,
   shapeOf,
   TYPE,
   u16,

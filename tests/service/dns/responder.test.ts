@@ -245,20 +245,17 @@ describe("an answer", () => {
     expect((await ask("example.org", type, make(options))).rcode).toBe("SERVFAIL");
   });
 
-  const mx = (name: string, ...behind: number[]): Uint8Array => {
-    const question = query(name, "MX");
-    const reply = new Uint8Array([...question, 0xc0, 12, 0, 15, 0, 1, 0, 0, 0, 60, 0, 5]);
-    reply[2] = 0x81;
-    reply[3] = 0x80;
-    reply[7] = 1;
-    return new Uint8Array([...reply, 0, 10, 1, 0x61, 0, ...behind]);
-  };
+  const mx = (name: string) =>
+    query(name, "MX", {
+      type: "response",
+      answers: [{ type: "MX", name, data: { preference: 10, exchange: "mail.test" } }],
+    });
 
   // found by scripts/fuzz, seed 20261130: the question was exchanged for the client's, and records were cut in two
   test.each([
     ["NOERROR", "is what is asked about", mx("example.org")],
     ["SERVFAIL", "is about another name", mx("other.example.org")],
-    ["SERVFAIL", "goes on behind its last record", mx("example.org", 0, 0)],
+    ["SERVFAIL", "goes on behind its last record", new Uint8Array([...mx("example.org"), 0, 0])],
     ["SERVFAIL", "is cut in two", mx("example.org").subarray(0, -3)],
   ])("is %s when what the host's library hands on %s", async (rcode, _what, handedOn) => {
     const responder = make({
