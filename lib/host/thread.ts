@@ -1,5 +1,4 @@
 /** The two ends of a worker thread. */
-import { releaseProgramPages } from "./program-pages.ts";
 
 /** In the worker: hears the main thread. */
 export function onMessage(listener: (message: unknown) => void): void {
@@ -42,13 +41,4 @@ export function startThread(
   worker.onmessage = (event) => listener(event.data);
   worker.onerror = (event) => onFailure(event.message);
   return worker;
-}
-
-/**
- * Collects all garbage of this thread's now, and has its pages and those of the program given back to the system; takes some
- * tens of milliseconds.
- */
-export function returnUnusedMemory(): void {
-  Bun.gc(true);
-  releaseProgramPages();
 }

@@ -6,7 +6,8 @@ import { watchDoorbell } from "../../host/doorbell.ts";
 import { monotonicMs } from "../../host/clock.ts";
 import type { EventLoop } from "../../host/event-loop.ts";
 import { HostError } from "../../host/listening-sockets.ts";
-import { afterMessages, onMessage, postToMain, returnUnusedMemory } from "../../host/thread.ts";
+import { afterMessages, onMessage, postToMain } from "../../host/thread.ts";
+import { returnUnusedMemory } from "../../host/unused-memory.ts";
 import { REST_AFTER_MS, RestAfterWork } from "./rest-after-work.ts";
 import type { EngineFailure, FromEngine, Numbered, ThreadStart } from "./thread-protocol.ts";
 

@@ -1,6 +1,6 @@
 /**
- * The program's own code in memory: most of it runs once, while the program starts. Its pages are the file's, and come back
- * from there when they are run again.
+ * Memory that nobody needs any more goes back to the system: garbage, and the program's own code, most of which runs once, while
+ * the program starts. Its pages are the file's, and come back from there when they are run again.
  */
 import { readFileSync, readlinkSync } from "node:fs";
 import { libc } from "./libc.ts";
@@ -32,4 +32,10 @@ export function releaseProgramPages(): void {
 /** The same when a daemon that starts now has started. */
 export function releaseProgramPagesSoon(): void {
   setTimeout(releaseProgramPages, START_MS).unref();
+}
+
+/** The same, and all garbage of this thread's now; takes some tens of milliseconds. */
+export function returnUnusedMemory(): void {
+  Bun.gc(true);
+  releaseProgramPages();
 }

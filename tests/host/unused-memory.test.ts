@@ -1,7 +1,7 @@
 /** The program's code goes from memory when it is told to, and comes back as it is run. */
 import { expect, test } from "bun:test";
 import { readFileSync, readlinkSync } from "node:fs";
-import { releaseProgramPages } from "../../lib/host/program-pages.ts";
+import { releaseProgramPages } from "../../lib/host/unused-memory.ts";
 
 /** KiB of this program's code that are in memory */
 function residentCode(): number {
