@@ -38,7 +38,7 @@ export const TCP_CAPACITY = 16384;
 /** whose connections are those that come from the host: no port has this number */
 const HOST = -1;
 /** octets one connection may read from the host in one turn, so that none starves another */
-const READ_BUDGET = 256 * 1024;
+const READ_BUDGET = 512 * 1024;
 /** a host that was short of memory is tried again after this */
 const RETRY_MS = 10;
 const GATHERS = 64;

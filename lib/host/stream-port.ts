@@ -18,7 +18,7 @@ const RECEIVE_SIZE = 256 * 1024;
 const MAX_STREAM_FRAME = 128 * 1024;
 const BACKLOG_SIZE = 1024 * 1024;
 /** octets after which senders that can wait are told to, so that one write takes all */
-const BUSY_OCTETS = 192 * 1024;
+const BUSY_OCTETS = 384 * 1024;
 const PIECES = 1024;
 const EVENTS = READABLE | PEER_DONE | EDGE_TRIGGERED;
 

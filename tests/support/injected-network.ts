@@ -17,7 +17,7 @@ export const DNS = "10.0.0.2";
 export const GATEWAY_MAC = "5a:94:ef:e4:0c:dd";
 export const ALL = "ff:ff:ff:ff:ff:ff";
 /** address space; pages that are not touched cost nothing */
-const MEMORY = 512 << 20;
+const MEMORY = 576 << 20;
 const RECEIVE_SIZE = 256 * 1024;
 /** of the scratch, as much as a turn of these tests uses */
 const SCRATCH_USED = 256 * 1024;

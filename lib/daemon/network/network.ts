@@ -38,8 +38,8 @@ export const PACKET_MEMORY_SIZE = 768 << 20;
 const SCRATCH_SIZE = 2 << 20;
 const SMALL_RING = 32 * 1024;
 const SMALL_RINGS = 8192;
-const LARGE_RING = 512 * 1024;
-const LARGE_RINGS = 384;
+const LARGE_RING = 1024 * 1024;
+const LARGE_RINGS = 256;
 const DNS_PORT = 53;
 /** ports, listeners, DNS and files; half of the others is for TCP, an eighth each for UDP and ping, the rest for what comes from the host */
 const OWN_DESCRIPTORS = 256;
