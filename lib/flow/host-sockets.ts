@@ -30,13 +30,10 @@ export interface HostStreamOwner {
 
 /** Connected byte streams: TCP and unix sockets. */
 export interface HostStreams {
-  /** Starts a connection; the outcome comes to the owner later. */
+  /** Starts a connection. Unless it is made already (`isConnected`), the owner hears of the outcome later. */
   connect(target: HostTarget, owner: HostStreamOwner): number | HostFailure;
-  /**
-   * Is the connection that `connect` has started last made already, as those within the host are? Its owner does not hear of
-   * it any more then.
-   */
-  isConnected(): boolean;
+  /** The connection is made, as those within the host are by the time they are started. */
+  isConnected(handle: number): boolean;
   /** Gives an accepted connection its owner, who is told of readiness at once. */
   adopt(handle: number, owner: HostStreamOwner): void;
   /** Takes a connection from its owner without closing it; it can be adopted again. */

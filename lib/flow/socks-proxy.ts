@@ -276,10 +276,11 @@ class SocksClient implements HostStreamOwner {
   }
 
   #dial(target: HostTarget): void {
-    const handle = this.#proxy.environment.host.connect(target, {
+    const { host } = this.#proxy.environment;
+    const handle = host.connect(target, {
       onHostConnected: () => this.#onDialled(),
       onHostConnectFailed: (_now: number, why: HostFailure) => {
-        this.#proxy.environment.host.close(this.#dialled);
+        host.close(this.#dialled);
         this.#dialled = -1;
         this.#refuse(replyOf(why));
       },
@@ -289,8 +290,12 @@ class SocksClient implements HostStreamOwner {
       },
       onHostWritable: () => this.pump(),
     });
-    if (typeof handle === "number") this.#dialled = handle;
-    else this.#refuse(replyOf(handle));
+    if (typeof handle !== "number") {
+      this.#refuse(replyOf(handle));
+      return;
+    }
+    this.#dialled = handle;
+    if (host.isConnected(handle)) this.#onDialled();
   }
 
   #onDialled(): void {

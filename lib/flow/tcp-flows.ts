@@ -207,7 +207,7 @@ export class TcpFlows implements DatagramHandler, SegmentSink {
       return;
     }
     flow.handle = handle;
-    if (this.#host.isConnected()) flow.onHostConnected(now);
+    if (this.#host.isConnected(handle)) flow.onHostConnected(now);
   }
 
   /** RFC 9293 3.10.7.1: a segment that belongs to no connection is answered by a reset. */

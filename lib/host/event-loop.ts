@@ -67,6 +67,11 @@ export class EventLoop {
     this.#poller.remove(fd);
   }
 
+  /** The same for a descriptor that is closed at once and has no double anywhere: the system forgets it by itself. */
+  forget(fd: number): void {
+    this.#handlers[fd] = undefined;
+  }
+
   /** Waits up to `timeoutMs` (-1: for ever) and tells the handlers; how many events there were. */
   wait(timeoutMs: number): number {
     const poller = this.#poller;

@@ -33,7 +33,7 @@ import { EDGE_TRIGGERED, FAILED, HUNG_UP, PEER_DONE, READABLE, WRITABLE } from "
 import { ipv4SocketAddress, setIpv4Endpoint, unixSocketAddress } from "./socket-address.ts";
 import type { VectoredIo } from "./vectored-io.ts";
 
-const EVENTS = READABLE | WRITABLE | PEER_DONE | EDGE_TRIGGERED;
+const EVENTS = READABLE | PEER_DONE | EDGE_TRIGGERED;
 const ONE_AT = pinned(new Int32Array([1]));
 /** struct linger: on, 0 seconds: close sends RST */
 const ABORT_AT = pinned(new Int32Array([1, 0]));
@@ -59,9 +59,7 @@ export class StreamSockets implements HostStreams {
   readonly #loop: EventLoop;
   readonly #io: VectoredIo;
   readonly #now: () => number;
-  /** the connection that was started last, and whether it is one of TCP within the host */
-  #latest: Socket | undefined;
-  #isInside = false;
+  readonly #sockets: (Socket | undefined)[] = [];
 
   constructor(loop: EventLoop, io: VectoredIo, now: () => number) {
     this.#loop = loop;
@@ -70,43 +68,59 @@ export class StreamSockets implements HostStreams {
   }
 
   connect(target: HostTarget, owner: HostStreamOwner): number | HostFailure {
-    const family = target.kind === "ipv4" ? AF_INET : AF_UNIX;
-    const fd = openSocket(family, SOCK_STREAM);
+    const isTcp = target.kind === "ipv4";
+    const fd = openSocket(isTcp ? AF_INET : AF_UNIX, SOCK_STREAM);
     if (fd < 0) return hostFailure(fd);
-    if (target.kind === "ipv4") libc.setsockopt(fd, SOL_TCP, TCP_NODELAY, ONE_AT, 4);
-    const result =
-      target.kind === "ipv4"
-        ? connectIpv4(fd, target.address, target.port)
-        : connectUnix(fd, target.path);
-    if (result < 0 && result !== -EINPROGRESS) {
+    let result = isTcp
+      ? connectIpv4(fd, target.address, target.port)
+      : connectUnix(fd, target.path);
+    // a connection within the host is made while connect(2) is carried out, which says so when it is called again
+    if (result === -EINPROGRESS && isTcp && isLoopback(target.address))
+      result = connectIpv4(fd, target.address, target.port);
+    const isConnecting = result === -EINPROGRESS || result === -EALREADY;
+    if (result < 0 && !isConnecting && result !== -EISCONN) {
       libc.close(fd);
       return hostFailure(result);
     }
-    const socket = new Socket(fd, owner, result, this.#now);
-    this.#loop.add(fd, EVENTS, socket);
-    this.#latest = socket;
-    this.#isInside = target.kind === "ipv4" && isLoopback(target.address);
+    const socket = new Socket(fd, owner, this.#now, isTcp);
+    if (isConnecting) socket.isConnecting = socket.asksForRoom = true;
+    socket.isOurs = true;
+    this.#watch(socket);
     return fd;
   }
 
-  isConnected(): boolean {
-    return this.#latest!.isConnected(this.#isInside);
+  isConnected(handle: number): boolean {
+    return !this.#sockets[handle]!.isConnecting;
   }
 
   adopt(handle: number, owner: HostStreamOwner): void {
-    // a unix socket has no such option, and needs none
-    libc.setsockopt(handle, SOL_TCP, TCP_NODELAY, ONE_AT, 4);
-    this.#loop.add(handle, EVENTS, new Socket(handle, owner, undefined, this.#now));
+    // a unix socket does without TCP's option: setting it fails
+    const socket = new Socket(handle, owner, this.#now, true);
+    socket.hasWritten = true;
+    this.#watch(socket);
+  }
+
+  #watch(socket: Socket): void {
+    this.#sockets[socket.fd] = socket;
+    this.#loop.add(socket.fd, socket.isConnecting ? EVENTS | WRITABLE : EVENTS, socket);
   }
 
   release(handle: number): void {
     this.#loop.remove(handle);
+    this.#sockets[handle] = undefined;
   }
 
   write(handle: number, from: Gather): number | HostFailure {
+    // one that has no owner just now has no socket here
+    const socket = this.#sockets[handle];
+    socket?.beforeWrite();
     const sent = this.#io.send(handle, from);
-    if (sent >= 0) return sent;
-    return sent === -EAGAIN ? 0 : hostFailure(sent);
+    if (sent < 0 && sent !== -EAGAIN) return hostFailure(sent);
+    if (sent < from.octets && socket?.asksForRoom === false) {
+      socket.asksForRoom = true;
+      this.#loop.change(handle, EVENTS | WRITABLE);
+    }
+    return Math.max(0, sent);
   }
 
   read(handle: number, into: Gather): number | HostFailure {
@@ -119,7 +133,9 @@ export class StreamSockets implements HostStreams {
   }
 
   close(handle: number): void {
-    this.#loop.remove(handle);
+    if (this.#sockets[handle]?.isOurs === true) this.#loop.forget(handle);
+    else this.#loop.remove(handle);
+    this.#sockets[handle] = undefined;
     libc.close(handle);
   }
 
@@ -130,48 +146,44 @@ export class StreamSockets implements HostStreams {
 }
 
 class Socket implements EventHandler {
-  readonly #fd: number;
+  readonly fd: number;
+  isConnecting = false;
+  /** the loop tells of room, which it is asked to once a write has come short */
+  asksForRoom = false;
+  /** nobody else has a descriptor of it */
+  isOurs = false;
+  hasWritten = false;
   readonly #owner: HostStreamOwner;
   readonly #now: () => number;
-  #connecting: boolean;
-  /** of connect(2), the last time */
-  #result: number;
+  #delaysSmall: boolean;
 
-  /** result: of connect(2); undefined: the connection has been made long since */
-  constructor(fd: number, owner: HostStreamOwner, result: number | undefined, now: () => number) {
-    this.#fd = fd;
+  constructor(fd: number, owner: HostStreamOwner, now: () => number, isTcp: boolean) {
+    this.fd = fd;
     this.#owner = owner;
-    this.#connecting = result !== undefined;
-    this.#result = result ?? 0;
     this.#now = now;
+    this.#delaysSmall = isTcp;
   }
 
-  /**
-   * A connection within the host is made while connect(2) is carried out, which says so only when it is called again: where
-   * to it takes no notice of then.
-   */
-  isConnected(isInside: boolean): boolean {
-    if (isInside && this.#result === -EINPROGRESS)
-      this.#result = orErrno(libc.connect(this.#fd, ENDPOINT_AT, endpoint.length));
-    if (this.#result !== 0 && this.#result !== -EISCONN) return false;
-    this.#connecting = false;
-    return true;
+  /** A small write is not to wait for the acknowledgement of one before it (RFC 9293 3.7.4); the first has none before it. */
+  beforeWrite(): void {
+    if (this.hasWritten && this.#delaysSmall) {
+      libc.setsockopt(this.fd, SOL_TCP, TCP_NODELAY, ONE_AT, 4);
+      this.#delaysSmall = false;
+    }
+    this.hasWritten = true;
   }
 
   /** 0, or the errno with which the connection has failed */
   #failure(): number {
-    // a failure that connect(2) has told is gone from the socket
-    if (this.#result !== -EINPROGRESS && this.#result !== -EALREADY)
-      return Math.min(0, this.#result);
-    libc.getsockopt(this.#fd, SOL_SOCKET, SO_ERROR, ERROR_AT, ERROR_LENGTH_AT);
+    libc.getsockopt(this.fd, SOL_SOCKET, SO_ERROR, ERROR_AT, ERROR_LENGTH_AT);
     return -error[0]!;
   }
 
   onEvents(events: number): void {
     const now = this.#now();
-    if (this.#connecting) {
+    if (this.isConnecting) {
       if (!(events & (WRITABLE | FAILED | HUNG_UP))) return;
-      this.#connecting = false;
+      this.isConnecting = false;
       const failure = this.#failure();
       if (failure < 0) {
         this.#owner.onHostConnectFailed(now, hostFailure(failure));

@@ -70,7 +70,7 @@ export class InjectedStreams implements HostStreams {
     return this.sockets.push(new InjectedStream(endpointText(target), owner)) - 1;
   }
 
-  isConnected(): boolean {
+  isConnected(_handle: number): boolean {
     return this.connectsAtOnce;
   }
 
