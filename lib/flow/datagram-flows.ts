@@ -9,6 +9,7 @@ import { TupleTable } from "../storage/tuple-table.ts";
 import type { BridgePort } from "../link/bridge-port.ts";
 import type { DatagramHandler, Gateway } from "../stack/gateway.ts";
 import { LOWER_HEADERS } from "../stack/gateway.ts";
+import { Pace } from "../stack/right-of-way.ts";
 import {
   ADMINISTRATIVELY_PROHIBITED,
   DESTINATION_UNREACHABLE,
@@ -92,6 +93,8 @@ export class DatagramFlows {
   #unfinished: DatagramFlow[] = [];
   #unfinishedForwards: UdpForward[] = [];
   readonly #random: Random32;
+  /** of all services together */
+  readonly #services = new Pace();
   #sweepAt = Infinity;
   #echoRefusalTold = false;
   readonly #onEchoRefused: () => void;
@@ -146,6 +149,7 @@ export class DatagramFlows {
     if (flow === undefined) {
       const target = this.#translate(packet.dst, dstPort);
       if (target.kind === "service") {
+        this.#gateway.rightOfWay.onOctets(now, packet.src, this.#services, end - payload);
         target.handler.onPayload(now, packet, srcPort, payload, end, mac, ingress);
         return;
       }
@@ -305,6 +309,7 @@ export class DatagramFlows {
   #send(now: number, flow: DatagramFlow, packet: Ipv4View, start: number, length: number): void {
     flow.lastUsedAt = now;
     flow.lastLength = length;
+    this.#gateway.rightOfWay.onOctets(now, packet.src, flow.pace, length);
     if (flow.peer !== undefined) {
       this.#host.sendTo(flow.handle, start, length, flow.peer);
       return;
@@ -560,6 +565,7 @@ class DatagramFlow implements HostDatagramOwner {
   forward: UdpForward | undefined;
   peer: Uint8Array | undefined;
   peerKey = "";
+  readonly pace = new Pace();
   readonly #flows: DatagramFlows;
 
   constructor(

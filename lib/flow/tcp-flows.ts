@@ -19,6 +19,7 @@ import {
   type TcpUser,
 } from "../tcp/connection.ts";
 import type { RingPools } from "../tcp/stream-ring.ts";
+import { Pace, type RightOfWay } from "../stack/right-of-way.ts";
 import { DeadlineHeap } from "../time/deadline-heap.ts";
 import { fold, pseudoHeaderSum } from "../wire/checksum.ts";
 import { DESTINATION_UNREACHABLE, HOST_UNREACHABLE } from "../wire/icmpv4.ts";
@@ -357,6 +358,7 @@ export class TcpFlows implements DatagramHandler, SegmentSink {
     const flow = new TcpFlow(
       this,
       this.#host,
+      this.#gateway.rightOfWay,
       this.#environment,
       id,
       owner,
@@ -548,6 +550,8 @@ class TcpFlow implements TcpUser, HostStreamOwner {
   onOutcome: ((outcome: GuestConnectOutcome) => unknown) | undefined;
   readonly #flows: TcpFlows;
   readonly #host: HostStreams;
+  readonly #rightOfWay: RightOfWay;
+  readonly #pace = new Pace();
   #established = false;
   #adopted = false;
   #readable = false;
@@ -559,6 +563,7 @@ class TcpFlow implements TcpUser, HostStreamOwner {
   constructor(
     flows: TcpFlows,
     host: HostStreams,
+    rightOfWay: RightOfWay,
     environment: TcpEnvironment,
     id: number,
     owner: number,
@@ -569,6 +574,7 @@ class TcpFlow implements TcpUser, HostStreamOwner {
   ) {
     this.#flows = flows;
     this.#host = host;
+    this.#rightOfWay = rightOfWay;
     this.id = id;
     this.owner = owner;
     this.connection = new TcpConnection(
@@ -661,6 +667,8 @@ class TcpFlow implements TcpUser, HostStreamOwner {
 
   settle(now: number, readGather: Gather, budget: number): void {
     const { connection } = this;
+    const guest = connection.remoteAddress;
+    connection.maxSegments = this.#rightOfWay.segments(now, guest, this.#pace);
     if (this.handle >= 0 && this.#established) {
       this.#push(now);
       if (this.handle >= 0 && connection.state !== "CLOSED") this.#pull(now, readGather, budget);
@@ -693,7 +701,10 @@ class TcpFlow implements TcpUser, HostStreamOwner {
         this.#flows.releaseGather(this);
         this.#fail();
         return;
-      } else connection.onTaken(now, taken, this.gather);
+      } else {
+        connection.onTaken(now, taken, this.gather);
+        this.#onMoved(now, taken);
+      }
     }
     this.#flows.releaseGather(this);
     // taking the last octets may have ended the connection, and closed the socket with it
@@ -701,6 +712,10 @@ class TcpFlow implements TcpUser, HostStreamOwner {
       this.#writeShut = true;
       this.#host.shutdownWrite(this.handle);
     }
+  }
+
+  #onMoved(now: number, octets: number): void {
+    this.#rightOfWay.onOctets(now, this.connection.remoteAddress, this.#pace, octets);
   }
 
   /** host → guest */
@@ -730,6 +745,7 @@ class TcpFlow implements TcpUser, HostStreamOwner {
         connection.close();
       } else {
         connection.onFilled(got);
+        this.#onMoved(now, got);
         left -= got;
         if (got === wanted) connection.output(now);
         else if (this.#toldWhenMore) this.#readable = false;

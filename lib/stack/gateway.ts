@@ -62,6 +62,7 @@ import {
   type Ipv4Repr,
 } from "../wire/ipv4.ts";
 import type { Reassembler } from "./reassembly.ts";
+import { RightOfWay } from "./right-of-way.ts";
 
 export interface GatewayPlan {
   subnet: Cidr;
@@ -112,6 +113,7 @@ export class Gateway implements GatewayPort {
   readonly sum: SumOctets;
   readonly scratch: Scratch;
   readonly counters: Counters;
+  readonly rightOfWay = new RightOfWay();
   readonly #link: Switch;
   readonly #reassembler: Reassembler;
   readonly #neighbors: Map<number, number>;

@@ -102,11 +102,6 @@ const QUICK_ANSWERS = 4;
 const LATE_ANSWER = -64;
 /** octets after which a connection counts as bulk and gets large rings */
 const BULK_OCTETS = 48 * 1024;
-/**
- * Segments that may be under way at most. The guest is as near as a socket, so what is under way beyond a turn or two only
- * waits, and everything else at the guest's port behind it; a segment takes a time that hardly depends on its size.
- */
-const WINDOW_SEGMENTS = 176;
 const RANGES = 32;
 /** RFC 2018 section 3: as many as there is room for, one less beside timestamps */
 const SACK_BLOCKS = 4;
@@ -115,6 +110,8 @@ const NO_SEGMENTS = new Int32Array(0);
 
 export class TcpConnection {
   state: TcpState = "LISTEN";
+  /** segments that may be under way at most, either way */
+  maxSegments = Infinity;
   /** "local" is the address the guest talks to, "remote" the guest; unsigned 32-bit */
   readonly localAddress: number;
   readonly localPort: number;
@@ -851,7 +848,7 @@ export class TcpConnection {
       const usable =
         Math.min(
           this.#sndWnd,
-          WINDOW_SEGMENTS * this.#mss,
+          this.maxSegments * this.#mss,
           this.#inRecovery && this.#sackPermitted ? this.#sndWnd : this.#cwnd,
         ) - inFlight;
       if (available <= 0) break;
@@ -1064,7 +1061,7 @@ export class TcpConnection {
 
   /** how far the guest may send */
   get #windowEdge(): number {
-    return seqAdd(this.#rcvRead, Math.min(this.#receiveRing.size, WINDOW_SEGMENTS * this.#mss));
+    return seqAdd(this.#rcvRead, Math.min(this.#receiveRing.size, this.maxSegments * this.#mss));
   }
 
   /** The window to advertise; moves the right edge by whole segments only and never back. */

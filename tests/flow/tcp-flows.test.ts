@@ -9,6 +9,7 @@ import {
   payloadOf,
   tcp,
   text,
+  udp,
   type Segment,
 } from "../support/injected-frames.ts";
 import { GATEWAY_MAC, InjectedNetwork, type InjectedGuest } from "../support/injected-network.ts";
@@ -494,6 +495,32 @@ describe("back-pressure", () => {
       most = Math.max(most, underWay);
     }
     expect(most).toBe(176);
+  });
+
+  test("no more than 12 are, either way, while the guest asks for something in between", () => {
+    send({ flags: "S", seq: 500, options: "01030307" });
+    hostConnected();
+    send({ flags: ".", seq: 501, ack: 1001 });
+    net.now += 100;
+    let underWay = say(pattern(2_000_000)).length;
+    let next = 1001;
+    let window = 0;
+    for (let rounds = 0; rounds < 20; rounds++) {
+      guest.sendPacket(udp("10.0.0.11:5000", "8.8.8.8:9", text("?")));
+      next += underWay * MSS;
+      const sent = send({ flags: ".", seq: 501, ack: next });
+      underWay = sent.length;
+      window = Number(/win (\d+)/.exec(sent[0]!)![1]);
+    }
+    expect(underWay).toBe(12);
+    // scaled by 7; the 32,768 octets that were announced at first stay announced
+    expect(window << 7).toBe(RING);
+    net.now += 50;
+    for (let rounds = 0; rounds < 12; rounds++) {
+      next += underWay * MSS;
+      underWay = send({ flags: ".", seq: 501, ack: next }).length;
+    }
+    expect(underWay).toBeGreaterThan(60);
   });
 
   test("a host with much to say is read 512 KiB a turn, and on in the next turns", () => {

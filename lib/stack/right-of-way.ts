@@ -1,0 +1,80 @@
+/**
+ * Right of way: while a guest exchanges small messages, its streams keep little under way. Everything between a guest and
+ * its network goes through one queue each way, the guest's socket, where a message waits behind all that a stream has sent.
+ * A stream that is alone keeps as much under way as makes it fast.
+ */
+
+/**
+ * Segments of a stream that may be under way at most. The guest is as near as a socket, so what is under way beyond a turn or
+ * two only waits; a segment takes a time that hardly depends on its size.
+ */
+export const STREAM_SEGMENTS = 176;
+/** the same of all streams of a guest together while there are messages, and of each of them at least */
+const YIELDING_SEGMENTS = 12;
+const LEAST_SEGMENTS = 4;
+/** how long after a message streams yield, ms */
+const YIELD_MS = 50;
+const INTERVAL_MS = 10;
+/** what moves more octets in an interval is a stream, and remains one for STREAM_MS after the last such interval */
+const MESSAGE_OCTETS = 8192;
+const STREAM_MS = 1000;
+/** guests whose addresses are alike in their last bits yield to each other: a table that no guest can make grow */
+const WAYS = 64;
+
+/** One conversation of a guest, and how much it moves. */
+export class Pace {
+  interval = -1;
+  octets = 0;
+  streamAt = -Infinity;
+}
+
+/** One guest's way to its network. */
+class Way {
+  /** the conversation that had a message last, and when; when another one had */
+  speaker: Pace | undefined;
+  at = -Infinity;
+  otherAt = -Infinity;
+  /** streams in the present interval, and in the one before */
+  interval = -1;
+  streams = 0;
+  streamsBefore = 0;
+}
+
+export class RightOfWay {
+  readonly #ways = Array.from({ length: WAYS }, () => new Way());
+
+  /** A conversation of a guest has moved octets, in whatever direction. */
+  onOctets(now: number, guest: number, pace: Pace, octets: number): void {
+    const way = this.#ways[guest & (WAYS - 1)]!;
+    const interval = Math.floor(now / INTERVAL_MS);
+    const isFirst = pace.interval !== interval;
+    if (isFirst) {
+      pace.interval = interval;
+      pace.octets = 0;
+    }
+    pace.octets += octets;
+    if (pace.octets > MESSAGE_OCTETS) pace.streamAt = now;
+    if (now - pace.streamAt >= STREAM_MS) {
+      if (way.speaker !== pace) way.otherAt = way.at;
+      way.speaker = pace;
+      way.at = now;
+    } else if (isFirst) {
+      if (way.interval !== interval) {
+        way.streamsBefore = way.interval === interval - 1 ? way.streams : 0;
+        way.streams = 0;
+        way.interval = interval;
+      }
+      way.streams++;
+    }
+  }
+
+  /** Segments that a conversation may have under way now. */
+  segments(now: number, guest: number, pace: Pace): number {
+    const way = this.#ways[guest & (WAYS - 1)]!;
+    const at = way.speaker === pace ? way.otherAt : way.at;
+    if (now - at >= YIELD_MS) return STREAM_SEGMENTS;
+    const age = Math.floor(now / INTERVAL_MS) - way.interval;
+    const streams = age > 1 ? 1 : Math.max(1, way.streams, age > 0 ? 0 : way.streamsBefore);
+    return Math.max(LEAST_SEGMENTS, Math.floor(YIELDING_SEGMENTS / streams));
+  }
+}

@@ -1,0 +1,111 @@
+/** What streams of a guest may have under way while it exchanges messages. */
+import { beforeEach, describe, expect, test } from "bun:test";
+import { Pace, RightOfWay } from "../../lib/stack/right-of-way.ts";
+
+const GUEST = 0x0a00000b;
+let way: RightOfWay;
+let now: number;
+beforeEach(() => {
+  way = new RightOfWay();
+  now = 1000;
+});
+const segments = (pace: Pace, guest = GUEST) => way.segments(now, guest, pace);
+
+/** a conversation that has become a stream, and has nobody beside it any more */
+function stream(guest = GUEST): Pace {
+  const pace = new Pace();
+  way.onOctets(now, guest, pace, 100_000);
+  return pace;
+}
+function message(pace: Pace, guest = GUEST): void {
+  way.onOctets(now, guest, pace, 100);
+}
+
+test("a stream that is alone has 176 segments, from its first octets on", () => {
+  const pace = new Pace();
+  message(pace);
+  expect(segments(pace)).toBe(176);
+  way.onOctets(now, GUEST, pace, 100_000);
+  expect(segments(pace)).toBe(176);
+});
+
+describe("beside a conversation in messages", () => {
+  test("a stream has 12 segments, until 50 ms after the last message", () => {
+    const pace = stream();
+    message(new Pace());
+    expect(segments(pace)).toBe(12);
+    now += 49;
+    expect(segments(pace)).toBe(12);
+    now += 1;
+    expect(segments(pace)).toBe(176);
+  });
+
+  test.each([
+    [2, 6],
+    [3, 4],
+    [8, 4],
+  ])("%d streams have %d segments each", (count, each) => {
+    const streams = Array.from({ length: count }, () => stream());
+    message(new Pace());
+    expect(streams.map((pace) => segments(pace))).toEqual(streams.map(() => each));
+  });
+
+  test("streams that have ended are counted no longer", () => {
+    const pace = stream();
+    stream();
+    for (let i = 0; i < 2; i++) {
+      now += 10;
+      way.onOctets(now, GUEST, pace, 100_000);
+      message(new Pace());
+    }
+    expect(segments(pace)).toBe(12);
+  });
+
+  test("a conversation that yields to the other one is not yielded to by itself", () => {
+    const [one, other] = [new Pace(), new Pace()];
+    message(one);
+    now += 30;
+    message(other);
+    message(one);
+    expect(segments(one)).toBe(12);
+    now += 49;
+    message(one);
+    expect(segments(one)).toBe(12);
+    now += 1;
+    message(one);
+    expect(segments(one)).toBe(176);
+  });
+
+  test("the streams of another guest are as they were", () => {
+    const pace = stream(GUEST + 1);
+    message(new Pace());
+    expect(segments(pace, GUEST + 1)).toBe(176);
+  });
+});
+
+test("8192 octets in 10 ms are messages, and one more is a stream", () => {
+  const pace = stream();
+  const other = new Pace();
+  way.onOctets(now, GUEST, other, 8192);
+  now += 50;
+  expect(segments(pace)).toBe(176);
+  for (const octets of [8192, 8192]) {
+    way.onOctets(now, GUEST, other, octets);
+    now += 10;
+  }
+  expect(segments(pace)).toBe(12);
+  way.onOctets(now, GUEST, other, 8193);
+  now += 50;
+  way.onOctets(now, GUEST, other, 1);
+  expect(segments(pace)).toBe(176);
+});
+
+test("a stream that rests for a second may send messages again", () => {
+  const [pace, other] = [stream(), stream()];
+  now += 999;
+  message(other);
+  expect(segments(pace)).toBe(176);
+  now += 1;
+  message(other);
+  expect(segments(pace)).toBe(12);
+});
