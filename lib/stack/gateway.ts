@@ -62,7 +62,7 @@ import {
   type Ipv4Repr,
 } from "../wire/ipv4.ts";
 import type { Reassembler } from "./reassembly.ts";
-import { RightOfWay } from "./right-of-way.ts";
+import { Pace, RightOfWay } from "./right-of-way.ts";
 
 export interface GatewayPlan {
   subnet: Cidr;
@@ -114,6 +114,8 @@ export class Gateway implements GatewayPort {
   readonly scratch: Scratch;
   readonly counters: Counters;
   readonly rightOfWay = new RightOfWay();
+  /** of the echo requests that end here */
+  readonly #echoes = new Pace();
   readonly #link: Switch;
   readonly #reassembler: Reassembler;
   readonly #neighbors: Map<number, number>;
@@ -310,6 +312,7 @@ export class Gateway implements GatewayPort {
       return;
     }
     if (!this.#own.has(packet.dst)) return;
+    this.rightOfWay.onOctets(now, packet.src, this.#echoes, packet.end - packet.payload);
     const rest = icmpRest(octets, packet.payload);
     this.sendEcho(
       now,

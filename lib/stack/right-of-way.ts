@@ -10,7 +10,7 @@
  */
 export const STREAM_SEGMENTS = 176;
 /** the same of all streams of a guest together while there are messages, and of each of them at least */
-const YIELDING_SEGMENTS = 12;
+const YIELDING_SEGMENTS = 8;
 const LEAST_SEGMENTS = 4;
 /** how long after a message streams yield, ms */
 const YIELD_MS = 50;

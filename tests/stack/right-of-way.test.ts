@@ -30,18 +30,18 @@ test("a stream that is alone has 176 segments, from its first octets on", () => 
 });
 
 describe("beside a conversation in messages", () => {
-  test("a stream has 12 segments, until 50 ms after the last message", () => {
+  test("a stream has 8 segments, until 50 ms after the last message", () => {
     const pace = stream();
     message(new Pace());
-    expect(segments(pace)).toBe(12);
+    expect(segments(pace)).toBe(8);
     now += 49;
-    expect(segments(pace)).toBe(12);
+    expect(segments(pace)).toBe(8);
     now += 1;
     expect(segments(pace)).toBe(176);
   });
 
   test.each([
-    [2, 6],
+    [2, 4],
     [3, 4],
     [8, 4],
   ])("%d streams have %d segments each", (count, each) => {
@@ -58,7 +58,7 @@ describe("beside a conversation in messages", () => {
       way.onOctets(now, GUEST, pace, 100_000);
       message(new Pace());
     }
-    expect(segments(pace)).toBe(12);
+    expect(segments(pace)).toBe(8);
   });
 
   test("a conversation that yields to the other one is not yielded to by itself", () => {
@@ -67,10 +67,10 @@ describe("beside a conversation in messages", () => {
     now += 30;
     message(other);
     message(one);
-    expect(segments(one)).toBe(12);
+    expect(segments(one)).toBe(8);
     now += 49;
     message(one);
-    expect(segments(one)).toBe(12);
+    expect(segments(one)).toBe(8);
     now += 1;
     message(one);
     expect(segments(one)).toBe(176);
@@ -93,7 +93,7 @@ test("8192 octets in 10 ms are messages, and one more is a stream", () => {
     way.onOctets(now, GUEST, other, octets);
     now += 10;
   }
-  expect(segments(pace)).toBe(12);
+  expect(segments(pace)).toBe(8);
   way.onOctets(now, GUEST, other, 8193);
   now += 50;
   way.onOctets(now, GUEST, other, 1);
@@ -107,5 +107,5 @@ test("a stream that rests for a second may send messages again", () => {
   expect(segments(pace)).toBe(176);
   now += 1;
   message(other);
-  expect(segments(pace)).toBe(12);
+  expect(segments(pace)).toBe(8);
 });
