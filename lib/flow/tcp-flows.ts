@@ -19,7 +19,12 @@ import {
   type TcpUser,
 } from "../tcp/connection.ts";
 import type { RingPools } from "../tcp/stream-ring.ts";
-import { Pace, type RightOfWay } from "../stack/right-of-way.ts";
+import {
+  Pace,
+  type RightOfWay,
+  YIELDING_FROM_GUEST,
+  YIELDING_TO_GUEST,
+} from "../stack/right-of-way.ts";
 import { DeadlineHeap } from "../time/deadline-heap.ts";
 import { fold, pseudoHeaderSum } from "../wire/checksum.ts";
 import { DESTINATION_UNREACHABLE, HOST_UNREACHABLE } from "../wire/icmpv4.ts";
@@ -667,8 +672,8 @@ class TcpFlow implements TcpUser, HostStreamOwner {
 
   settle(now: number, readGather: Gather, budget: number): void {
     const { connection } = this;
-    const guest = connection.remoteAddress;
-    connection.maxSegments = this.#rightOfWay.segments(now, guest, this.#pace);
+    connection.maxSendSegments = this.#segments(now, YIELDING_TO_GUEST);
+    connection.maxReceiveSegments = this.#segments(now, YIELDING_FROM_GUEST);
     if (this.handle >= 0 && this.#established) {
       this.#push(now);
       if (this.handle >= 0 && connection.state !== "CLOSED") this.#pull(now, readGather, budget);
@@ -712,6 +717,10 @@ class TcpFlow implements TcpUser, HostStreamOwner {
       this.#writeShut = true;
       this.#host.shutdownWrite(this.handle);
     }
+  }
+
+  #segments(now: number, yielding: number): number {
+    return this.#rightOfWay.segments(now, this.connection.remoteAddress, this.#pace, yielding);
   }
 
   #onMoved(now: number, octets: number): void {

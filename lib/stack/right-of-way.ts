@@ -9,8 +9,13 @@
  * two only waits; a segment takes a time that hardly depends on its size.
  */
 export const STREAM_SEGMENTS = 176;
-/** the same of all streams of a guest together while there are messages, and of each of them at least */
-const YIELDING_SEGMENTS = 8;
+/**
+ * The same of all streams of a guest together while there are messages. Fewer make messages wait less and streams slower: with
+ * these a message waits for a processor as long as for the streams. A segment to the guest costs about twice one from it.
+ */
+export const YIELDING_TO_GUEST = 8;
+export const YIELDING_FROM_GUEST = 16;
+/** of one stream, however many there are */
 const LEAST_SEGMENTS = 4;
 /** how long after a message streams yield, ms */
 const YIELD_MS = 50;
@@ -68,13 +73,13 @@ export class RightOfWay {
     }
   }
 
-  /** Segments that a conversation may have under way now. */
-  segments(now: number, guest: number, pace: Pace): number {
+  /** Segments that a conversation may have under way now, of `together` that are left to the streams beside messages. */
+  segments(now: number, guest: number, pace: Pace, together: number): number {
     const way = this.#ways[guest & (WAYS - 1)]!;
     const at = way.speaker === pace ? way.otherAt : way.at;
     if (now - at >= YIELD_MS) return STREAM_SEGMENTS;
     const age = Math.floor(now / INTERVAL_MS) - way.interval;
     const streams = age > 1 ? 1 : Math.max(1, way.streams, age > 0 ? 0 : way.streamsBefore);
-    return Math.max(LEAST_SEGMENTS, Math.floor(YIELDING_SEGMENTS / streams));
+    return Math.max(LEAST_SEGMENTS, Math.floor(together / streams));
   }
 }

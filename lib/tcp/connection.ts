@@ -110,8 +110,9 @@ const NO_SEGMENTS = new Int32Array(0);
 
 export class TcpConnection {
   state: TcpState = "LISTEN";
-  /** segments that may be under way at most, either way */
-  maxSegments = Infinity;
+  /** segments that may be under way at most, to the guest and from it */
+  maxSendSegments = Infinity;
+  maxReceiveSegments = Infinity;
   /** "local" is the address the guest talks to, "remote" the guest; unsigned 32-bit */
   readonly localAddress: number;
   readonly localPort: number;
@@ -848,7 +849,7 @@ export class TcpConnection {
       const usable =
         Math.min(
           this.#sndWnd,
-          this.maxSegments * this.#mss,
+          this.maxSendSegments * this.#mss,
           this.#inRecovery && this.#sackPermitted ? this.#sndWnd : this.#cwnd,
         ) - inFlight;
       if (available <= 0) break;
@@ -1061,7 +1062,10 @@ export class TcpConnection {
 
   /** how far the guest may send */
   get #windowEdge(): number {
-    return seqAdd(this.#rcvRead, Math.min(this.#receiveRing.size, this.maxSegments * this.#mss));
+    return seqAdd(
+      this.#rcvRead,
+      Math.min(this.#receiveRing.size, this.maxReceiveSegments * this.#mss),
+    );
   }
 
   /** The window to advertise; moves the right edge by whole segments only and never back. */

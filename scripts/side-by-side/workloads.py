@@ -167,6 +167,7 @@ def beside(peer):
                             ('dns', ('ask', peer.about['dns'], 53, secs, dns_question(name)))):
             if None in words:
                 continue
+            nettool(guest, *words)
             result = nettool(guest, *words)
             if result['trans']:
                 found[f'beside_{direction}_{what}_p50_us'] = result['p50_us']

@@ -497,7 +497,7 @@ describe("back-pressure", () => {
     expect(most).toBe(176);
   });
 
-  test("no more than 8 are, either way, while the guest asks for something in between", () => {
+  test("no more than 8 are, while the guest asks for something in between", () => {
     send({ flags: "S", seq: 500, options: "01030307" });
     hostConnected();
     send({ flags: ".", seq: 501, ack: 1001 });

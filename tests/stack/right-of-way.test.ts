@@ -9,7 +9,7 @@ beforeEach(() => {
   way = new RightOfWay();
   now = 1000;
 });
-const segments = (pace: Pace, guest = GUEST) => way.segments(now, guest, pace);
+const segments = (pace: Pace, guest = GUEST) => way.segments(now, guest, pace, 8);
 
 /** a conversation that has become a stream, and has nobody beside it any more */
 function stream(guest = GUEST): Pace {
