@@ -708,7 +708,7 @@ class TcpFlow implements TcpUser, HostStreamOwner {
         return;
       } else {
         connection.onTaken(now, taken, this.gather);
-        this.#onMoved(now, taken);
+        if (taken > 0) this.#onMoved(now, taken);
       }
     }
     this.#flows.releaseGather(this);

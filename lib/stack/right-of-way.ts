@@ -8,7 +8,7 @@
  * Segments of a stream that may be under way at most. The guest is as near as a socket, so what is under way beyond a turn or
  * two only waits; a segment takes a time that hardly depends on its size.
  */
-export const STREAM_SEGMENTS = 176;
+const STREAM_SEGMENTS = 176;
 /**
  * The same of all streams of a guest together while there are messages. Fewer make messages wait less and streams slower: with
  * these a message waits for a processor as long as for the streams. A segment to the guest costs about twice one from it.
@@ -23,8 +23,8 @@ const INTERVAL_MS = 10;
 /** what moves more octets in an interval is a stream, and remains one for STREAM_MS after the last such interval */
 const MESSAGE_OCTETS = 8192;
 const STREAM_MS = 1000;
-/** guests whose addresses are alike in their last bits yield to each other: a table that no guest can make grow */
-const WAYS = 64;
+/** one for each last octet of an address: a table that no guest can make grow, nor share with another of a usual subnet */
+const WAYS = 256;
 
 /** One conversation of a guest, and how much it moves. */
 export class Pace {

@@ -1,13 +1,14 @@
 /** Connections of the host that are made, or refused, while they are started, and how their owners hear of it. */
 import { afterEach, beforeEach, expect, test } from "bun:test";
 import { mkdtempSync, rmSync } from "node:fs";
-import { createServer, type Server } from "node:net";
+import { createServer, type Server, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { HostTarget } from "../../lib/flow/host-sockets.ts";
 import { EventLoop } from "../../lib/host/event-loop.ts";
 import { StreamSockets } from "../../lib/host/stream-sockets.ts";
 import { VectoredIo } from "../../lib/host/vectored-io.ts";
+import { Gather } from "../../lib/storage/gather.ts";
 import { PacketMemory } from "../../lib/storage/packet-memory.ts";
 
 const LOOPBACK = 0x7f000001;
@@ -20,7 +21,7 @@ const owner = {
   onHostConnected: () => void told.push("connected"),
   onHostConnectFailed: (_now: number, why: string) => void told.push(why),
   onHostReadable: () => {},
-  onHostWritable: () => {},
+  onHostWritable: () => void told.push("room"),
 };
 
 beforeEach(() => {
@@ -62,4 +63,55 @@ test("a refusal is told at once", async () => {
   const target = await served("ipv4");
   await new Promise((resolve) => server.close(resolve));
   expect(sockets.connect(target, owner)).toBe("refused");
+});
+
+test.each(["ipv4", "unix"] as const)(
+  "%s: room is told of once a write has come short, and again each time",
+  async (kind) => {
+    const accepted = new Promise<Socket>((resolve) => server.once("connection", resolve));
+    const handle = sockets.connect(await served(kind), owner) as number;
+    const peer = await accepted;
+    peer.pause();
+    const whole = new Gather(1);
+    whole.add(0, 1 << 19);
+    const fill = (): void => {
+      while (sockets.write(handle, whole) === whole.octets) loop.wait(0);
+    };
+    for (let times = 0; times < 2; times++) {
+      fill();
+      loop.wait(0);
+      told.length = 0;
+      // a full socket takes nothing, and nobody is told that it does
+      expect(sockets.write(handle, whole)).toBe(0);
+      loop.wait(0);
+      expect(told).toEqual([]);
+      peer.resume();
+      for (let tries = 0; tries < 500 && told.length === 0; tries++) {
+        await Bun.sleep(2);
+        loop.wait(0);
+      }
+      expect(told[0]).toBe("room");
+      peer.pause();
+    }
+    sockets.close(handle);
+    peer.destroy();
+  },
+);
+
+test("a descriptor that is used again has events of its own alone", async () => {
+  const target = await served("ipv4");
+  const first = sockets.connect(target, owner) as number;
+  sockets.close(first);
+  const other: string[] = [];
+  const second = sockets.connect(target, {
+    ...owner,
+    onHostReadable: () => void other.push("readable"),
+  }) as number;
+  expect(second).toBe(first);
+  // the first one's peer ends its side as well
+  await Bun.sleep(20);
+  loop.wait(20);
+  expect(told).toEqual([]);
+  expect(other).toEqual([]);
+  sockets.close(second);
 });
