@@ -22,6 +22,7 @@ import type { RingPools } from "../tcp/stream-ring.ts";
 import {
   Pace,
   type RightOfWay,
+  segmentsOfEach,
   YIELDING_FROM_GUEST,
   YIELDING_TO_GUEST,
 } from "../stack/right-of-way.ts";
@@ -672,8 +673,9 @@ class TcpFlow implements TcpUser, HostStreamOwner {
 
   settle(now: number, readGather: Gather, budget: number): void {
     const { connection } = this;
-    connection.maxSendSegments = this.#segments(now, YIELDING_TO_GUEST);
-    connection.maxReceiveSegments = this.#segments(now, YIELDING_FROM_GUEST);
+    const sharing = this.#rightOfWay.sharing(now, connection.remoteAddress, this.#pace);
+    connection.maxSendSegments = segmentsOfEach(sharing, YIELDING_TO_GUEST);
+    connection.maxReceiveSegments = segmentsOfEach(sharing, YIELDING_FROM_GUEST);
     if (this.handle >= 0 && this.#established) {
       this.#push(now);
       if (this.handle >= 0 && connection.state !== "CLOSED") this.#pull(now, readGather, budget);
@@ -717,10 +719,6 @@ class TcpFlow implements TcpUser, HostStreamOwner {
       this.#writeShut = true;
       this.#host.shutdownWrite(this.handle);
     }
-  }
-
-  #segments(now: number, yielding: number): number {
-    return this.#rightOfWay.segments(now, this.connection.remoteAddress, this.#pace, yielding);
   }
 
   #onMoved(now: number, octets: number): void {

@@ -73,13 +73,18 @@ export class RightOfWay {
     }
   }
 
-  /** Segments that a conversation may have under way now, of `together` that are left to the streams beside messages. */
-  segments(now: number, guest: number, pace: Pace, together: number): number {
+  /** Streams of a guest that are to share what is left beside messages; 0: nobody but the one that asks has any. */
+  sharing(now: number, guest: number, pace: Pace): number {
     const way = this.#ways[guest & (WAYS - 1)]!;
     const at = way.speaker === pace ? way.otherAt : way.at;
-    if (now - at >= YIELD_MS) return STREAM_SEGMENTS;
+    if (now - at >= YIELD_MS) return 0;
     const age = Math.floor(now / INTERVAL_MS) - way.interval;
-    const streams = age > 1 ? 1 : Math.max(1, way.streams, age > 0 ? 0 : way.streamsBefore);
-    return Math.max(LEAST_SEGMENTS, Math.floor(together / streams));
+    return age > 1 ? 1 : Math.max(1, way.streams, age > 0 ? 0 : way.streamsBefore);
   }
+}
+
+/** Segments that each of `sharing` streams may have under way, of `together` that are left to all of them. */
+export function segmentsOfEach(sharing: number, together: number): number {
+  if (sharing === 0) return STREAM_SEGMENTS;
+  return Math.max(LEAST_SEGMENTS, Math.floor(together / sharing));
 }

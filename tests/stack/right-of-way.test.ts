@@ -1,6 +1,6 @@
 /** What streams of a guest may have under way while it exchanges messages. */
 import { beforeEach, describe, expect, test } from "bun:test";
-import { Pace, RightOfWay } from "../../lib/stack/right-of-way.ts";
+import { Pace, RightOfWay, segmentsOfEach } from "../../lib/stack/right-of-way.ts";
 
 const GUEST = 0x0a00000b;
 let way: RightOfWay;
@@ -9,7 +9,7 @@ beforeEach(() => {
   way = new RightOfWay();
   now = 1000;
 });
-const segments = (pace: Pace, guest = GUEST) => way.segments(now, guest, pace, 8);
+const segments = (pace: Pace, guest = GUEST) => segmentsOfEach(way.sharing(now, guest, pace), 8);
 
 /** a conversation that has become a stream, and has nobody beside it any more */
 function stream(guest = GUEST): Pace {
