@@ -33,6 +33,7 @@ import {
   udpLength,
   udpSrcPort,
 } from "../wire/udp.ts";
+import { DatagramTrain } from "./datagram-train.ts";
 import type { HostDatagramOwner, HostDatagrams, HostFailure, Random32 } from "./host-sockets.ts";
 
 export const DATAGRAM_CAPACITY = 4096;
@@ -90,6 +91,8 @@ export class DatagramFlows {
   readonly #crowded = new Map<number, number>();
   readonly #flows: (DatagramFlow | undefined)[] = [];
   readonly #freeIds: number[] = [];
+  /** what guests have sent in this turn, as far as it has not left yet */
+  readonly #train = new DatagramTrain<DatagramFlow>();
   #unfinished: DatagramFlow[] = [];
   #unfinishedForwards: UdpForward[] = [];
   readonly #random: Random32;
@@ -314,14 +317,46 @@ export class DatagramFlows {
       this.#host.sendTo(flow.handle, start, length, flow.peer);
       return;
     }
-    const own = this.#gateway.isOwn(packet.dst);
-    let failure = this.#host.send(flow.handle, start, length, own ? packet.ttl : packet.ttl - 1);
-    // an error of an earlier datagram is told on the next call; it has been relayed from the error queue
-    if (failure === "refused") {
-      this.#receive(now, flow);
-      failure = this.#host.send(flow.handle, start, length, own ? packet.ttl : packet.ttl - 1);
+    const ttl = this.#gateway.isOwn(packet.dst) ? packet.ttl : packet.ttl - 1;
+    const train = this.#train;
+    const canWait = flow.kind === "udp" && length > 0 && !packet.isReassembled;
+    if (canWait && train.add(flow, ttl, packet.start, start, length)) return;
+    this.settle(now);
+    if (canWait) {
+      train.add(flow, ttl, packet.start, start, length);
+      return;
     }
+    const failure = this.#sendAlone(now, flow, start, length, ttl);
     if (failure !== undefined) this.#sendFailure(now, failure, packet);
+  }
+
+  #sendAlone(
+    now: number,
+    flow: DatagramFlow,
+    start: number,
+    length: number,
+    ttl: number,
+  ): HostFailure | undefined {
+    const failure = this.#host.send(flow.handle, start, length, ttl);
+    if (failure !== "refused") return failure;
+    // an error of an earlier datagram is told on the next call; it has been relayed from the error queue
+    this.#receive(now, flow);
+    return this.#host.send(flow.handle, start, length, ttl);
+  }
+
+  /** Sends what has waited for others like it; before what guests have sent is written over. */
+  settle(now: number): void {
+    const train = this.#train;
+    const { flow, count, ttl } = train;
+    if (flow === undefined) return;
+    if (count === 1 || !this.#host.sendTrain(flow.handle, train.payloads, train.length, ttl)) {
+      for (let i = 0; i < count; i++) {
+        const failure = this.#sendAlone(now, flow, train.starts[i]!, train.lengths[i]!, ttl);
+        if (failure === undefined) continue;
+        this.#sendFailure(now, failure, this.#gateway.earlierPacket(train.packets[i]!));
+      }
+    }
+    train.clear();
   }
 
   /** The host did not take a datagram: it is counted, and the guest told where there is a message that says why. */

@@ -69,6 +69,11 @@ export interface HostDatagrams {
   connectEcho(address: number, owner: HostDatagramOwner): number | HostFailure;
   /** Sends one datagram on a connected socket. */
   send(handle: number, start: number, length: number, ttl: number): HostFailure | undefined;
+  /**
+   * Sends datagrams on a connected UDP socket, of `length` octets each but the last; false: none was sent, and each is to be
+   * sent alone.
+   */
+  sendTrain(handle: number, from: Gather, length: number, ttl: number): boolean;
   /** Sends one datagram on a bound socket to a peer that `receive` told of before. */
   sendTo(handle: number, start: number, length: number, peer: Uint8Array): HostFailure | undefined;
   /**

@@ -40,6 +40,8 @@ export const DARWIN: HostAbi = {
   IPV6_V6ONLY: 27,
   // bsd/netinet/in.h
   IP_TTL: 4,
+  // bsd/netinet/udp.h has nothing like it
+  UDP_SEGMENT: 0,
 
   // bsd/sys/socket.h, bsd/netinet/in.h, bsd/sys/un.h: sa_len and sa_family are an octet each
   addressHasLength: true,

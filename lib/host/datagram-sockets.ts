@@ -33,17 +33,20 @@ import {
   SOL_IP,
   SOL_IPV6,
   SOL_SOCKET,
+  SOL_UDP,
 } from "./libc.ts";
 import { bindAddress, hostError, HostError } from "./listening-sockets.ts";
 import { MessageHeader } from "./message-header.ts";
 import { addressOf, pinned } from "./pinned.ts";
 import { EDGE_TRIGGERED, FAILED, READABLE } from "./poller.ts";
 import { familyOf, ipv4SocketAddress, portOfSocketAddress } from "./socket-address.ts";
+import type { Gather } from "../storage/gather.ts";
 import type { VectoredIo } from "./vectored-io.ts";
 
 const ONE_AT = pinned(new Int32Array([1]));
 const option = new Int32Array(1);
 const OPTION_AT = pinned(option);
+const OPTION_LENGTH_AT = pinned(new Uint32Array([4]));
 /** room for bursts that come within one turn */
 const RECEIVE_BUFFER = 1 << 20;
 const DEFAULT_TTL = 64;
@@ -61,6 +64,8 @@ const UNREACHABLE_CODES: Readonly<Record<string, number>> = {
 
 interface Socket extends EventHandler {
   errorPending: boolean;
+  /** as far as is known, its way takes several datagrams with one call */
+  takesTrains: boolean;
   /** the errno that a send has told and with which the error is gone from the system, where there is no queue; else 0 */
   failedWith: number;
   ttl: number;
@@ -69,7 +74,9 @@ interface Socket extends EventHandler {
 }
 
 /** What a datagram socket's system does; tests run each on Linux. */
-export type DatagramAbi = Pick<HostAbi, "hasErrorQueue" | "echoIsOwn"> & { echoType: number };
+export type DatagramAbi = Pick<HostAbi, "hasErrorQueue" | "echoIsOwn" | "UDP_SEGMENT"> & {
+  echoType: number;
+};
 
 export class DatagramSockets implements HostDatagrams {
   readonly received: ReceivedDetails = {
@@ -91,6 +98,7 @@ export class DatagramSockets implements HostDatagrams {
   readonly #message = new MessageHeader();
   readonly #system: DatagramAbi;
   readonly #firstIdentifier = random32();
+  #cuts: boolean | undefined;
 
   constructor(
     loop: EventLoop,
@@ -166,6 +174,7 @@ export class DatagramSockets implements HostDatagrams {
     libc.setsockopt(fd, SOL_SOCKET, SO_RCVBUF, OPTION_AT, 4);
     const socket: Socket = {
       errorPending: false,
+      takesTrains: true,
       failedWith: 0,
       ttl: DEFAULT_TTL,
       identifier,
@@ -180,15 +189,42 @@ export class DatagramSockets implements HostDatagrams {
 
   send(handle: number, start: number, length: number, ttl: number): HostFailure | undefined {
     const socket = this.#sockets[handle];
-    if (socket !== undefined && socket.ttl !== ttl) {
-      socket.ttl = ttl;
-      option[0] = ttl;
-      libc.setsockopt(handle, SOL_IP, IP_TTL, OPTION_AT, 4);
-    }
-    const sent = this.#sendOwn(handle, start, length, socket?.identifier ?? -1);
-    if (sent >= 0) return undefined;
+    if (socket === undefined) return "failed";
+    this.#setTtl(handle, socket, ttl);
+    const sent = this.#sendOwn(handle, start, length, socket.identifier);
+    return sent >= 0 ? undefined : this.#failure(socket, sent);
+  }
+
+  sendTrain(handle: number, from: Gather, length: number, ttl: number): boolean {
+    const socket = this.#sockets[handle];
+    if (!socket?.takesTrains || !this.#cutsTrains(handle)) return false;
+    this.#setTtl(handle, socket, ttl);
+    const sent = this.#io.sendTrain(handle, from, length);
+    if (sent >= 0) return true;
+    // as where the way takes smaller packets only, or its card makes no checksums
+    if (this.#failure(socket, sent) === "failed") socket.takesTrains = false;
+    return false;
+  }
+
+  /** Asked of the first UDP socket: a system that did not know of trains would send one as a single datagram. */
+  #cutsTrains(handle: number): boolean {
+    const { UDP_SEGMENT } = this.#system;
+    this.#cuts ??=
+      UDP_SEGMENT !== 0 &&
+      libc.getsockopt(handle, SOL_UDP, UDP_SEGMENT, OPTION_AT, OPTION_LENGTH_AT) === 0;
+    return this.#cuts;
+  }
+
+  #setTtl(handle: number, socket: Socket, ttl: number): void {
+    if (socket.ttl === ttl) return;
+    socket.ttl = ttl;
+    option[0] = ttl;
+    libc.setsockopt(handle, SOL_IP, IP_TTL, OPTION_AT, 4);
+  }
+
+  #failure(socket: Socket, sent: number): HostFailure {
     const failure = hostFailure(sent);
-    if (failure === "refused" && socket !== undefined) {
+    if (failure === "refused") {
       socket.errorPending = true;
       socket.failedWith = sent;
     }

@@ -28,6 +28,8 @@ export interface HostAbi {
   SO_LINGER: number;
   IPV6_V6ONLY: number;
   IP_TTL: number;
+  /** udp(7): sets the length of the datagrams that one sendmsg(2) is cut into; 0: there is no such thing */
+  UDP_SEGMENT: number;
   /** madvise(2): the pages' octets are not needed any more */
   MADV_FREE: number;
   MSG_DONTWAIT: number;

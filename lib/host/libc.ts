@@ -104,6 +104,7 @@ export const SOCK_STREAM = 1;
 export const SOCK_DGRAM = 2;
 export const IPPROTO_ICMP = 1;
 export const SOL_IP = 0;
+export const SOL_UDP = 17;
 export const SOL_TCP = 6;
 export const SOL_IPV6 = 41;
 export const TCP_NODELAY = 1;

@@ -24,6 +24,7 @@ export const LINUX: HostAbi = {
   SO_LINGER: 13,
   IPV6_V6ONLY: 26,
   IP_TTL: 2,
+  UDP_SEGMENT: 103,
   // MADV_DONTNEED: Linux' MADV_FREE gives pages back only when others need them
   MADV_FREE: 4,
   MSG_DONTWAIT: 0x40,

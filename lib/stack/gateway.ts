@@ -61,6 +61,7 @@ import {
   PROTOCOL_UDP,
   type Ipv4Repr,
 } from "../wire/ipv4.ts";
+import { u16 } from "../wire/octets.ts";
 import type { Reassembler } from "./reassembly.ts";
 import { Pace, RightOfWay } from "./right-of-way.ts";
 
@@ -121,8 +122,7 @@ export class Gateway implements GatewayPort {
   readonly #neighbors: Map<number, number>;
   readonly #own: Set<number>;
   readonly #packet = new Ipv4View();
-  /** the packet came in a frame to a group or to all */
-  #toGroup = false;
+  readonly #earlier = new Ipv4View();
   readonly #repr: Ipv4Repr = {
     src: 0,
     dst: 0,
@@ -247,7 +247,7 @@ export class Gateway implements GatewayPort {
       }
       this.learnNeighbor(now, src, sourceMac(this.octets, frame));
     }
-    this.#toGroup = isGroupMac(destinationMac(this.octets, frame));
+    packet.toGroup = isGroupMac(destinationMac(this.octets, frame));
     const forUs =
       this.#own.has(dst) || dst === LIMITED_BROADCAST || dst === this.plan.subnet.broadcast;
     if (!forUs) {
@@ -255,7 +255,7 @@ export class Gateway implements GatewayPort {
         this.counters.count("martian-destination" satisfies GatewayDrop);
         return;
       }
-      if (cidrContains(this.plan.subnet, dst) || this.#toGroup) {
+      if (cidrContains(this.plan.subnet, dst) || packet.toGroup) {
         // guests of one subnet reach each other through the switch; RFC 1812 5.3.4: a link-layer broadcast goes no further
         this.counters.count("misdirected" satisfies GatewayDrop);
         return;
@@ -271,6 +271,15 @@ export class Gateway implements GatewayPort {
       return;
     }
     this.#onDatagram(now, ingress, packet, sourceMac(this.octets, frame), forUs);
+  }
+
+  /** A packet of this turn once more, by where it came in. */
+  earlierPacket(start: number): Ipv4View {
+    const { octets } = this;
+    const packet = this.#earlier;
+    packet.read(octets, start, start + u16(octets, start + 2), this.sum);
+    packet.toGroup = isGroupMac(destinationMac(octets, start - ETHERNET_HEADER_LENGTH));
+    return packet;
   }
 
   #onDatagram(
@@ -353,7 +362,7 @@ export class Gateway implements GatewayPort {
   ): void {
     // RFC 1122 3.2.2: never about broadcasts, fragments beyond the first, or other errors
     if (
-      this.#toGroup ||
+      packet.toGroup ||
       packet.fragmentOffset > 0 ||
       packet.dst === LIMITED_BROADCAST ||
       packet.dst === this.plan.subnet.broadcast

@@ -108,6 +108,7 @@ export class Reassembler {
       packet.end = place.start + place.total;
       packet.moreFragments = false;
       packet.fragmentOffset = 0;
+      packet.isReassembled = true;
     } else {
       packet.moreFragments = true;
     }

@@ -31,6 +31,10 @@ export class Ipv4View {
   /** octets */
   fragmentOffset = 0;
   moreFragments = false;
+  /** put together of fragments, elsewhere than where it came in: it stays there for less than a turn */
+  isReassembled = false;
+  /** it came in a frame to a group or to all; set by whoever has seen the frame */
+  toGroup = false;
   dontFragment = false;
 
   /** The only check: aims the view at the packet in [start, end), or says why it cannot be one. */
@@ -51,6 +55,7 @@ export class Ipv4View {
     this.identification = u16(buf, start + 4);
     this.fragmentOffset = (fragment & 0x1fff) * 8;
     this.moreFragments = (fragment & MORE_FRAGMENTS) !== 0;
+    this.isReassembled = false;
     this.dontFragment = (fragment & DONT_FRAGMENT) !== 0;
     this.ttl = buf[start + 8]!;
     this.protocol = buf[start + 9]!;

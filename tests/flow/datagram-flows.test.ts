@@ -5,15 +5,24 @@ import type { HostFailure } from "../../lib/flow/host-sockets.ts";
 import {
   describe as describeFrame,
   echo,
+  ethernet,
   hex,
   icmp,
+  ipv4,
   join,
   pattern,
   payloadOf,
   text,
   udp,
+  type Packet,
 } from "../support/injected-frames.ts";
-import { GATEWAY, InjectedNetwork, type InjectedGuest } from "../support/injected-network.ts";
+import {
+  ALL,
+  GATEWAY,
+  GATEWAY_MAC,
+  InjectedNetwork,
+  type InjectedGuest,
+} from "../support/injected-network.ts";
 
 const GUEST = "10.0.0.11";
 const SERVER = "8.8.8.8:53";
@@ -156,6 +165,113 @@ describe("a guest's UDP", () => {
         .slice(8)
         .toHex(),
     ).toBe(payload.toHex());
+  });
+});
+
+describe("datagrams of one turn", () => {
+  const OTHER = "8.8.4.4:53";
+  interface Sent {
+    to?: string;
+    length?: number;
+    ttl?: number;
+    mac?: string;
+    packet?: Packet;
+  }
+  /** in one turn; each payload begins with its number */
+  function burst(...each: Sent[]): string[] {
+    const frames = each.map(
+      ({ to = SERVER, length = 100, ttl = 64, mac = GATEWAY_MAC, packet }, n) => {
+        const payload = pattern(length);
+        if (length > 0) payload[0] = n;
+        const whole = packet ?? { ...udp(`${GUEST}:4000`, to, payload), ttl };
+        return ethernet(mac, guest.mac, "0800", ipv4(whole));
+      },
+    );
+    net.inject(guest.port, ...frames);
+    return guest.port.lines();
+  }
+  /** the number and the length of each that a socket has sent */
+  const sent = (socket = net.datagrams.last) =>
+    socket.sent.map(({ octets }) => `${octets[0] ?? "-"}:${octets.length}`);
+  const alike = (n: number, one: Sent = {}) => Array.from({ length: n }, () => one);
+
+  test.each<[string, Sent[], number[]]>([
+    ["one alone", alike(1), []],
+    ["of one length", alike(5), [5]],
+    ["the last of which is shorter", [...alike(3), { length: 7 }], [4]],
+    ["with a shorter one between", [...alike(2), { length: 7 }, ...alike(2)], [3, 2]],
+    ["with a longer one between", [...alike(2), { length: 101 }, ...alike(3)], [2, 2, 2]],
+    ["with an empty one between", [...alike(2), { length: 0 }, ...alike(2)], [2, 2]],
+    ["some of which have another time to live", [...alike(2), ...alike(3, { ttl: 9 })], [2, 3]],
+    ["more than a train has", alike(130), [64, 64, 2]],
+    // RFC 768: 46 times 1400 octets are 64,400, and one more would be more than a packet has
+    ["more octets than a packet has", alike(60, { length: 1400 }), [46, 14]],
+  ])("%s leave in trains, whole and in order", (_name, each, trains) => {
+    expect(burst(...each)).toEqual([]);
+    expect(sent()).toEqual(
+      each.map(({ length = 100 }, n) => `${length === 0 ? "-" : n}:${length}`),
+    );
+    expect(net.datagrams.last.sent.map(({ ttl }) => ttl)).toEqual(
+      each.map(({ ttl = 64 }) => ttl - 1),
+    );
+    expect(net.datagrams.trains).toEqual(trains);
+  });
+
+  test("to two servers by turns leave one by one", () => {
+    burst({}, { to: OTHER }, {}, { to: OTHER }, { to: OTHER });
+    const [one, other] = net.datagrams.sockets;
+    expect(sent(one)).toEqual(["0:100", "2:100"]);
+    expect(sent(other)).toEqual(["1:100", "3:100", "4:100"]);
+    expect(net.datagrams.trains).toEqual([2]);
+  });
+
+  test("leave one by one where the host takes no trains", () => {
+    net.datagrams.takesTrains = false;
+    burst(...alike(3));
+    expect(sent()).toEqual(["0:100", "1:100", "2:100"]);
+    expect(net.datagrams.trains).toEqual([]);
+  });
+
+  test("one that the host does not take is told of with what it was, and the others leave", () => {
+    send();
+    net.datagrams.last.sent.length = 0;
+    net.datagrams.last.sendFailures.push("unreachable");
+    const [line, ...more] = burst({ length: 50 }, { length: 50 }, { length: 40 });
+    expect([line, more]).toEqual([
+      "10.0.0.1 > 10.0.0.11 icmp 3/1 00000000 about 10.0.0.11:4000 > 8.8.8.8:53",
+      [],
+    ]);
+    expect(sent()).toEqual(["1:50", "2:40"]);
+    expect(net.count("udp-send-failed")).toBe(1);
+  });
+
+  test("one that came in a frame to all is told of by nothing (RFC 1122 3.2.2), the next one is", () => {
+    const to = `${GATEWAY}:7`;
+    burst({ to });
+    net.datagrams.last.sendFailures.push("unreachable", "unreachable");
+    const lines = burst({ to, mac: ALL }, { to });
+    expect(lines).toEqual([
+      "10.0.0.1 > 10.0.0.11 icmp 3/1 00000000 about 10.0.0.11:4000 > 10.0.0.1:7",
+    ]);
+    expect(net.count("udp-send-failed")).toBe(2);
+  });
+
+  test("that came in fragments leave at once: the next one takes their place", () => {
+    const whole = [1, 2].map((n) => {
+      const packet = udp(`${GUEST}:4000`, SERVER, pattern(200).fill(n));
+      return [0, 104].map((offset) => ({
+        ...packet,
+        identification: n,
+        payload: packet.payload.slice(offset, offset === 0 ? 104 : undefined),
+        offset,
+        more: offset === 0,
+      }));
+    });
+    burst(...whole.flat().map((packet) => ({ packet })));
+    expect(net.datagrams.last.sent.map(({ octets }) => octets)).toEqual([
+      pattern(200).fill(1),
+      pattern(200).fill(2),
+    ]);
   });
 });
 

@@ -8,6 +8,7 @@ import { DatagramSockets, type DatagramAbi } from "../../lib/host/datagram-socke
 import { EventLoop } from "../../lib/host/event-loop.ts";
 import { abi, SOCK_DGRAM } from "../../lib/host/libc.ts";
 import { VectoredIo } from "../../lib/host/vectored-io.ts";
+import { Gather } from "../../lib/storage/gather.ts";
 import { PacketMemory } from "../../lib/storage/packet-memory.ts";
 
 const LOOPBACK = 0x7f000001;
@@ -54,6 +55,73 @@ const WAYS: [string, DatagramAbi | undefined][] = [
   ["as this system does", undefined],
   ["without a queue of errors", { ...abi, hasErrorQueue: false, echoType: SOCK_DGRAM }],
 ];
+
+describe("several datagrams with one call", () => {
+  const pieces = (net: ReturnType<typeof open>, ...lengths: number[]): Gather => {
+    const gather = new Gather(lengths.length);
+    let at = net.out;
+    for (const [n, length] of lengths.entries()) {
+      net.octets.fill(n + 1, at, at + length);
+      gather.add(at, length);
+      at += length + 100;
+    }
+    return gather;
+  };
+
+  test("come as they were, each on its own", async () => {
+    const net = open();
+    const heard: string[] = [];
+    const peer = createSocket("udp4");
+    peer.on("message", (message) => heard.push(`${message[0]}:${message.length}`));
+    await new Promise<void>((resolve) => peer.bind(0, "127.0.0.1", resolve));
+    const handle = net.sockets.connectUdp(LOOPBACK, peer.address().port, net.owner) as number;
+    expect(net.sockets.sendTrain(handle, pieces(net, 300, 300, 300, 7), 300, 64)).toBe(true);
+    expect(net.sockets.sendTrain(handle, pieces(net, 5, 5), 5, 64)).toBe(true);
+    while (heard.length < 6) await Bun.sleep(1);
+    expect(heard).toEqual(["1:300", "2:300", "3:300", "4:7", "1:5", "2:5"]);
+    net.sockets.close(handle);
+    peer.close();
+    net.close();
+  });
+
+  test("are refused, and always from then on, where they are more than its way takes", async () => {
+    const net = open();
+    const handle = net.sockets.connectUdp(LOOPBACK, await deadPort(), net.owner) as number;
+    // 1000 datagrams of an octet: EINVAL (udp(7): UDP_MAX_SEGMENTS)
+    expect(net.sockets.sendTrain(handle, pieces(net, 1000), 1, 64)).toBe(false);
+    expect(net.sockets.sendTrain(handle, pieces(net, 5, 5), 5, 64)).toBe(false);
+    expect(net.sockets.send(handle, net.out, 5, 64)).toBeUndefined();
+    net.sockets.close(handle);
+    net.close();
+  });
+
+  test("are refused by a system without them", async () => {
+    const net = open({ ...abi, UDP_SEGMENT: 0, echoType: SOCK_DGRAM });
+    const handle = net.sockets.connectUdp(LOOPBACK, await deadPort(), net.owner) as number;
+    expect(net.sockets.sendTrain(handle, pieces(net, 5, 5), 5, 64)).toBe(false);
+    net.sockets.close(handle);
+    net.close();
+  });
+
+  test.each(WAYS)(
+    "an error that they tell first is received nevertheless, %s",
+    async (_, system) => {
+      const net = open(system);
+      const handle = net.sockets.connectUdp(LOOPBACK, await deadPort(), net.owner) as number;
+      expect(net.sockets.sendTrain(handle, pieces(net, 5, 5), 5, 64)).toBe(true);
+      let left = true;
+      for (let i = 0; i < 100 && left; i++) {
+        left = net.sockets.sendTrain(handle, pieces(net, 5, 5), 5, 64);
+        await Bun.sleep(1);
+      }
+      expect(left).toBe(false);
+      expect(net.sockets.receive(handle, net.into, 2048)).toBe("error");
+      expect(net.sockets.received.icmpCode).toBe(3);
+      net.sockets.close(handle);
+      net.close();
+    },
+  );
+});
 
 describe.each(WAYS)("UDP %s", (_name, system) => {
   test("a datagram goes to a peer and its answer comes back", async () => {

@@ -158,6 +158,9 @@ export class InjectedDatagramSocket {
 
 export class InjectedDatagrams implements HostDatagrams {
   readonly sockets: InjectedDatagramSocket[] = [];
+  takesTrains = true;
+  /** how many datagrams each train had */
+  readonly trains: number[] = [];
   failure: HostFailure | undefined;
   readonly received: ReceivedDetails = {
     length: 0,
@@ -208,6 +211,20 @@ export class InjectedDatagrams implements HostDatagrams {
     if (failure !== undefined) return failure;
     socket.sent.push({ octets: this.#octets.slice(start, start + length), ttl });
     return undefined;
+  }
+
+  sendTrain(handle: number, from: Gather, length: number, ttl: number): boolean {
+    const socket = this.#open(handle);
+    if (!this.takesTrains || socket.sendFailures.length > 0) return false;
+    const pieces = Array.from({ length: from.count }, (_, i) =>
+      this.#octets.subarray(from.starts[i], from.starts[i]! + from.lengths[i]!),
+    );
+    const all = join(...pieces);
+    const datagrams = Math.ceil(all.length / length);
+    for (let i = 0; i < datagrams; i++)
+      socket.sent.push({ octets: all.slice(i * length, (i + 1) * length), ttl });
+    this.trains.push(datagrams);
+    return true;
   }
 
   sendTo(handle: number, start: number, length: number, peer: Uint8Array): undefined {

@@ -235,6 +235,7 @@ export class InjectedNetwork {
 
   /** what the engine does at the end of a turn */
   settle(): void {
+    this.network.datagrams.settle(this.now);
     this.network.tcp.settle(this.now);
     this.#flush();
     this.network.gateway.scratch.reset();

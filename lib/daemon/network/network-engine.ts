@@ -153,7 +153,8 @@ export class NetworkEngine implements PortsEngine {
   }
 
   settle(): void {
-    const { tcp } = this.#network;
+    const { tcp, datagrams } = this.#network;
+    datagrams.settle(this.#now);
     // what still waits after the last round is taken up by the next turn, which then does not sleep
     for (let round = 0; round < MAX_ROUNDS; round++) {
       if (this.ports.drained) {

@@ -1,0 +1,56 @@
+/**
+ * Datagrams of one conversation that come one after the other in one turn and are of one length, the last of them perhaps
+ * shorter: the host's system takes them in one call (udp(7), UDP_SEGMENT).
+ */
+import { Gather } from "../storage/gather.ts";
+
+/** UDP_MAX_SEGMENTS of Linux before 6.9 */
+const MOST = 64;
+/** octets of all of them: they pass the host's loopback as one packet (RFC 768) */
+const MOST_OCTETS = 65535 - 20 - 8;
+
+export class DatagramTrain<Flow> {
+  readonly payloads = new Gather(MOST);
+  /** where the packet of each begins */
+  readonly packets = new Int32Array(MOST);
+  readonly starts = new Int32Array(MOST);
+  readonly lengths = new Int32Array(MOST);
+  count = 0;
+  flow: Flow | undefined;
+  ttl = 0;
+  /** of each but the last */
+  length = 0;
+  #isEnded = false;
+
+  /** Adds a datagram of at least one octet; false: it does not go with those that are there. */
+  add(flow: Flow, ttl: number, packet: number, start: number, length: number): boolean {
+    const { count, payloads } = this;
+    if (count === 0) {
+      this.flow = flow;
+      this.ttl = ttl;
+      this.length = length;
+      this.#isEnded = false;
+    } else if (
+      this.#isEnded ||
+      flow !== this.flow ||
+      ttl !== this.ttl ||
+      length > this.length ||
+      count === MOST ||
+      payloads.octets + length > MOST_OCTETS
+    ) {
+      return false;
+    }
+    this.packets[count] = packet;
+    this.starts[count] = start;
+    this.lengths[count] = length;
+    this.count++;
+    this.#isEnded = length < this.length;
+    return payloads.add(start, length);
+  }
+
+  clear(): void {
+    this.count = 0;
+    this.flow = undefined;
+    this.payloads.clear();
+  }
+}
