@@ -17,8 +17,10 @@ export const YIELDING_TO_GUEST = 8;
 export const YIELDING_FROM_GUEST = 16;
 /** of one stream, however many there are */
 const LEAST_SEGMENTS = 4;
-/** how long after a message streams yield, ms */
+/** how long after a message streams yield, ms: the next one comes by then, or there is none to be quick for */
 const YIELD_MS = 50;
+/** messages with shorter pauses that make an exchange: for one alone, which has passed by then, streams do not yield */
+const EXCHANGE_MESSAGES = 4;
 const INTERVAL_MS = 10;
 /** what moves more octets in an interval is a stream, and remains one for STREAM_MS after the last such interval */
 const MESSAGE_OCTETS = 8192;
@@ -39,6 +41,8 @@ class Way {
   speaker: Pace | undefined;
   at = -Infinity;
   otherAt = -Infinity;
+  /** messages since the last pause */
+  messages = 0;
   /** streams in the present interval, and in the one before */
   interval = -1;
   streams = 0;
@@ -60,6 +64,7 @@ export class RightOfWay {
     pace.octets += octets;
     if (pace.octets > MESSAGE_OCTETS) pace.streamAt = now;
     if (now - pace.streamAt >= STREAM_MS) {
+      way.messages = now - way.at < YIELD_MS ? way.messages + 1 : 1;
       if (way.speaker !== pace) way.otherAt = way.at;
       way.speaker = pace;
       way.at = now;
@@ -77,7 +82,7 @@ export class RightOfWay {
   sharing(now: number, guest: number, pace: Pace): number {
     const way = this.#ways[guest & (WAYS - 1)]!;
     const at = way.speaker === pace ? way.otherAt : way.at;
-    if (now - at >= YIELD_MS) return 0;
+    if (now - at >= YIELD_MS || way.messages < EXCHANGE_MESSAGES) return 0;
     const age = Math.floor(now / INTERVAL_MS) - way.interval;
     return age > 1 ? 1 : Math.max(1, way.streams, age > 0 ? 0 : way.streamsBefore);
   }

@@ -17,13 +17,14 @@ function stream(guest = GUEST): Pace {
   way.onOctets(now, guest, pace, 100_000);
   return pace;
 }
-function message(pace: Pace, guest = GUEST): void {
-  way.onOctets(now, guest, pace, 100);
+/** messages with no pause between them, as many as make an exchange */
+function exchange(pace: Pace, messages = 4): void {
+  for (let i = 0; i < messages; i++) way.onOctets(now, GUEST, pace, 100);
 }
 
 test("a stream that is alone has 176 segments, from its first octets on", () => {
   const pace = new Pace();
-  message(pace);
+  exchange(pace);
   expect(segments(pace)).toBe(176);
   way.onOctets(now, GUEST, pace, 100_000);
   expect(segments(pace)).toBe(176);
@@ -32,7 +33,7 @@ test("a stream that is alone has 176 segments, from its first octets on", () => 
 describe("beside a conversation in messages", () => {
   test("a stream has 8 segments, until 50 ms after the last message", () => {
     const pace = stream();
-    message(new Pace());
+    exchange(new Pace());
     expect(segments(pace)).toBe(8);
     now += 49;
     expect(segments(pace)).toBe(8);
@@ -46,8 +47,22 @@ describe("beside a conversation in messages", () => {
     [8, 4],
   ])("%d streams have %d segments each", (count, each) => {
     const streams = Array.from({ length: count }, () => stream());
-    message(new Pace());
+    exchange(new Pace());
     expect(streams.map((pace) => segments(pace))).toEqual(streams.map(() => each));
+  });
+
+  test("a stream is as it was for messages that stand alone", () => {
+    const [pace, other] = [stream(), new Pace()];
+    for (let i = 0; i < 9; i++) {
+      exchange(other, 3);
+      expect(segments(pace)).toBe(176);
+      now += 50;
+    }
+    for (const each of [176, 176, 176, 8, 8]) {
+      exchange(other, 1);
+      expect(segments(pace)).toBe(each);
+      now += 49;
+    }
   });
 
   test("streams that have ended are counted no longer", () => {
@@ -56,56 +71,52 @@ describe("beside a conversation in messages", () => {
     for (let i = 0; i < 2; i++) {
       now += 10;
       way.onOctets(now, GUEST, pace, 100_000);
-      message(new Pace());
+      exchange(new Pace());
     }
     expect(segments(pace)).toBe(8);
   });
 
   test("a conversation that yields to the other one is not yielded to by itself", () => {
     const [one, other] = [new Pace(), new Pace()];
-    message(one);
+    exchange(one);
     now += 30;
-    message(other);
-    message(one);
+    exchange(other);
+    exchange(one);
     expect(segments(one)).toBe(8);
     now += 49;
-    message(one);
+    exchange(one);
     expect(segments(one)).toBe(8);
     now += 1;
-    message(one);
+    exchange(one);
     expect(segments(one)).toBe(176);
   });
 
   test("the streams of another guest are as they were", () => {
     const pace = stream(GUEST + 1);
-    message(new Pace());
+    exchange(new Pace());
     expect(segments(pace, GUEST + 1)).toBe(176);
   });
 });
 
 test("8192 octets in 10 ms are messages, and one more is a stream", () => {
-  const pace = stream();
-  const other = new Pace();
-  way.onOctets(now, GUEST, other, 8192);
-  now += 50;
-  expect(segments(pace)).toBe(176);
-  for (const octets of [8192, 8192]) {
-    way.onOctets(now, GUEST, other, octets);
+  const [pace, other] = [stream(), new Pace()];
+  for (let i = 0; i < 4; i++) {
+    way.onOctets(now, GUEST, other, 8192);
     now += 10;
   }
   expect(segments(pace)).toBe(8);
   way.onOctets(now, GUEST, other, 8193);
   now += 50;
-  way.onOctets(now, GUEST, other, 1);
+  exchange(other);
   expect(segments(pace)).toBe(176);
 });
 
 test("a stream that rests for a second may send messages again", () => {
   const [pace, other] = [stream(), stream()];
   now += 999;
-  message(other);
+  exchange(other);
   expect(segments(pace)).toBe(176);
   now += 1;
-  message(other);
+  exchange(other);
   expect(segments(pace)).toBe(8);
 });
