@@ -322,10 +322,7 @@ export class DatagramFlows {
     const canWait = flow.kind === "udp" && length > 0 && !packet.isReassembled;
     if (canWait && train.add(flow, ttl, packet.start, start, length)) return;
     this.settle(now);
-    if (canWait) {
-      train.add(flow, ttl, packet.start, start, length);
-      return;
-    }
+    if (canWait && train.add(flow, ttl, packet.start, start, length)) return;
     const failure = this.#sendAlone(now, flow, start, length, ttl);
     if (failure !== undefined) this.#sendFailure(now, failure, packet);
   }

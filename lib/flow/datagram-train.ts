@@ -22,7 +22,7 @@ export class DatagramTrain<Flow> {
   length = 0;
   #isEnded = false;
 
-  /** Adds a datagram of at least one octet; false: it does not go with those that are there. */
+  /** Adds a datagram of at least one octet; false: it does not go with those that are there, if there are any. */
   add(flow: Flow, ttl: number, packet: number, start: number, length: number): boolean {
     const { count, payloads } = this;
     if (count === 0) {

@@ -19,8 +19,10 @@ from peers import NETTOOL, PEERS, Peer, cpu_seconds, memory_mb
 seconds = 2
 
 WARM_UP = 1
-# most of what there is to compile is compiled after so much of a stream in each direction, or of one kind of round trip
-LONG_WARM_UP = 4
+# all but a little of what there is to compile is compiled after so much of a stream in each direction, or of one kind of round
+# trip; what the first seconds of it cost stands in rows of their own
+LONG_WARM_UP = 8
+FRESH = 4
 
 
 def nettool(space, *words, timeout=120):
@@ -57,17 +59,18 @@ def iperf(peer, space, host, port, *options, secs=None):
         return None
 
 
-def warm_up_streams(peer):
+def warm_up_streams(peer, secs=LONG_WARM_UP):
     for options in ((), ('-R',)):
-        peer.guest.run('iperf3', '-c', peer.about['host'], '-p', '5201', '-t', str(LONG_WARM_UP), *options, check=False, timeout=30)
+        peer.guest.run('iperf3', '-c', peer.about['host'], '-p', '5201', '-t', str(secs), *options, check=False, timeout=30)
 
 
 def tcp(peer):
     found, target = {}, (peer.about['host'], 5201)
     for name, options in (('up1', []), ('down1', ['-R'])):
-        result = iperf(peer, peer.guest, *target, *options, secs=LONG_WARM_UP)
+        result = iperf(peer, peer.guest, *target, *options, secs=FRESH)
         if result is not None:
             found[f'tcp_{name}_fresh_cpu_s_per_GB'] = result[1]
+    warm_up_streams(peer, LONG_WARM_UP - FRESH)
     for name, space, (host, port), options in (
             ('up1', peer.guest, target, []), ('up8', peer.guest, target, ['-P', '8']),
             ('down1', peer.guest, target, ['-R']), ('down8', peer.guest, target, ['-R', '-P', '8']),
@@ -146,9 +149,10 @@ def round_trips(peer):
             found[f'ping_{name}_min_us'], found[f'ping_{name}_avg_us'] = times[0], statistics.mean(times)
         found[f'ping_{name}_loss_pct'] = lost
     for name, words in (('tcp', ('rr', host, 7001)), ('udp', ('udprr', host, 7003))):
-        fresh = nettool(guest, *words, LONG_WARM_UP, 1)
+        fresh = nettool(guest, *words, FRESH, 1)
         for what in ('p50_us', 'p99_us'):
             found[f'{name}_rr_fresh_{what}'] = fresh[what]
+        nettool(guest, *words, LONG_WARM_UP - FRESH, 1)
         result = nettool(guest, *words, seconds, 1)
         for what in ('tps', 'p50_us', 'p99_us'):
             found[f'{name}_rr_{what}'] = result[what]
@@ -157,18 +161,18 @@ def round_trips(peer):
 
 def beside(peer):
     """round trips while one TCP stream runs, once in each direction"""
-    guest, host, found, secs = peer.guest, peer.about['host'], {}, .5 * seconds
+    guest, host, found = peer.guest, peer.about['host'], {}
     warm_up_streams(peer)
     name = peer.about['zone'] or 'up.example.test'
     for direction, options in (('up', []), ('down', ['-R'])):
         stream = guest.start('iperf3', '-c', host, '-p', '5201', '-t', '60', *options)
         time.sleep(WARM_UP)
-        for what, words in (('tcp_rr', ('rr', host, 7001, secs, 1)), ('udp_rr', ('udprr', host, 7003, secs, 1)),
-                            ('dns', ('ask', peer.about['dns'], 53, secs, dns_question(name)))):
-            if None in words:
+        for what, (kind, to, port, last) in (('tcp_rr', ('rr', host, 7001, 1)), ('udp_rr', ('udprr', host, 7003, 1)),
+                                             ('dns', ('ask', peer.about['dns'], 53, dns_question(name)))):
+            if to is None:
                 continue
-            nettool(guest, *words)
-            result = nettool(guest, *words)
+            nettool(guest, kind, to, port, FRESH, last)
+            result = nettool(guest, kind, to, port, .5 * seconds, last)
             if result['trans']:
                 found[f'beside_{direction}_{what}_p50_us'] = result['p50_us']
                 found[f'beside_{direction}_{what}_p99_us'] = result['p99_us']
@@ -185,13 +189,13 @@ def beside(peer):
 
 def crr(peer):
     guest, host, found = peer.guest, peer.about['host'], {}
-    # connections for a second only: QEMU's slirp gets slower with every one that there has been in the last minutes
+    # connections for a second only: QEMU's slirp and passt get slower with every one that there has been in the last minutes
     nettool(guest, 'rr', host, 7001, LONG_WARM_UP, 1)
     nettool(guest, 'crr', host, 7001, WARM_UP, 8)
-    for at_once in (1, 8, 64):
+    for name, at_once in (('crr1', 1), ('crr8', 8), ('crr64', 64), ('crr1_late', 1)):
         result = nettool(guest, 'crr', host, 7001, seconds, at_once)
-        found[f'crr{at_once}_cps'], found[f'crr{at_once}_p99_us'] = result['conns'] / seconds, result['p99_us']
-        found[f'crr{at_once}_errors'] = result['errors']
+        found[f'{name}_cps'], found[f'{name}_p99_us'] = result['conns'] / seconds, result['p99_us']
+        found[f'{name}_errors'] = result['errors']
     return found
 
 
