@@ -1,6 +1,6 @@
 /** Who is to be told about which descriptor of a poller. */
 import { monotonicMs } from "./clock.ts";
-import { EINTR, errnoName } from "./libc.ts";
+import { EINTR, errnoName, libc } from "./libc.ts";
 import { systemPoller } from "./system-poller.ts";
 
 export interface EventHandler {
@@ -70,6 +70,11 @@ export class EventLoop {
   /** The same for a descriptor that is closed at once and has no double anywhere: the system forgets it by itself. */
   forget(fd: number): void {
     this.#handlers[fd] = undefined;
+  }
+
+  /** Lets others run first that wait for a processor; returns at once where there are none. */
+  giveWay(): void {
+    libc.sched_yield();
   }
 
   /** Waits up to `timeoutMs` (-1: for ever) and tells the handlers; how many events there were. */

@@ -46,6 +46,7 @@ export const libc = openLibrary(abi.libraries, {
   recv: { args: ["i32", "ptr", "usize", "i32"], returns: FFIType.i64_fast },
   recvmsg: { args: ["i32", "ptr", "i32"], returns: FFIType.i64_fast },
   renameat: { args: ["i32", "ptr", "i32", "ptr"], returns: "i32" },
+  sched_yield: { args: [], returns: "i32" },
   sendmsg: { args: ["i32", "ptr", "i32"], returns: FFIType.i64_fast },
   sendto: { args: ["i32", "ptr", "usize", "i32", "ptr", "u32"], returns: FFIType.i64_fast },
   setsockopt: { args: ["i32", "i32", "i32", "ptr", "u32"], returns: "i32" },

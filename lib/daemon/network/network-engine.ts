@@ -39,6 +39,9 @@ interface OpenForward {
   close(): void;
 }
 
+/** what comes in a turn of a guest's stream, and in none of messages */
+const STREAM_TURN_OCTETS = 32 * 1024;
+
 interface PendingQuery {
   guest: number;
   guestPort: number;
@@ -64,6 +67,8 @@ export class NetworkEngine implements PortsEngine {
   readonly #queries = new Map<number, PendingQuery>();
   readonly #queryPlaces = new FairShare(MAX_QUERIES);
   #nextQuery = 0;
+  /** of frames in this turn */
+  #octetsIn = 0;
   #now = monotonicMs();
   #probes: { at: number; end(): void }[] = [];
 
@@ -132,6 +137,10 @@ export class NetworkEngine implements PortsEngine {
     const due = Math.min(this.#network.nextDeadline(), this.#nextProbe()) - monotonicMs();
     const idle = !this.ports.hasUnfinished && !this.#network.hasUnfinished;
     const wait = idle ? Math.min(limitMs, due) : 0;
+    // of a guest's stream, its ends and whoever fills the guest's socket wait for a processor as a rule: once they had theirs
+    // there is more to take at once, and nobody needs to wake us
+    if (wait !== 0 && this.#octetsIn >= STREAM_TURN_OCTETS) this.loop.giveWay();
+    this.#octetsIn = 0;
     this.loop.wait(wait === Infinity ? -1 : Math.max(0, Math.ceil(wait)));
     this.ports.receive();
     this.#network.resume(this.#now);
@@ -149,6 +158,7 @@ export class NetworkEngine implements PortsEngine {
   }
 
   onFrame(now: number, port: BridgePort, start: number, end: number): void {
+    this.#octetsIn += end - start;
     this.#network.onFrame(now, port, start, end);
   }
 

@@ -1,4 +1,4 @@
-/** Turns of a network's engine on real sockets leave nothing for the garbage collector, whatever they carry. */
+/** Turns of a network's engine on real sockets: they leave nothing for the garbage collector, and those of a stream let others run. */
 import { heapStats } from "bun:jsc";
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { NetworkEngine } from "../../../lib/daemon/network/network-engine.ts";
@@ -99,6 +99,19 @@ test("an echo request to the gateway, and its answer", () => {
     hear();
   };
   expect(madeBy(round)).toEqual({});
+});
+
+test.each([
+  ["a stream's turn lets others run before it waits", 24, 1],
+  ["a turn with less than 32 KiB waits at once", 23, 0],
+])("%s", (_name, frames, times) => {
+  const frame = framed(ethernet(GATEWAY_MAC, GUEST_MAC, "0800", new Uint8Array(1410)));
+  let gaveWay = 0;
+  const loop = engine.loop as { giveWay(): void };
+  loop.giveWay = () => void gaveWay++;
+  for (let i = 0; i < frames; i++) say(frame);
+  for (let turns = 0; turns < 3; turns++) engine.turn(1);
+  expect(gaveWay).toBe(times);
 });
 
 test("a datagram to the host, and its answer", () => {
