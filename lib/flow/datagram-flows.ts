@@ -344,11 +344,12 @@ export class DatagramFlows {
   /** Sends what has waited for others like it; before what guests have sent is written over. */
   settle(now: number): void {
     const train = this.#train;
-    const { flow, count, ttl } = train;
+    const { flow, payloads, ttl } = train;
     if (flow === undefined) return;
-    if (count === 1 || !this.#host.sendTrain(flow.handle, train.payloads, train.length, ttl)) {
+    const { count, starts, lengths } = payloads;
+    if (count === 1 || !this.#host.sendTrain(flow.handle, payloads, train.length, ttl)) {
       for (let i = 0; i < count; i++) {
-        const failure = this.#sendAlone(now, flow, train.starts[i]!, train.lengths[i]!, ttl);
+        const failure = this.#sendAlone(now, flow, starts[i]!, lengths[i]!, ttl);
         if (failure === undefined) continue;
         this.#sendFailure(now, failure, this.#gateway.earlierPacket(train.packets[i]!));
       }

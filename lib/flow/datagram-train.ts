@@ -10,12 +10,10 @@ const MOST = 64;
 const MOST_OCTETS = 65535 - 20 - 8;
 
 export class DatagramTrain<Flow> {
+  /** a piece for each: its own headers are in front of it, so no two touch */
   readonly payloads = new Gather(MOST);
   /** where the packet of each begins */
   readonly packets = new Int32Array(MOST);
-  readonly starts = new Int32Array(MOST);
-  readonly lengths = new Int32Array(MOST);
-  count = 0;
   flow: Flow | undefined;
   ttl = 0;
   /** of each but the last */
@@ -24,8 +22,8 @@ export class DatagramTrain<Flow> {
 
   /** Adds a datagram of at least one octet; false: it does not go with those that are there, if there are any. */
   add(flow: Flow, ttl: number, packet: number, start: number, length: number): boolean {
-    const { count, payloads } = this;
-    if (count === 0) {
+    const { payloads } = this;
+    if (payloads.count === 0) {
       this.flow = flow;
       this.ttl = ttl;
       this.length = length;
@@ -35,21 +33,17 @@ export class DatagramTrain<Flow> {
       flow !== this.flow ||
       ttl !== this.ttl ||
       length > this.length ||
-      count === MOST ||
+      payloads.room === 0 ||
       payloads.octets + length > MOST_OCTETS
     ) {
       return false;
     }
-    this.packets[count] = packet;
-    this.starts[count] = start;
-    this.lengths[count] = length;
-    this.count++;
+    this.packets[payloads.count] = packet;
     this.#isEnded = length < this.length;
     return payloads.add(start, length);
   }
 
   clear(): void {
-    this.count = 0;
     this.flow = undefined;
     this.payloads.clear();
   }

@@ -7,6 +7,7 @@ import type {
   Received,
   ReceivedDetails,
 } from "../flow/host-sockets.ts";
+import type { Gather } from "../storage/gather.ts";
 import { DESTINATION_UNREACHABLE } from "../wire/icmpv4.ts";
 import { random32 } from "./clock.ts";
 import { openSocket } from "./descriptors.ts";
@@ -40,7 +41,6 @@ import { MessageHeader } from "./message-header.ts";
 import { addressOf, pinned } from "./pinned.ts";
 import { EDGE_TRIGGERED, FAILED, READABLE } from "./poller.ts";
 import { familyOf, ipv4SocketAddress, portOfSocketAddress } from "./socket-address.ts";
-import type { Gather } from "../storage/gather.ts";
 import type { VectoredIo } from "./vectored-io.ts";
 
 const ONE_AT = pinned(new Int32Array([1]));

@@ -23,6 +23,7 @@ WARM_UP = 1
 # trip; what the first seconds of it cost stands in rows of their own
 LONG_WARM_UP = 8
 FRESH = 4
+BESIDE_WARM_UP = 4
 
 
 def nettool(space, *words, timeout=120):
@@ -171,7 +172,7 @@ def beside(peer):
                                              ('dns', ('ask', peer.about['dns'], 53, dns_question(name)))):
             if to is None:
                 continue
-            nettool(guest, kind, to, port, FRESH, last)
+            nettool(guest, kind, to, port, BESIDE_WARM_UP, last)
             result = nettool(guest, kind, to, port, .5 * seconds, last)
             if result['trans']:
                 found[f'beside_{direction}_{what}_p50_us'] = result['p50_us']
@@ -189,7 +190,8 @@ def beside(peer):
 
 def crr(peer):
     guest, host, found = peer.guest, peer.about['host'], {}
-    # connections for a second only: QEMU's slirp and passt get slower with every one that there has been in the last minutes
+    # connections for a second only: passt and slirp4netns, and after more of them QEMU's slirp, get slower with every one that there
+    # has been in the last minutes
     nettool(guest, 'rr', host, 7001, LONG_WARM_UP, 1)
     nettool(guest, 'crr', host, 7001, WARM_UP, 8)
     for name, at_once in (('crr1', 1), ('crr8', 8), ('crr64', 64), ('crr1_late', 1)):

@@ -16,6 +16,14 @@ import { join } from "./injected-frames.ts";
 const endpointText = (target: HostTarget): string =>
   target.kind === "unix" ? target.path : `${formatIpv4(target.address)}:${target.port}`;
 
+/** a copy of what is listed, in one piece */
+function gathered(octets: Uint8Array, from: Gather): Uint8Array {
+  const pieces = Array.from({ length: from.count }, (_, i) =>
+    octets.subarray(from.starts[i], from.starts[i]! + from.lengths[i]!),
+  );
+  return join(...pieces);
+}
+
 export class InjectedStream {
   /** where the flows connected it to; "accepted" for one that came from a listener */
   readonly target: string;
@@ -89,10 +97,7 @@ export class InjectedStreams implements HostStreams {
     const socket = this.#open(handle);
     if (socket.writeFailure !== undefined) return socket.writeFailure;
     const taken = Math.min(from.octets, socket.room);
-    const pieces = Array.from({ length: from.count }, (_, i) =>
-      this.#octets.subarray(from.starts[i], from.starts[i]! + from.lengths[i]!),
-    );
-    socket.heard = join(socket.heard, join(...pieces).subarray(0, taken));
+    socket.heard = join(socket.heard, gathered(this.#octets, from).subarray(0, taken));
     socket.room -= taken;
     return taken;
   }
@@ -216,10 +221,7 @@ export class InjectedDatagrams implements HostDatagrams {
   sendTrain(handle: number, from: Gather, length: number, ttl: number): boolean {
     const socket = this.#open(handle);
     if (!this.takesTrains || socket.sendFailures.length > 0) return false;
-    const pieces = Array.from({ length: from.count }, (_, i) =>
-      this.#octets.subarray(from.starts[i], from.starts[i]! + from.lengths[i]!),
-    );
-    const all = join(...pieces);
+    const all = gathered(this.#octets, from);
     const datagrams = Math.ceil(all.length / length);
     for (let i = 0; i < datagrams; i++)
       socket.sent.push({ octets: all.slice(i * length, (i + 1) * length), ttl });

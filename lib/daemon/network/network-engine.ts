@@ -33,14 +33,13 @@ import { Network, PACKET_MEMORY_SIZE } from "./network.ts";
 const MAX_ROUNDS = 8;
 /** DNS queries waiting for the main thread */
 const MAX_QUERIES = 1024;
+/** what comes in a turn of a guest's stream, and in none of messages */
+const STREAM_TURN_OCTETS = 32 * 1024;
 
 interface OpenForward {
   forward: Forward;
   close(): void;
 }
-
-/** what comes in a turn of a guest's stream, and in none of messages */
-const STREAM_TURN_OCTETS = 32 * 1024;
 
 interface PendingQuery {
   guest: number;
