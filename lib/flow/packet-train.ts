@@ -112,7 +112,7 @@ export class PacketTrain {
   }
 
   sequenceOf(start: number): number {
-    return this.#view.getUint32(start + SEQUENCE);
+    return this.#view.getInt32(start + SEQUENCE);
   }
 
   segmentOf(start: number): number {

@@ -1,5 +1,6 @@
 /** A guest that is attached by unix datagrams, a frame each (`datagram-socket.ts`). */
 import type { BridgePort } from "../link/bridge-port.ts";
+import { OctetCount } from "../trace/octet-count.ts";
 import { abi, errnoName } from "./libc.ts";
 import type { DatagramSocket } from "./datagram-socket.ts";
 
@@ -15,8 +16,8 @@ export class DatagramPort implements BridgePort {
   isStuck = false;
   framesIn = 0;
   framesOut = 0;
-  octetsIn = 0;
-  octetsOut = 0;
+  readonly octetsIn = new OctetCount();
+  readonly octetsOut = new OctetCount();
   dropped = 0;
 
   constructor(id: number, socket: DatagramSocket, address: Uint8Array | undefined) {
@@ -48,7 +49,7 @@ export class DatagramPort implements BridgePort {
     }
     this.isStuck = false;
     this.framesOut++;
-    this.octetsOut += sent;
+    this.octetsOut.add(sent);
     return true;
   }
 

@@ -127,7 +127,7 @@ export class DatagramSocket implements EventHandler {
       const port = this.#only ?? this.#portOfSender();
       if (port === undefined || this.#isHello(at, got)) continue;
       port.framesIn++;
-      port.octetsIn += got;
+      port.octetsIn.add(got);
       this.#owner.onFrame(now, port, at, at + got);
     }
     this.#owner.settle();

@@ -7,6 +7,7 @@ import type { BridgePort } from "../link/bridge-port.ts";
 import { deframe, MAX_PREFIX, QEMU_FRAMING, type StreamFraming } from "../link/stream-framing.ts";
 import { Gather } from "../storage/gather.ts";
 import type { PacketMemory } from "../storage/packet-memory.ts";
+import { OctetCount } from "../trace/octet-count.ts";
 import type { EventHandler, EventLoop } from "./event-loop.ts";
 import { EAGAIN, libc, SO_SNDBUF, SOL_SOCKET } from "./libc.ts";
 import { EDGE_TRIGGERED, FAILED, HUNG_UP, PEER_DONE, READABLE, WRITABLE } from "./poller.ts";
@@ -65,8 +66,8 @@ export class StreamPort implements BridgePort, EventHandler {
   #loop: EventLoop | undefined;
   framesIn = 0;
   framesOut = 0;
-  octetsIn = 0;
-  octetsOut = 0;
+  readonly octetsIn = new OctetCount();
+  readonly octetsOut = new OctetCount();
   dropped = 0;
 
   constructor(
@@ -144,7 +145,7 @@ export class StreamPort implements BridgePort, EventHandler {
 
   /** Handles the frames in the receive buffer, which has `got` more octets than before. */
   #take(got: number): void {
-    this.octetsIn += got;
+    this.octetsIn.add(got);
     const start = this.memory.receive;
     const end = start + this.#received + got;
     this.#receivedAt = this.#owner.now();
@@ -185,7 +186,7 @@ export class StreamPort implements BridgePort, EventHandler {
     this.#gather.add(body1, length1);
     this.#gather.add(body2, length2);
     this.framesOut++;
-    this.octetsOut += length;
+    this.octetsOut.add(length);
     if (!this.#listed) {
       this.#listed = true;
       this.#owner.flushLater(this);
@@ -228,7 +229,7 @@ export class StreamPort implements BridgePort, EventHandler {
     this.#copy(body1, length1);
     this.#copy(body2, length2);
     this.framesOut++;
-    this.octetsOut += length;
+    this.octetsOut.add(length);
     return true;
   }
 

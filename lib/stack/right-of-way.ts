@@ -91,5 +91,5 @@ export class RightOfWay {
 /** Segments that each of `sharing` streams may have under way, of `together` that are left to all of them. */
 export function segmentsOfEach(sharing: number, together: number): number {
   if (sharing === 0) return STREAM_SEGMENTS;
-  return Math.max(LEAST_SEGMENTS, Math.floor(together / sharing));
+  return Math.max(LEAST_SEGMENTS, (together / sharing) | 0);
 }

@@ -103,6 +103,8 @@ const LATE_ANSWER = -64;
 /** octets after which a connection counts as bulk and gets large rings */
 const BULK_OCTETS = 48 * 1024;
 const RANGES = 32;
+/** more than any window has, and so few that their octets are below 2^31 whatever the MTU */
+const MANY_SEGMENTS = 0x7fff;
 /** RFC 2018 section 3: as many as there is room for, one less beside timestamps */
 const SACK_BLOCKS = 4;
 /** of connections that have lost nothing yet */
@@ -111,8 +113,8 @@ const NO_SEGMENTS = new Int32Array(0);
 export class TcpConnection {
   state: TcpState = "LISTEN";
   /** segments that may be under way at most, to the guest and from it */
-  maxSendSegments = Infinity;
-  maxReceiveSegments = Infinity;
+  maxSendSegments = MANY_SEGMENTS;
+  maxReceiveSegments = MANY_SEGMENTS;
   /** "local" is the address the guest talks to, "remote" the guest; unsigned 32-bit */
   readonly localAddress: number;
   readonly localPort: number;
@@ -146,6 +148,7 @@ export class TcpConnection {
   #finSent = false;
   readonly #sendRing: StreamRing;
   readonly #sacked = new RangeSet(RANGES);
+  /** counted until there are many */
   #sentOctets = 0;
 
   // congestion control
@@ -161,8 +164,9 @@ export class TcpConnection {
   /** without timestamps one segment at a time is timed; -1: none */
   #timedAt = -1;
   #timedSeq = 0;
-  /** our timestamp when the last time-out expired; -1: none has */
-  #timeoutTs = -1;
+  #timedOut = false;
+  /** our timestamp when the last time-out expired */
+  #timeoutTs = 0;
 
   // receive sequence space
   #rcvNxt = 0;
@@ -178,10 +182,12 @@ export class TcpConnection {
   /** where segments that came out of order begin, the newest first; of those that follow each other the last alone */
   #newestOutOfOrder = NO_SEGMENTS;
   #finReceived = false;
-  /** sequence number of a FIN that came out of order; -1: none */
-  #finSeq = -1;
+  /** a FIN came, in order or not, and has this sequence number */
+  #finKnown = false;
+  #finSeq = 0;
   /** both FINs are through, but the host has still octets to take */
   #waitForRead = false;
+  /** counted until there are many */
   #receivedOctets = 0;
   /** the last segment's text is listed by the user, and nothing else is to be done for it than to acknowledge it */
   #leads = false;
@@ -221,7 +227,7 @@ export class TcpConnection {
     this.localPort = localPort;
     this.remoteAddress = remoteAddress;
     this.remotePort = remotePort;
-    this.#portsWord = ((localPort << 16) | remotePort) >>> 0;
+    this.#portsWord = (localPort << 16) | remotePort;
     this.#pseudoSum =
       (localAddress >>> 16) +
       (localAddress & 0xffff) +
@@ -230,8 +236,8 @@ export class TcpConnection {
       PROTOCOL_TCP;
     this.#sendRing = new StreamRing(env.pools);
     this.#receiveRing = new StreamRing(env.pools);
-    this.#iss = env.random() >>> 0;
-    this.#tsOffset = env.random() >>> 0;
+    this.#iss = env.random() | 0;
+    this.#tsOffset = env.random() | 0;
     this.#sndUna = this.#iss;
     this.#sndNxt = this.#iss;
     this.#sndMax = this.#iss;
@@ -561,7 +567,7 @@ export class TcpConnection {
     if (this.#timestamps && segment.hasTimestamps && segment.tsEcr !== 0) {
       // An older echo says that the ACK of an earlier copy was lost, and the time measured would be that of a time-out.
       // The time-out stays backed off until something sent after it is acknowledged (Karn; RFC 6298 section 5.7).
-      if (this.#timeoutTs < 0 || seqLessOrEqual(this.#timeoutTs, segment.tsEcr))
+      if (!this.#timedOut || seqLessOrEqual(this.#timeoutTs, segment.tsEcr))
         this.#rto.onMeasurement(Math.max(0, seqDistance(segment.tsEcr, this.#tsNow(now))));
     } else if (this.#timedAt >= 0 && seqLessOrEqual(this.#timedSeq, ack)) {
       this.#rto.onMeasurement(now - this.#timedAt);
@@ -651,15 +657,17 @@ export class TcpConnection {
       fin = false;
     }
     if (length > 0) this.#takeText(seq, start, length);
-    if (fin && this.#finSeq < 0) this.#finSeq = finSeq >>> 0;
-    if (this.#finSeq >= 0 && this.#rcvNxt === this.#finSeq) {
-      this.#finSeq = -1;
+    if (fin && !this.#finKnown) {
+      this.#finKnown = true;
+      this.#finSeq = finSeq;
+    }
+    if (this.#finKnown && this.#rcvNxt === this.#finSeq) {
       this.#onFin(now);
     }
   }
 
   #takeText(seq: number, start: number, length: number): void {
-    this.#receivedOctets += length;
+    if (this.#receivedOctets <= BULK_OCTETS) this.#receivedOctets += length;
     if (seq === this.#rcvNxt) {
       const allDirect = seqAdd(this.#rcvRead, this.#direct) === seq;
       if (allDirect && this.#outOfOrder.count === 0 && this.#user.onPayload(start, length)) {
@@ -671,7 +679,7 @@ export class TcpConnection {
       this.#receiveRing.store(seq, start, length);
       this.#rcvNxt = seqAdd(seq, length);
       if (this.#outOfOrder.count > 0) {
-        this.#rcvNxt = this.#outOfOrder.endOf(this.#rcvNxt) >>> 0;
+        this.#rcvNxt = this.#outOfOrder.endOf(this.#rcvNxt);
         this.#outOfOrder.trim(this.#rcvNxt);
       }
       return;
@@ -771,7 +779,7 @@ export class TcpConnection {
     ) {
       const end =
         this.#outOfOrder.count > 0
-          ? this.#outOfOrder.ends[this.#outOfOrder.count - 1]! >>> 0
+          ? this.#outOfOrder.ends[this.#outOfOrder.count - 1]!
           : this.#rcvNxt;
       if (this.#receiveRing.grow(this.#rcvRead, end)) this.#ackPending = true;
     }
@@ -796,7 +804,7 @@ export class TcpConnection {
   /** The host's octets now stand in the first `length` octets of the listed room. */
   onFilled(length: number): void {
     this.#sndEnd = seqAdd(this.#sndEnd, length);
-    this.#sentOctets += length;
+    if (this.#sentOctets <= BULK_OCTETS) this.#sentOctets += length;
     if (this.#sentOctets > BULK_OCTETS && !this.#sendRing.isLarge)
       this.#sendRing.grow(this.#sndUna, this.#sndEnd);
   }
@@ -865,8 +873,8 @@ export class TcpConnection {
         break;
       // after a time-out, what the guest holds already is skipped
       if (this.#sacked.count > 0 && seqLess(this.#sndNxt, this.#sndMax)) {
-        const held = this.#sacked.endOf(this.#sndNxt) >>> 0;
-        if (held !== this.#sndNxt >>> 0) {
+        const held = this.#sacked.endOf(this.#sndNxt);
+        if (held !== this.#sndNxt) {
           this.#sndNxt = held;
           continue;
         }
@@ -954,8 +962,8 @@ export class TcpConnection {
   /** Sends the next hole again; false when there is none (or the port is busy). */
   #retransmitHole(now: number): boolean {
     let from = seqLess(this.#highRxt, this.#sndUna) ? this.#sndUna : this.#highRxt;
-    from = this.#sacked.endOf(from) >>> 0;
-    const first = from === this.#sndUna >>> 0;
+    from = this.#sacked.endOf(from);
+    const first = from === this.#sndUna;
     const highest =
       this.#sacked.count > 0 ? this.#sacked.ends[this.#sacked.count - 1]! : this.#sndUna;
     if (!first && !seqLess(from, highest)) return false;
@@ -1031,8 +1039,8 @@ export class TcpConnection {
         i < SACK_BLOCKS ? ranges.indexOf(newest[i]!) : ranges.count - 1 - (i - SACK_BLOCKS);
       if (range < 0 || (told & (1 << range)) !== 0) continue;
       told |= 1 << range;
-      put32(octets, end, ranges.starts[range]! >>> 0);
-      put32(octets, end + 4, ranges.ends[range]! >>> 0);
+      put32(octets, end, ranges.starts[range]!);
+      put32(octets, end + 4, ranges.ends[range]!);
       end += 8;
     }
     return end - at;
@@ -1118,7 +1126,7 @@ export class TcpConnection {
   }
 
   #tsNow(now: number): number {
-    return (Math.floor(now) + this.#tsOffset) >>> 0;
+    return (Math.floor(now) + this.#tsOffset) | 0;
   }
 
   // ---------------------------------------------------------------- time
@@ -1157,6 +1165,7 @@ export class TcpConnection {
       return;
     }
     this.#rto.backOff();
+    this.#timedOut = true;
     this.#timeoutTs = this.#tsNow(now);
     this.retransmissions++;
     if (opening) {

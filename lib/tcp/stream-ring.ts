@@ -1,5 +1,6 @@
 import type { BlockPool } from "../storage/block-pool.ts";
 import type { Gather } from "../storage/gather.ts";
+import { seqAdd, seqDistance } from "./sequence.ts";
 
 /** Small rings for the many quiet connections, large ones for the few that move bulk data. */
 export interface RingPools {
@@ -47,12 +48,15 @@ export class StreamRing {
     const { octets, small, large } = this.#pools;
     const oldBase = this.#base;
     const oldSize = this.size;
-    for (let seq = from; seq !== to;) {
-      const at = (seq >>> 0) & (oldSize - 1);
-      const newAt = (seq >>> 0) & (large.blockSize - 1);
-      const length = Math.min((to - seq) >>> 0, oldSize - at, large.blockSize - newAt);
+    let seq = from;
+    let left = seqDistance(from, to);
+    while (left > 0) {
+      const at = seq & (oldSize - 1);
+      const newAt = seq & (large.blockSize - 1);
+      const length = Math.min(left, oldSize - at, large.blockSize - newAt);
       octets.copyWithin(base + newAt, oldBase + at, oldBase + at + length);
-      seq = (seq + length) >>> 0;
+      seq = seqAdd(seq, length);
+      left -= length;
     }
     small.give(oldBase);
     this.#base = base;
@@ -62,12 +66,12 @@ export class StreamRing {
 
   /** offset in packet memory of the octet with this sequence number */
   at(seq: number): number {
-    return this.#base + ((seq >>> 0) & (this.size - 1));
+    return this.#base + (seq & (this.size - 1));
   }
 
   /** octets from `seq` to where the ring wraps */
   contiguous(seq: number): number {
-    return this.size - ((seq >>> 0) & (this.size - 1));
+    return this.size - (seq & (this.size - 1));
   }
 
   /** Copies `length` octets of packet memory from `start` to their place at `seq`. */

@@ -3,9 +3,14 @@ export function u16(buf: Uint8Array, at: number): number {
   return (buf[at]! << 8) | buf[at + 1]!;
 }
 
+/** signed: what stands for a place on a circle of 2^32, like a sequence number */
+export function i32(buf: Uint8Array, at: number): number {
+  return (buf[at]! << 24) | (buf[at + 1]! << 16) | (buf[at + 2]! << 8) | buf[at + 3]!;
+}
+
 /** unsigned */
 export function u32(buf: Uint8Array, at: number): number {
-  return ((buf[at]! << 24) | (buf[at + 1]! << 16) | (buf[at + 2]! << 8) | buf[at + 3]!) >>> 0;
+  return i32(buf, at) >>> 0;
 }
 
 /** a MAC address as an integer 0..2^48-1 */

@@ -1,7 +1,7 @@
 /** TCP segment (RFC 9293 3.1; options: RFC 7323 window scale and timestamps, RFC 2018 SACK). */
 import { fold, pseudoHeaderSum, type SumOctets } from "./checksum.ts";
 import { PROTOCOL_TCP } from "./ipv4.ts";
-import { u16, u32 } from "./octets.ts";
+import { i32, u16 } from "./octets.ts";
 
 export const TCP_HEADER_LENGTH = 20;
 export const FIN = 1;
@@ -30,7 +30,7 @@ export type TcpDrop = "tcp-truncated" | "tcp-header-length" | "tcp-checksum" | "
 export class TcpView {
   srcPort = 0;
   dstPort = 0;
-  /** 32-bit numbers, signed or unsigned: compare only through `seqLess` and its like */
+  /** signed 32-bit numbers, like the timestamps: compare only through `seqLess` and its like */
   seq = 0;
   ack = 0;
   flags = 0;
@@ -76,8 +76,8 @@ export class TcpView {
       return "tcp-checksum";
     this.srcPort = u16(buf, start);
     this.dstPort = u16(buf, start + 2);
-    this.seq = u32(buf, start + 4);
-    this.ack = u32(buf, start + 8);
+    this.seq = i32(buf, start + 4);
+    this.ack = i32(buf, start + 8);
     this.flags = buf[start + 13]! & 0x3f;
     this.window = u16(buf, start + 14);
     this.payload = start + headerLength;
@@ -89,10 +89,10 @@ export class TcpView {
     this.sackCount = 0;
     if (headerLength === TCP_HEADER_LENGTH) return undefined;
     // RFC 7323 appendix A: the layout every stack uses for a timestamp alone
-    if (headerLength === 32 && u32(buf, start + 20) === 0x0101080a) {
+    if (headerLength === 32 && i32(buf, start + 20) === 0x0101080a) {
       this.hasTimestamps = true;
-      this.tsVal = u32(buf, start + 24);
-      this.tsEcr = u32(buf, start + 28);
+      this.tsVal = i32(buf, start + 24);
+      this.tsEcr = i32(buf, start + 28);
       return undefined;
     }
     return this.#readOptions(buf, start + TCP_HEADER_LENGTH, this.payload);
@@ -119,13 +119,13 @@ export class TcpView {
         this.sackPermitted = true;
       } else if (kind === OPTION_TIMESTAMPS && length === 10) {
         this.hasTimestamps = true;
-        this.tsVal = u32(buf, at + 2);
-        this.tsEcr = u32(buf, at + 6);
+        this.tsVal = i32(buf, at + 2);
+        this.tsEcr = i32(buf, at + 6);
       } else if (kind === OPTION_SACK && length >= 10 && (length - 2) % 8 === 0) {
         const blocks = Math.min((length - 2) / 8, MAX_SACK_BLOCKS);
         for (let i = 0; i < blocks; i++) {
-          this.sackStarts[i] = u32(buf, at + 2 + i * 8);
-          this.sackEnds[i] = u32(buf, at + 6 + i * 8);
+          this.sackStarts[i] = i32(buf, at + 2 + i * 8);
+          this.sackEnds[i] = i32(buf, at + 6 + i * 8);
         }
         this.sackCount = blocks;
       }

@@ -126,7 +126,7 @@ test("a guest that vanishes together with its last octets is noticed, once", asy
   // both are told by one event, or by one for each filter, and never again
   loop.wait(1000);
   while (later.length > 0) later.shift()!.receive();
-  expect(port.octetsIn).toBe(1);
+  expect(port.octetsIn.total).toBe(1);
   expect(detached).toEqual(["the guest has gone"]);
   port.receive();
   expect(detached).toHaveLength(1);

@@ -11,7 +11,7 @@ import { StreamRing } from "../../lib/tcp/stream-ring.ts";
 describe("sequence numbers", () => {
   test("order, distance and addition go across the wrap (RFC 9293 3.4)", () => {
     fc.assert(
-      fc.property(fc.nat(0xffffffff), fc.integer({ min: 1, max: 0x7fffffff }), (a, octets) => {
+      fc.property(fc.integer(), fc.integer({ min: 1, max: 0x7fffffff }), (a, octets) => {
         const b = seqAdd(a, octets);
         expect([seqLess(a, b), seqLess(b, a), seqLessOrEqual(a, b), seqLessOrEqual(a, a)]).toEqual([
           true,
@@ -20,9 +20,7 @@ describe("sequence numbers", () => {
           true,
         ]);
         expect([seqDistance(a, b), seqDistance(b, a)]).toEqual([octets, -octets]);
-        // signed and unsigned forms of a number are the same number
-        expect(seqLess(a | 0, b)).toBe(true);
-        expect(seqDistance(a | 0, b >>> 0)).toBe(octets);
+        expect(b).toBe(b | 0);
       }),
     );
   });
@@ -72,7 +70,7 @@ describe("StreamRing", () => {
   test("keeps each octet under its sequence number, through the wrap and a move to a larger block", () => {
     fc.assert(
       fc.property(
-        fc.nat(0xffffffff),
+        fc.integer(),
         fc.integer({ min: 1, max: SMALL }),
         fc.boolean(),
         (seq, length, grow) => {
@@ -81,7 +79,7 @@ describe("StreamRing", () => {
           const from = memory.reserve(SMALL);
           for (let i = 0; i < length; i++) octets[from + i] = (i * 31 + seq) & 255;
           ring.store(seq, from, length);
-          if (grow) expect(ring.grow(seq, (seq + length) >>> 0)).toBe(true);
+          if (grow) expect(ring.grow(seq, seqAdd(seq, length))).toBe(true);
           expect(ring.size).toBe(grow ? LARGE : SMALL);
           const gather = new Gather(4);
           ring.list(seq, length, gather);

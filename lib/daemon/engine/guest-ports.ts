@@ -255,8 +255,8 @@ export class GuestPorts implements DatagramOwner {
       ports: this.#ports.size,
     };
     for (const { port } of this.#ports.values()) {
-      stats.BytesSent += port.octetsOut;
-      stats.BytesReceived += port.octetsIn;
+      stats.BytesSent += port.octetsOut.total;
+      stats.BytesReceived += port.octetsIn.total;
       stats.framesSent += port.framesOut;
       stats.framesReceived += port.framesIn;
       stats.framesDropped += port.dropped;

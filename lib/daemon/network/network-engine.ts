@@ -140,7 +140,7 @@ export class NetworkEngine implements PortsEngine {
     // there is more to take at once, and nobody needs to wake us
     if (wait !== 0 && this.#octetsIn >= STREAM_TURN_OCTETS) this.loop.giveWay();
     this.#octetsIn = 0;
-    this.loop.wait(wait === Infinity ? -1 : Math.max(0, Math.ceil(wait)));
+    this.loop.wait(wait === Infinity ? -1 : wait <= 0 ? 0 : Math.ceil(wait) | 0);
     this.ports.receive();
     this.#network.resume(this.#now);
     if (this.#network.nextDeadline() <= this.#now) this.#network.onDeadline(this.#now);
