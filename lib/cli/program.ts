@@ -412,6 +412,10 @@ function commands(done: (code: number) => void): Command {
     .option("-p, --pidfile <file>", "where to write the process id")
     .option("-e, --endpoint <socket>", "unix socket of the control API")
     .option("--listen-qemu <socket>", "unix stream socket for QEMU guests")
+    .option(
+      "--listen-vhost-user <socket>",
+      "unix socket for QEMU guests that share their memory (Linux)",
+    )
     .option("--listen <socket>", "unix socket on which guests pass a datagram descriptor")
     .option("--listen-vfkit <socket>", "unix datagram socket for one vfkit guest")
     .option("--subnet <cidr>", "addresses of the network", "192.168.5.0/24")
@@ -437,6 +441,7 @@ function commands(done: (code: number) => void): Command {
             pidFile: options.pidfile,
             endpoint: options.endpoint,
             listenQemu: options.listenQemu,
+            listenVhostUser: options.listenVhostUser,
             listenDescriptor: options.listen,
             listenVfkit: options.listenVfkit,
             subnet: options.subnet,

@@ -4,6 +4,7 @@ import { parseMac } from "../addr/mac.ts";
 import { parseHostAccess } from "../config/host-access.ts";
 import { hostSearchDomains } from "../host/host-naming.ts";
 import { releaseHandedLock, tryLockPidFile } from "../host/lock.ts";
+import { hostPlatform } from "../host/machine.ts";
 import { terminationSignal } from "../host/signals.ts";
 import { releaseProgramPagesSoon } from "../host/unused-memory.ts";
 import type { Log } from "../trace/log.ts";
@@ -17,6 +18,7 @@ export interface UsernetOptions {
   pidFile: string | undefined;
   endpoint: string | undefined;
   listenQemu: string | undefined;
+  listenVhostUser: string | undefined;
   listenDescriptor: string | undefined;
   listenVfkit: string | undefined;
   subnet: string;
@@ -100,16 +102,24 @@ export async function runUsernet(options: UsernetOptions, log: Log): Promise<num
     throw new UsageError(
       `Cannot use --host-access ${options.hostAccess}: all, none or ports such as 3128,5432 are needed`,
     );
+  if (options.listenVhostUser !== undefined && hostPlatform() !== "linux")
+    throw new UsageError(
+      "Cannot use --listen-vhost-user here: virtual machines share their memory that way on Linux only; give --listen-qemu or --listen-vfkit",
+    );
   const plan: NetworkPlan = {
     ...userV2Plan(options.subnet, options.mtu, options.leases),
     hostAccess,
     linkLocalAccess,
   };
   const base =
-    options.endpoint ?? options.listenQemu ?? options.listenDescriptor ?? options.listenVfkit;
+    options.endpoint ??
+    options.listenQemu ??
+    options.listenVhostUser ??
+    options.listenDescriptor ??
+    options.listenVfkit;
   if (base === undefined)
     throw new UsageError(
-      "Cannot start a network that nobody can reach: give --endpoint and --listen-qemu, --listen or --listen-vfkit",
+      "Cannot start a network that nobody can reach: give --endpoint and --listen-qemu, --listen-vhost-user, --listen or --listen-vfkit",
     );
   keepFilesFromOthers();
   releaseProgramPagesSoon();
@@ -125,6 +135,7 @@ export async function runUsernet(options: UsernetOptions, log: Log): Promise<num
   const stop = terminationSignal();
   const attachments: [AttachKind, string | undefined][] = [
     ["stream", options.listenQemu],
+    ["vhost-user", options.listenVhostUser],
     ["descriptor", options.listenDescriptor],
     ["datagram", options.listenVfkit],
   ];

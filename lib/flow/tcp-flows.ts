@@ -510,6 +510,10 @@ export class TcpFlows implements DatagramHandler, SegmentSink {
 
   // ---------------------------------------------------------------- SegmentSink
 
+  takesLarge(connection: TcpConnection): boolean {
+    return this.#gateway.portOf(connection.remoteAddress)?.takesLarge === true;
+  }
+
   open(connection: TcpConnection, control: boolean): number {
     if (!control) {
       const port: BridgePort | undefined = this.#gateway.portOf(connection.remoteAddress);

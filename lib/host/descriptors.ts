@@ -1,5 +1,6 @@
 /** Descriptors that never block and are not inherited, however the system makes them so. */
 import type { Pointer } from "bun:ffi";
+import { readlinkSync } from "node:fs";
 import { abi, accept, AF_UNIX, fcntl, libc, orErrno, SHUT_RDWR } from "./libc.ts";
 import { addressOf } from "./pinned.ts";
 
@@ -9,6 +10,17 @@ const F_SETFL = 4;
 const FD_CLOEXEC = 1;
 /** what systems give where nobody has said otherwise */
 const DEFAULT_LIMIT = 1024;
+
+/** A descriptor that somebody has passed is an eventfd(2); nothing that is done with it will wait then. */
+export function isEventDescriptor(fd: number): boolean {
+  try {
+    if (readlinkSync(`/proc/self/fd/${fd}`) !== "anon_inode:[eventfd]") return false;
+  } catch {
+    return false;
+  }
+  prepare(fd);
+  return true;
+}
 
 /** For descriptors that come from elsewhere. */
 export function closeOnExec(fd: number): void {

@@ -41,6 +41,7 @@ export function reservePortMemory(memory: PacketMemory): PortMemory {
 
 export class StreamPort implements BridgePort, EventHandler {
   readonly id: number;
+  readonly kind = "stream";
   readonly memory: PortMemory;
   readonly fd: number;
   readonly #framing: StreamFraming;

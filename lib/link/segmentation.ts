@@ -41,19 +41,21 @@ export class Segmenter {
 
   /**
    * Hands on the frames of the record [start, end), a virtio header and what it speaks of; pieces as in
-   * BridgePort.transmit. They stay until the scratch memory is reset and the record is given back.
+   * BridgePort.transmit. They stay until the scratch memory is reset and the record is given back. `asWhole`: the frame goes
+   * where any size is taken, and is not cut.
    */
   onRecord(
     start: number,
     end: number,
     onFrame: (head: number, headLength: number, body: number, length: number) => void,
+    asWhole = false,
   ): SegmentationDrop | undefined {
     const octets = this.#octets;
     const frame = start + VIRTIO_HEADER_LENGTH;
     if (frame > end) return "segmentation-headers";
     const type = typeOf(octets, start);
     const needsChecksum = (flagsOf(octets, start) & NEEDS_CHECKSUM) !== 0;
-    if (type === WHOLE) {
+    if (type === WHOLE || asWhole) {
       if (needsChecksum && !this.#complete(start, frame, end)) return "segmentation-headers";
       onFrame(frame, end - frame, 0, 0);
       return undefined;

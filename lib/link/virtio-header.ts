@@ -6,6 +6,8 @@ export const VIRTIO_HEADER_LENGTH = 12;
 
 /** flags: the checksum from `csumStart` on is to be completed; its place holds the sum of the pseudo header */
 export const NEEDS_CHECKSUM = 1;
+/** flags: the checksum is right */
+export const CHECKSUM_IS_RIGHT = 2;
 
 /** types: into what the frame is to be cut */
 export const WHOLE = 0;

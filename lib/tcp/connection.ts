@@ -42,6 +42,8 @@ export type TcpState =
 
 /** Where segments go. */
 export interface SegmentSink {
+  /** Segments with more payload than the MSS may be sent: the guest's card takes them. */
+  takesLarge(connection: TcpConnection): boolean;
   /**
    * Offset at which a TCP header of up to 60 octets may be written, or -1 when the guest's port is busy; segments
    * without payload (`control`) are let through longer than data.
@@ -103,6 +105,8 @@ const LATE_ANSWER = -64;
 /** octets after which a connection counts as bulk and gets large rings */
 const BULK_OCTETS = 48 * 1024;
 const RANGES = 32;
+/** of a segment that a guest's card takes whole: the largest IP packet less its header and a TCP header with timestamps */
+const MAX_LARGE_PAYLOAD = 65535 - 20 - 32;
 /** more than any window has, and so few that their octets are below 2^31 whatever the MTU */
 const MANY_SEGMENTS = 0x7fff;
 /** RFC 2018 section 3: as many as there is room for, one less beside timestamps */
@@ -144,6 +148,8 @@ export class TcpConnection {
   #sndShift = 0;
   #maxSndWnd = 0;
   #mss = DEFAULT_MSS;
+  /** of a segment where the guest's card takes large ones: a multiple of the MSS */
+  #largePayload = DEFAULT_MSS;
   #finQueued = false;
   #finSent = false;
   readonly #sendRing: StreamRing;
@@ -304,6 +310,9 @@ export class TcpConnection {
     this.#sackPermitted = segment.sackPermitted;
     const peerMss = segment.mss === 0 ? DEFAULT_MSS : Math.max(segment.mss, 64);
     this.#mss = Math.min(peerMss, this.#env.mss) - (this.#timestamps ? 12 : 0);
+    // such a card cuts segments to what the link carries, which may be more than the guest's end of the connection wants
+    this.#largePayload =
+      peerMss < this.#env.mss ? this.#mss : MAX_LARGE_PAYLOAD - (MAX_LARGE_PAYLOAD % this.#mss);
     // RFC 6928
     this.#cwnd = Math.min(10 * this.#mss, Math.max(2 * this.#mss, 14600));
   }
@@ -851,6 +860,7 @@ export class TcpConnection {
       return;
     this.blocked = false;
     if (this.#inRecovery && this.#sackPermitted) this.#outputRecovery(now);
+    const most = this.#env.sink.takesLarge(this) ? this.#largePayload : this.#mss;
     while (!this.blocked) {
       const available = seqDistance(this.#sndNxt, this.#sndEnd);
       const inFlight = seqDistance(this.#sndUna, this.#sndNxt);
@@ -862,7 +872,8 @@ export class TcpConnection {
         ) - inFlight;
       if (available <= 0) break;
       if (this.#inRecovery && this.#sackPermitted && this.#pipe() >= this.#cwnd) break;
-      let length = Math.min(available, this.#mss, usable);
+      let length = Math.min(available, most, usable);
+      if (length > this.#mss && length < available) length -= length % this.#mss;
       if (length <= 0) {
         if (this.#sndWnd === 0 && inFlight === 0 && this.#persistAt === Infinity)
           this.#armPersist(now);

@@ -31,6 +31,9 @@ TICK = os.sysconf('SC_CLK_TCK')
 PEERS = {
     'limanet': dict(cmd=[f'{HERE}/../../dist/limanet', 'usernet', '--listen-qemu', '{sock}', '-e', '{api}', '--mtu', '{mtu}', '--subnet', '192.168.104.0/24'],
                     mode='stream', gw='192.168.104.2', host='192.168.104.2', dns='192.168.104.2', mac='5a:94:ef:e4:0c:ee', zone='host.lima.internal', api='gvproxy'),
+    # the same, of a guest that shares its memory and leaves the cutting of segments to others
+    'limanet-vhost': dict(cmd=[f'{HERE}/../../dist/limanet', 'usernet', '--listen-vhost-user', '{sock}', '-e', '{api}', '--mtu', '{mtu}', '--subnet', '192.168.104.0/24'],
+                          mode='vhost', gw='192.168.104.2', host='192.168.104.2', dns='192.168.104.2', mac='5a:94:ef:e4:0c:ee', zone='host.lima.internal', api='gvproxy'),
     'gvproxy': dict(cmd=['{peers}/gvproxy', '-listen', 'unix://{api}', '-listen-qemu', 'unix://{sock}', '-mtu', '{mtu}', '-ssh-port', '-1'],
                     mode='stream', gw='192.168.127.1', host='192.168.127.254', dns='192.168.127.1', zone='host.containers.internal',
                     mac='5a:94:ef:e4:0c:ee', api='gvproxy'),

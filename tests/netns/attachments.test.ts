@@ -21,6 +21,7 @@ describe.skipIf(!canMakeNamespaces)("attachments", () => {
     ["a passed descriptor of a datagram socket", "fdpass"],
     ["a unix datagram socket, as vfkit speaks", "dgram"],
     ["the control API's /connect, as VPNKit speaks", "vpnkit"],
+    ["memory that it shares, as QEMU's vhost-user has it", "vhost"],
   ] as const)(
     "a guest on %s gets an address, moves data and reaches others",
     async (_name, mode) => {
@@ -34,6 +35,27 @@ describe.skipIf(!canMakeNamespaces)("attachments", () => {
       expect(ping.stdout).toContain("2 received");
     },
   );
+
+  test("guests reach each other whether their cards take large segments or not", async () => {
+    await using own = await Lab.open();
+    const modes = ["vhost", "vhost", "stream"] as const;
+    const guests = await Promise.all(modes.map((mode) => own.guest({ mode })));
+    const addresses: string[] = [];
+    for (const each of guests) {
+      addresses.push((await each.dhcp())["ip"]!);
+      await each.serve("tcp", ECHO, NETTOOL, "serve", String(ECHO), "0.0.0.0");
+    }
+    for (const [from, to] of [
+      [0, 1],
+      [0, 2],
+      [2, 0],
+    ] as const) {
+      const { stdout } = await guests[from]!.run(
+        ...[NETTOOL, "xfer", addresses[to]!, String(ECHO), "6", "3", "300000"],
+      );
+      expect(JSON.parse(stdout)).toMatchObject({ ok: 6, bad: 0 });
+    }
+  });
 
   test("the socket of one datagram guest is there for the next when that one has gone", async () => {
     await using own = await Lab.open();

@@ -39,6 +39,8 @@ const NOT_LIVE: Record<string, string> = {
   "window-edge.scn": "the same",
   "reset-closed-window.scn": "the same",
   "ack-into-closed-window.scn": "the same",
+  "large-segments.scn": "the wire here has no such card",
+  "large-segments-to-a-small-end.scn": "the same",
   "held-acknowledgement.scn": "what is held, and how long, is each TCP's own",
 };
 

@@ -32,6 +32,7 @@ describe("a transfer over a lossy link", () => {
           delayMs: fc.constantFrom(0.05, 1, 40),
           jitterMs: fc.constantFrom(0, 0.5, 30),
           mss: fc.constantFrom(536, 1460, 8960),
+          takesLarge: fc.boolean(),
         }),
         fc.integer({ min: 0, max: 150_000 }),
         fc.integer({ min: 0, max: 150_000 }),

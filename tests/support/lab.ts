@@ -131,7 +131,7 @@ export class Space {
 export interface GuestOptions {
   mac?: string;
   mtu?: number;
-  mode?: "stream" | "dgram" | "fdpass" | "vpnkit";
+  mode?: "stream" | "dgram" | "fdpass" | "vpnkit" | "vhost";
   /** connect again when the daemon has gone, as QEMU does (mode stream) */
   reconnects?: boolean;
   /** not the daemon's own */
@@ -283,6 +283,8 @@ export class Lab {
         this.socket("fdpass"),
         "--listen-vfkit",
         this.socket("dgram"),
+        "--listen-vhost-user",
+        this.socket("vhost"),
         "--subnet",
         "192.168.104.0/24",
         ...options,

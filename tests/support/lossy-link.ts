@@ -11,6 +11,8 @@ export interface LinkOptions {
   /** further delay of single segments, up to this: they come out of order */
   jitterMs?: number;
   mss?: number;
+  /** both ends' cards take segments of any size */
+  takesLarge?: boolean;
   /** octets a millisecond; what does not fit into `queueOctets` is lost */
   rate?: number;
   queueOctets?: number;
@@ -45,11 +47,11 @@ export class LossyLink {
   readonly client: TcpEndpoint;
   readonly server: TcpEndpoint;
   readonly #random: () => number;
-  readonly #options: Required<Omit<LinkOptions, "mss">>;
+  readonly #options: Required<Omit<LinkOptions, "mss" | "takesLarge">>;
   readonly #inFlight: Arrival[] = [];
   readonly #freeAt = new Map<TcpEndpoint, number>();
 
-  constructor({ mss = 1460, ...options }: LinkOptions) {
+  constructor({ mss = 1460, takesLarge = false, ...options }: LinkOptions) {
     this.#options = {
       loss: 0,
       duplicate: 0,
@@ -60,7 +62,7 @@ export class LossyLink {
       ...options,
     };
     this.#random = seededRandom(options.seed);
-    const common = { mss, random: this.#random };
+    const common = { mss, takesLarge, random: this.#random };
     this.client = new TcpEndpoint({
       ...common,
       ...{ address: CLIENT, port: 40_000, peer: SERVER, peerPort: 80 },

@@ -20,6 +20,8 @@ export interface EndpointOptions {
   peerPort: number;
   mss: number;
   random: () => number;
+  /** the peer's card takes segments of any size */
+  takesLarge?: boolean;
   /** segments go here, header and payload in one piece */
   transmit: (segment: Uint8Array) => void;
 }
@@ -61,6 +63,7 @@ export class TcpEndpoint implements TcpUser {
     const options = this.#options;
     const { octets } = this.#memory;
     const sink: SegmentSink = {
+      takesLarge: () => options.takesLarge === true,
       open: () => this.#headers + this.#header,
       send: (_connection, header, headerLength, body1, length1, body2, length2) => {
         const segment = new Uint8Array(headerLength + length1 + length2);

@@ -3,6 +3,7 @@
  * virtual time. Sequence numbers are relative to each side's SYN. One step a line; `#` starts a comment.
  *
  *     guest mss 1460, sackOK, ts, ws 7     what the guest's SYN offers (before the first step; default: mss 1460)
+ *     large                                the guest's card takes segments of any size (as above)
  *     @200                                 time moves to 200 ms, deadlines fire on the way
  *     < S 0:0(0) win 65535                 the guest's segment: flags of S F R P . and U, first:last(length), then
  *     < . 1:101(100) ack 1 win 500 val 7   ack, win, urg, val and ecr (timestamps), sack 10-20/30-40; broken: a wrong checksum
@@ -17,7 +18,7 @@
  * A segment of ours that no `>` names is an error at the next step that is not a `>`.
  */
 import { u32 } from "../../lib/wire/octets.ts";
-import { TcpEndpoint } from "./tcp-endpoint.ts";
+import { TcpEndpoint, type EndpointOptions } from "./tcp-endpoint.ts";
 import {
   decodeSegment,
   encodeSegment,
@@ -42,6 +43,7 @@ class Scenario {
     ourPort: 80,
     ourIss: OUR_ISS,
   };
+  readonly #options: EndpointOptions;
   readonly #endpoint: TcpEndpoint;
   readonly #sent: { at: number; segment: Uint8Array }[] = [];
   #offer = ["mss 1460"];
@@ -50,7 +52,7 @@ class Scenario {
   constructor() {
     // the initial sequence number, then the timestamp's offset
     const numbers = [OUR_ISS, 0];
-    this.#endpoint = new TcpEndpoint({
+    this.#options = {
       address: this.#ends.ours,
       port: this.#ends.ourPort,
       peer: this.#ends.guest,
@@ -58,7 +60,8 @@ class Scenario {
       mss: 1460,
       random: () => numbers.shift() ?? 0,
       transmit: (segment) => this.#sent.push({ at: this.now, segment }),
-    });
+    };
+    this.#endpoint = new TcpEndpoint(this.#options);
   }
 
   play(line: string): void {
@@ -72,6 +75,7 @@ class Scenario {
     const { connection } = endpoint;
     if (word.startsWith("@")) this.#advance(Number(word.slice(1)));
     else if (word === "guest") this.#offer = rest.split(/, */);
+    else if (word === "large") this.#options.takesLarge = true;
     else if (word === "<") {
       const segment = parseSegment(rest);
       const drop = endpoint.receive(this.now, encodeSegment(segment, this.#ends, this.#offer));

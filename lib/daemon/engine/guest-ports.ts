@@ -15,6 +15,13 @@ import { closeDescriptor } from "../../host/descriptors.ts";
 import type { ListeningSockets, SocketAccess } from "../../host/listening-sockets.ts";
 import { reservePortMemory, StreamPort, type PortMemory } from "../../host/stream-port.ts";
 import { connectUnix } from "../../host/unix-connection.ts";
+import {
+  reserveVhostMemory,
+  VhostPort,
+  type LargeFrames,
+  type VhostMemory,
+} from "../../host/vhost-port.ts";
+import { VhostSession } from "../../host/vhost-session.ts";
 import type { VectoredIo } from "../../host/vectored-io.ts";
 import type { BridgePort } from "../../link/bridge-port.ts";
 import { QEMU_FRAMING, type StreamFraming } from "../../link/stream-framing.ts";
@@ -31,7 +38,9 @@ export type AttachKind =
   /** unix datagram, a frame each, for the guest that sends first; a "VFKT" hello is swallowed (vfkit) */
   | "datagram"
   /** the same for many guests, which are told apart by their addresses */
-  | "datagrams";
+  | "datagrams"
+  /** unix stream on which each client's virtual machine gives us its memory and its queues (QEMU's vhost-user) */
+  | "vhost-user";
 
 /** The engine whose ports these are. */
 export interface PortsEngine {
@@ -42,10 +51,12 @@ export interface PortsEngine {
   connect(port: BridgePort): void;
   disconnect(port: BridgePort): void;
   tell(event: PortEvent): void;
+  /** without it there are no guests of "vhost-user" */
+  readonly largeFrames?: LargeFrames;
 }
 
 interface OpenPort {
-  port: StreamPort | DatagramPort;
+  port: StreamPort | DatagramPort | VhostPort;
   /** closes what is the port's alone */
   end(): void;
 }
@@ -61,6 +72,7 @@ export class GuestPorts implements DatagramOwner {
   readonly #calledUpon = new Map<string, number>();
   readonly #freeStreamMemory: PortMemory[] = [];
   readonly #freeDatagramMemory: number[] = [];
+  readonly #freeVhostMemory: VhostMemory[] = [];
   readonly #ports = new Map<number, OpenPort>();
   #isFull = false;
   #toFlush: { flush(): void }[] = [];
@@ -141,6 +153,7 @@ export class GuestPorts implements DatagramOwner {
     const owner = {
       onAccept: (_now: number, fd: number) => {
         if (kind === "stream") this.attach(fd, QEMU_FRAMING);
+        else if (kind === "vhost-user") this.#attachVhost(fd);
         else acceptDescriptor(this.#loop, fd, (passed) => this.attachPassed(passed));
       },
     };
@@ -162,6 +175,23 @@ export class GuestPorts implements DatagramOwner {
     });
     port.watch(this.#loop);
     if (early !== undefined) port.receiveEarly(early);
+  }
+
+  #attachVhost(fd: number): void {
+    const { largeFrames } = this.#engine;
+    const id = largeFrames === undefined ? undefined : this.admit();
+    if (largeFrames === undefined || id === undefined) {
+      closeDescriptor(fd);
+      return;
+    }
+    const memory = this.#freeVhostMemory.pop() ?? reserveVhostMemory(this.#memory);
+    const session = new VhostSession(id, fd, memory, this.#io, this, largeFrames);
+    this.#connect(session.port, () => {
+      session.close();
+      this.#listeners.close(fd);
+      this.#freeVhostMemory.push(memory);
+    });
+    session.watch(this.#loop);
   }
 
   /** Connects to a QEMU that listens, unless that is done; throws HostError. */
@@ -224,11 +254,10 @@ export class GuestPorts implements DatagramOwner {
     });
   }
 
-  #connect(port: StreamPort | DatagramPort, end: () => void): void {
+  #connect(port: StreamPort | DatagramPort | VhostPort, end: () => void): void {
     this.#ports.set(port.id, { port, end });
     this.#engine.connect(port);
-    const kind = port instanceof StreamPort ? "stream" : "datagram";
-    this.#engine.tell({ type: "port-attached", port: port.id, kind });
+    this.#engine.tell({ type: "port-attached", port: port.id, kind: port.kind });
   }
 
   detach(port: BridgePort, reason: string): void {

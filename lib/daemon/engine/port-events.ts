@@ -2,7 +2,7 @@
 import type { Log } from "../../trace/log.ts";
 
 export type PortEvent =
-  | { type: "port-attached"; port: number; kind: "stream" | "datagram" }
+  | { type: "port-attached"; port: number; kind: "stream" | "datagram" | "vhost-user" }
   | { type: "port-detached"; port: number; reason: string }
   | { type: "log"; level: "error" | "warn" | "info" | "debug"; line: string };
 

@@ -4,7 +4,7 @@
  * the guests), flush the ports, run what is due.
  */
 import { formatIpv4, parseCidr, parseIpv4 } from "../../addr/ipv4.ts";
-import { formatMac } from "../../addr/mac.ts";
+import { formatMac, parseMac } from "../../addr/mac.ts";
 import { formatEndpoint, parseEndpoint } from "../../addr/endpoint.ts";
 import type { UdpService } from "../../flow/datagram-flows.ts";
 import type { GuestConnectOutcome } from "../../flow/tcp-flows.ts";
@@ -17,7 +17,9 @@ import { FrameCapture } from "../../host/frame-capture.ts";
 import { pageRelease } from "../../host/packet-pages.ts";
 import { StreamSockets } from "../../host/stream-sockets.ts";
 import { VectoredIo } from "../../host/vectored-io.ts";
+import type { LargeFrames } from "../../host/vhost-port.ts";
 import type { BridgePort } from "../../link/bridge-port.ts";
+import { Segmenter } from "../../link/segmentation.ts";
 import { KeptPromises } from "../../service/dhcp/kept-promises.ts";
 import { DhcpServer, type DhcpReply } from "../../service/dhcp/server.ts";
 import { endingBy } from "../../service/dhcp/lease-table.ts";
@@ -52,6 +54,7 @@ export class NetworkEngine implements PortsEngine {
   readonly loop = new EventLoop();
   readonly tell: (event: EngineEvent) => void;
   readonly ports: GuestPorts;
+  readonly largeFrames: LargeFrames;
   readonly #memory = new PacketMemory(PACKET_MEMORY_SIZE);
   readonly #releasePages = pageRelease(this.#memory);
   readonly #io: VectoredIo;
@@ -84,10 +87,11 @@ export class NetworkEngine implements PortsEngine {
     this.ports = new GuestPorts(this, this.loop, this.#listeners, this.#io, this.#memory);
     const subnet = parseCidr(plan.subnet)!;
     this.#dnsAddress = parseIpv4(plan.dns)!;
+    const sum = simdSumOctets(this.#memory.memory);
     this.#network = new Network({
       plan,
       memory: this.#memory,
-      sum: simdSumOctets(this.#memory.memory),
+      sum,
       streams: this.#streams,
       datagrams: new DatagramSockets(this.loop, this.#io, now),
       random: random32,
@@ -105,6 +109,20 @@ export class NetworkEngine implements PortsEngine {
           "ping to the outside is not carried: the host allows this user no ping sockets (sysctl net.ipv4.ping_group_range)",
         ),
     });
+    const gatewayMac = parseMac(plan.gatewayMac)!;
+    this.largeFrames = {
+      segmenter: new Segmenter(this.#memory.octets, sum, this.#network.gateway.scratch),
+      sum,
+      counters: this.#network.counters,
+      mtu: plan.mtu,
+      gatewayMac,
+      takesLarge: (mac) =>
+        mac === gatewayMac || this.#network.link.portOf(mac)?.takesLarge === true,
+      onPieces: (at, port, head, headLength, body, length) => {
+        this.#octetsIn += headLength + length;
+        this.#network.link.onPieces(at, port, head, headLength, body, length);
+      },
+    };
     this.#dhcp = new DhcpServer(
       {
         subnet,
