@@ -41,6 +41,8 @@ export interface InstanceConfig {
   hostAccess: HostAccess;
   /** our extension: the guest reaches 169.254.0.0/16 by the default network */
   linkLocalAccess: boolean;
+  /** our extension: frames of user-mode networks go through memory that the guest shares, not a socket (QEMU on Linux) */
+  vhostUser: boolean;
   portForwards: PortForward[];
   ssh: {
     /** 0: any free one */
@@ -107,6 +109,7 @@ export function parseInstance(
     dns: [],
     hostAccess: "all",
     linkLocalAccess: false,
+    vhostUser: false,
     portForwards: [],
     ssh: {
       localPort: 0,
@@ -223,6 +226,9 @@ export function parseInstance(
     },
     linkLocalAccess: (node, path) => {
       config.linkLocalAccess = reader.boolean(node, path) ?? false;
+    },
+    vhostUser: (node, path) => {
+      config.vhostUser = reader.boolean(node, path) ?? false;
     },
     propagateProxyEnv: (node, path) => {
       config.propagateProxyEnv = reader.boolean(node, path) ?? true;

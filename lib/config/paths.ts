@@ -42,6 +42,7 @@ export interface InstancePaths {
   endpoint: string;
   guestSocket: string;
   descriptorSocket: string;
+  vhostSocket: string;
   dnsSocket: string;
   leases: string;
 }
@@ -72,6 +73,7 @@ export function instancePaths(home: string, name: string): InstancePaths {
     endpoint: `${dir}/default_ep.sock`,
     guestSocket: `${dir}/default_qemu.sock`,
     descriptorSocket: `${dir}/default_fd.sock`,
+    vhostSocket: `${dir}/default_vu.sock`,
     dnsSocket: `${dir}/default_dns.sock`,
     leases: `${dir}/leases-limanet.json`,
   };
@@ -94,6 +96,7 @@ export interface NetworkPaths {
   pid: string;
   endpoint: string;
   qemu: string;
+  vhostUser: string;
   descriptor: string;
   leases: string;
   ownLeases: string;
@@ -108,6 +111,7 @@ export function networkPaths(home: string, network: string): NetworkPaths {
     pid: `${dir}/usernet_${network}.pid`,
     endpoint: `${dir}/${network}_ep.sock`,
     qemu: `${dir}/${network}_qemu.sock`,
+    vhostUser: `${dir}/${network}_vu.sock`,
     descriptor: `${dir}/${network}_fd.sock`,
     leases: `${dir}/leases.json`,
     ownLeases: `${dir}/leases-limanet.json`,

@@ -76,6 +76,7 @@ export async function carryDefaultNetwork(
   config: InstanceConfig,
   name: string,
   mac: string,
+  sharesMemory: boolean,
   log: Log,
 ): Promise<FirstNetwork> {
   const plan: NetworkPlan = {
@@ -98,6 +99,7 @@ export async function carryDefaultNetwork(
     listen: [
       { kind: "stream", path: paths.guestSocket },
       { kind: "descriptor", path: paths.descriptorSocket },
+      ...(sharesMemory ? [{ kind: "vhost-user", path: paths.vhostSocket } as const] : []),
     ],
     endpoint: paths.endpoint,
     dnsTcpPath: paths.dnsSocket,
@@ -113,6 +115,7 @@ export async function carryDefaultNetwork(
       network: "default",
       stream: paths.guestSocket,
       descriptors: paths.descriptorSocket,
+      vhostUser: sharesMemory ? paths.vhostSocket : undefined,
       absence: "never",
     },
     mtu: plan.mtu,

@@ -13,7 +13,7 @@ import { proxyToDescriptors } from "../host/descriptor-proxy.ts";
 import { writeFileAtomically } from "../host/files.ts";
 import { closeDescriptor } from "../host/descriptors.ts";
 import { releaseHandedLock, tryLockPidFile } from "../host/lock.ts";
-import { freePort, limanetHome, machineId, sha256 } from "../host/machine.ts";
+import { freePort, hostPlatform, limanetHome, machineId, sha256 } from "../host/machine.ts";
 import { terminationSignal } from "../host/signals.ts";
 import { writeEvent } from "../host/terminal.ts";
 import { serveUnixHttp } from "../host/unix-http.ts";
@@ -125,18 +125,22 @@ async function runInstance(
     emit({ network: { name: which, state } });
     if (state === "restored") machine?.networkReturned(which);
   };
+  const sharesMemory = config.vhostUser && config.vmType === "qemu" && hostPlatform() === "linux";
+  if (config.vhostUser && !sharesMemory)
+    log.warn("vhostUser has no effect: only QEMU on Linux shares a guest's memory");
   const joining = (network: string): JoinedNetworkOptions => ({
     home,
     network,
     log,
     onState: onNetworkState,
+    sharesMemory,
   });
   const first =
     firstNetwork !== undefined
       ? await joinUserV2(joining(firstNetwork), name, config, card.mac, cardSocket(paths, 0))
       : options.slirp === "qemu"
         ? await useQemuSlirp(paths, config, name, sshPort)
-        : await carryDefaultNetwork(paths, config, name, card.mac, log);
+        : await carryDefaultNetwork(paths, config, name, card.mac, sharesMemory, log);
   cleanUps.push(() => first.close());
   stage(
     "network",

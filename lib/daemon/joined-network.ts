@@ -6,6 +6,7 @@
 import { networkPaths, type NetworkPaths } from "../config/paths.ts";
 import type { SwitchBackend } from "../driver/nic.ts";
 import { sleep } from "../host/clock.ts";
+import { exists } from "../host/files.ts";
 import { lockHolder } from "../host/lock.ts";
 import { connectionEnd, isServed, requestUnixHttp } from "../host/unix-http.ts";
 import { loadNetworks } from "../instance/settings.ts";
@@ -31,6 +32,8 @@ export interface JoinedNetworkOptions {
   network: string;
   log: Log;
   onState: (network: string, state: NetworkState) => void;
+  /** its machine's QEMU shares the guest's memory with whoever takes it */
+  sharesMemory?: boolean;
 }
 
 /** static hosts that belong to one instance */
@@ -76,10 +79,22 @@ export class JoinedNetwork {
   backend(listen: string): SwitchBackend {
     // Lima's own daemon connects to nobody
     const isOurs = lockHolder(this.#pidFile) !== 0;
+    const { network, log, sharesMemory = false } = this.#options;
+    const vhostUser = sharesMemory && isOurs ? this.#paths.vhostUser : undefined;
+    if (vhostUser !== undefined && exists(vhostUser))
+      return { ...this.#backend(network), vhostUser };
+    if (sharesMemory)
+      log.warn(
+        `vhostUser has no effect on ${network}: its daemon is Lima's or an earlier limanet's (stop the instances on it first)`,
+      );
     this.#listen = isOurs ? listen : undefined;
+    return this.#backend(network);
+  }
+
+  #backend(network: string): SwitchBackend {
     return {
       kind: "switch",
-      network: this.#options.network,
+      network,
       stream: this.#paths.qemu,
       listen: this.#listen,
       descriptors: this.#paths.descriptor,

@@ -19,6 +19,7 @@ import {
   remove,
 } from "../host/files.ts";
 import { lockHolder, withLock } from "../host/lock.ts";
+import { hostPlatform } from "../host/machine.ts";
 import { selfCommand, signalProcess, startProcess } from "../host/process.ts";
 import { isServed, requestUnixHttp } from "../host/unix-http.ts";
 import { loadNetworks } from "../instance/settings.ts";
@@ -115,6 +116,7 @@ export async function startNetwork(
       `--pidfile=${paths.pid}`,
       `--endpoint=${paths.endpoint}`,
       `--listen-qemu=${paths.qemu}`,
+      ...(hostPlatform() === "linux" ? [`--listen-vhost-user=${paths.vhostUser}`] : []),
       `--listen=${paths.descriptor}`,
       `--subnet=${subnet}`,
       ...dnsFlags(networks.dns ?? {}),

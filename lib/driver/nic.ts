@@ -24,6 +24,8 @@ export interface SwitchBackend {
   listen?: string | undefined;
   /** socket that takes one end of a pair of datagram sockets */
   descriptors: string;
+  /** where a QEMU that shares its guest's memory connects instead (vhost-user) */
+  vhostUser?: string | undefined;
   /** how one learns that it was away: it never is, one is told when it is there again, or has to look oneself */
   absence: "never" | "told" | "unnoticed";
 }

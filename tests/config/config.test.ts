@@ -33,6 +33,7 @@ describe("lima.yaml", () => {
       dns: [],
       hostAccess: "all",
       linkLocalAccess: false,
+      vhostUser: false,
       portForwards: [],
       ssh: {
         localPort: 0,

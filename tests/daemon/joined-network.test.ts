@@ -117,6 +117,31 @@ test(
 );
 
 test(
+  "a QEMU that shares its guest's memory connects itself, to a daemon that takes that",
+  async () => {
+    const warnings: string[] = [];
+    const member = new JoinedNetwork({
+      home,
+      network: "user-v2",
+      log: { error: () => {}, warn: (line) => warnings.push(line) },
+      onState: () => {},
+      sharesMemory: true,
+    });
+    expect(member.backend(join(home, "net0.sock"))).toMatchObject({
+      vhostUser: paths.vhostUser,
+      listen: undefined,
+    });
+    await member.attached(false);
+    expect([connections, warnings]).toEqual([0, []]);
+    rmSync(paths.vhostUser);
+    expect(member.backend(join(home, "net0.sock")).vhostUser).toBeUndefined();
+    expect(warnings).toEqual([expect.stringContaining("vhostUser has no effect on user-v2")]);
+    await member.close();
+  },
+  LIMIT,
+);
+
+test(
   "what is asked for while the daemon is away is there once it is back",
   async () => {
     process.kill(lockHolder(paths.pid), "SIGKILL");

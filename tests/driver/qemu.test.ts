@@ -86,6 +86,32 @@ describe("qemuArguments()", () => {
     ]);
   });
 
+  test.each([
+    [[7, 2], "reconnect=1"],
+    [[9, 2], "reconnect-ms=500"],
+  ] as const)(
+    "QEMU %p shares the guest's memory with a network that wants that",
+    (version, again) => {
+      const backend = { ...SWITCH, vhostUser: "/i,1/vu.sock" };
+      const nics = [...FACTS.nics, { mac: "52:55:55:00:00:02", backend }];
+      expect(values({ version, nics }, "-object")).toEqual([
+        "memory-backend-memfd,id=memory,size=1025M,share=on",
+      ]);
+      expect(values({ version, nics }, "-machine")).toEqual([
+        "q35,accel=tcg,memory-backend=memory",
+      ]);
+      expect(values({ version, nics }, "-chardev")).toEqual([
+        `socket,id=way1,path=/i,,1/vu.sock,${again}`,
+      ]);
+      expect(values({ version, nics }, "-netdev")[1]).toBe("vhost-user,id=net1,chardev=way1");
+      expect(values({ version }, "-object")).toEqual([]);
+      const device = (accelerator: "tcg" | "kvm") =>
+        values({ nics, accelerator }, "-device").at(-1);
+      expect(device("tcg")).toBe("virtio-net-pci,netdev=net1,mac=52:55:55:00:00:02,vectors=0");
+      expect(device("kvm")).toBe("virtio-net-pci,netdev=net1,mac=52:55:55:00:00:02");
+    },
+  );
+
   test("QEMU's own network has Lima's addresses and forwards ssh", () => {
     const nics = [{ mac: "52:55:55:00:00:01", backend: { kind: "slirp", sshPort: 6022 } as const }];
     expect(values({ nics }, "-netdev")).toEqual([
