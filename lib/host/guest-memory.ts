@@ -8,7 +8,6 @@ import { errnoName, fcntl, libc, orErrno } from "./libc.ts";
 
 const PROT_READ_WRITE = 3;
 const MAP_SHARED = 1;
-const MAP_NORESERVE = 0x4000;
 const SEEK_END = 2;
 /** fcntl(2): a file's seals, and the one with which it never gets shorter */
 const F_GET_SEALS = 1034;
@@ -31,6 +30,9 @@ export class GuestMemory {
 
   /** Maps a region of the file `fd`, which may be closed then; a sentence when that cannot be. */
   map({ guest, user, size, offset }: Region, fd: number): string | undefined {
+    // what is compared later is exact only below 2^53
+    if (guest + size > Number.MAX_SAFE_INTEGER || user + size > Number.MAX_SAFE_INTEGER)
+      return "its memory is at addresses that no machine has";
     const length = Number(libc.lseek(fd, 0, SEEK_END));
     if (size === 0 || offset + size > length) return "its memory is not as large as it says";
     // a file that gets shorter while it is mapped ends whoever reads there
@@ -38,9 +40,7 @@ export class GuestMemory {
     if (seals < 0 || (seals & F_SEAL_SHRINK) === 0)
       return "its memory may be shortened while we use it: give QEMU -object memory-backend-memfd,share=on, which is sealed";
     const mappedSize = offset + size;
-    const mapped = orErrno(
-      libc.mmap(0, mappedSize, PROT_READ_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0),
-    );
+    const mapped = orErrno(libc.mmap(0, mappedSize, PROT_READ_WRITE, MAP_SHARED, fd, 0));
     if (mapped < 0) return `its memory cannot be mapped: ${errnoName(mapped)}`;
     this.#mappings.push({ guest, user, size, at: mapped + offset, mapped, mappedSize });
     return undefined;

@@ -160,7 +160,8 @@ export class Switch {
       return;
     }
     if (!this.#learn(now, ingress, sourceMac(this.#octets, head), head)) return;
-    // what comes in two places is an uplink's, of which the guard says nothing
+    // what comes in two places is an uplink's, of which the guard says nothing, or has been cut from a TCP segment, of which it
+    // reads the headers
     if (this.guard?.admits(now, ingress, head, head + headLength) === false) return;
     const destination = destinationMac(this.#octets, head);
     if (destination === this.#gatewayMac) {

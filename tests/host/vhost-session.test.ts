@@ -200,6 +200,10 @@ describe("what the machine says", () => {
     ["a queue whose size is no power of two", () => machine.say(8, [100n << 32n])],
     ["memory without descriptors", () => machine.say(5, [1n, 0n, 4096n, 0n, 0n])],
     ["more memory than there is", () => machine.shareMemory(1 << 30)],
+    [
+      "memory at addresses beyond 2^53",
+      () => machine.say(5, [1n, 1n << 60n, 4096n, 0n, 0n], [machine.memfd]),
+    ],
     ["no kicks", () => machine.say(12, [256n])],
     ["the guest's end", () => closeDescriptor(machineEnd)],
     [
