@@ -66,12 +66,7 @@ export class Segmenter {
     const segment = frame + checksumStartOf(octets, start);
     const size = segmentSizeOf(octets, start);
     const isIpv4 = type === TCP_OVER_IPV4;
-    if (
-      !needsChecksum ||
-      size === 0 ||
-      segment < packet + (isIpv4 ? IPV4_HEADER_LENGTH : IPV6_HEADER_LENGTH) ||
-      octets[packet]! >>> 4 !== (isIpv4 ? 4 : 6)
-    )
+    if (!needsChecksum || size === 0 || segment !== this.#tcpAt(packet, isIpv4))
       return "segmentation-headers";
     const payload = segment + (octets[segment + 12]! >>> 4) * 4;
     if (payload < segment + TCP_HEADER_LENGTH || payload > end) return "segmentation-headers";
@@ -94,6 +89,19 @@ export class Segmenter {
       index++;
     } while (at < end);
     return undefined;
+  }
+
+  /**
+   * Where the segment of a packet begins that has one right behind its IP header; -1: it is not there. What else a sender
+   * calls a segment would hide from whoever judges frames by their headers.
+   */
+  #tcpAt(packet: number, isIpv4: boolean): number {
+    const octets = this.#octets;
+    if (octets[packet]! >>> 4 !== (isIpv4 ? 4 : 6)) return -1;
+    if (octets[packet + (isIpv4 ? 9 : 6)] !== PROTOCOL_TCP) return -1;
+    if (!isIpv4) return packet + IPV6_HEADER_LENGTH;
+    const headerLength = (octets[packet]! & 15) * 4;
+    return headerLength < IPV4_HEADER_LENGTH ? -1 : packet + headerLength;
   }
 
   /** False: the place of the checksum is outside of the frame. */

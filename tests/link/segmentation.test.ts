@@ -125,6 +125,21 @@ test.each([
   ["IPv6 that is called IPv4", join(header(1, 1, 50, 54, 16), tcp6), "segmentation-headers"],
   ["IPv4 that is called IPv6", join(header(1, 4, 50, 54, 16), tcp4), "segmentation-headers"],
   [
+    "UDP that is called TCP",
+    join(header(1, 1, 50, 34, 16), tcp4.with(23, 17)),
+    "segmentation-headers",
+  ],
+  [
+    "IPv6 with another header in front of the segment",
+    join(header(1, 4, 50, 54, 16), tcp6.with(20, 60)),
+    "segmentation-headers",
+  ],
+  [
+    "a TCP header a word behind where it is",
+    join(header(1, 1, 50, 38, 16), tcp4),
+    "segmentation-headers",
+  ],
+  [
     "a TCP header of three words",
     join(header(1, 1, 50, 34, 16), tcp4.with(46, 0x30)),
     "segmentation-headers",
