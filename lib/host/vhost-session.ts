@@ -289,6 +289,7 @@ export class VhostSession implements EventHandler {
         used: new Uint16Array(used),
       },
       queue === TO_GUEST,
+      this.#features.wakesByIndex,
       next,
     );
     this.#show(queue);

@@ -40,6 +40,7 @@ const GUEST_LARGE_TCP4_LOW = 1 << 7;
 const LARGE_TCP4_LOW = 1 << 11;
 const LARGE_TCP6_LOW = 1 << 12;
 const MERGED_BUFFERS_LOW = 1 << 15;
+const EVENT_INDEX_LOW = 1 << 29;
 const PROTOCOL_FEATURES_LOW = 1 << 30;
 const VERSION_1_HIGH = 1 << 0;
 /** VHOST_USER_PROTOCOL_F_REPLY_ACK */
@@ -55,6 +56,8 @@ export interface Features {
   takesLarge: boolean;
   /** octets of the virtio header in front of a frame */
   headerLength: number;
+  /** both sides are woken at an index that they name */
+  wakesByIndex: boolean;
   /** queues wait for SET_VRING_ENABLE */
   enablesQueues: boolean;
 }
@@ -64,6 +67,7 @@ export const NO_FEATURES: Features = {
   believesChecksums: false,
   takesLarge: false,
   headerLength: 10,
+  wakesByIndex: false,
   enablesQueues: false,
 };
 
@@ -133,6 +137,7 @@ export function parseVhostMessage(view: DataView, length: number): VhostMessage 
         believesChecksums: has(GUEST_CHECKSUM_LOW),
         takesLarge: has(GUEST_CHECKSUM_LOW) && has(GUEST_LARGE_TCP4_LOW),
         headerLength: mergesBuffers || (high & VERSION_1_HIGH) !== 0 ? 12 : 10,
+        wakesByIndex: has(EVENT_INDEX_LOW),
         enablesQueues: has(PROTOCOL_FEATURES_LOW),
       };
       return { type: "set-features", features };
@@ -202,6 +207,7 @@ export const featuresReply = (view: DataView): Uint8Array =>
       LARGE_TCP4_LOW |
       LARGE_TCP6_LOW |
       MERGED_BUFFERS_LOW |
+      EVENT_INDEX_LOW |
       PROTOCOL_FEATURES_LOW,
     VERSION_1_HIGH,
   );

@@ -14,6 +14,8 @@ const INDEX = 1;
 const RING = 2;
 /** the flag of the available ring: no interrupt when buffers come back; of the used ring: no kick when there are new ones */
 const SILENT = 1;
+/** octets of a ring's flags and index, and of the index of the event behind it */
+const RING_ENDS = 6;
 const INDEX_MASK = 0xffff;
 
 /** section 2.7 allows 32768; no front-end makes longer ones */
@@ -22,7 +24,7 @@ export const MAX_QUEUE_SIZE = 1024;
 export const isQueueSize = (size: number): boolean =>
   size > 0 && size <= MAX_QUEUE_SIZE && (size & (size - 1)) === 0;
 
-/** The memory of a queue; in octets: descriptors 16 for each, the rings without the words of VIRTIO_F_EVENT_IDX. */
+/** The memory of a queue. */
 export interface QueueAreas {
   descriptors: DataView;
   available: Uint16Array;
@@ -30,8 +32,12 @@ export interface QueueAreas {
 }
 
 export const descriptorsLength = (size: number): number => size * DESCRIPTOR_LENGTH;
-export const availableLength = (size: number): number => 4 + size * 2;
-export const usedLength = (size: number): number => 4 + size * 8;
+export const availableLength = (size: number): number => RING_ENDS + size * 2;
+export const usedLength = (size: number): number => RING_ENDS + size * 8;
+
+/** Section 2.7.7.1: whoever wants to hear of `event` does when an index goes from `before` to `now`. */
+const passes = (event: number, now: number, before: number): boolean =>
+  ((now - event - 1) & INDEX_MASK) < ((now - before) & INDEX_MASK);
 
 /** Buffers of the guest's, by its own addresses: those of one chain after the other. */
 export class GuestBuffers {
@@ -54,20 +60,31 @@ export class GuestBuffers {
 export class Virtqueue {
   readonly size: number;
   readonly #areas: QueueAreas;
-  /** the used ring's elements are of 32 bits, which begin at an even word only by chance */
   readonly #isWritable: boolean;
+  /** VIRTIO_F_EVENT_IDX: both sides say at which index they want to be woken, instead of whether at all */
+  readonly #wakesByIndex: boolean;
   #nextAvailable: number;
   #nextUsed: number;
+  /** what the driver has seen of it */
+  #published: number;
   /** the driver has listed what cannot be; nothing more is taken */
   isBroken = false;
 
   /** `isWritable`: its buffers are for the device to write to. `next`: where in the available ring to go on. */
-  constructor(size: number, areas: QueueAreas, isWritable: boolean, next: number) {
+  constructor(
+    size: number,
+    areas: QueueAreas,
+    isWritable: boolean,
+    wakesByIndex: boolean,
+    next: number,
+  ) {
     this.size = size;
     this.#areas = areas;
     this.#isWritable = isWritable;
+    this.#wakesByIndex = wakesByIndex;
     this.#nextAvailable = next & INDEX_MASK;
     this.#nextUsed = Atomics.load(areas.used, INDEX);
+    this.#published = this.#nextUsed;
   }
 
   /** where in the available ring the next chain is taken from */
@@ -132,13 +149,20 @@ export class Virtqueue {
   /** Shows the driver what was given back. True: it wants an interrupt for that. */
   publish(): boolean {
     const { used, available } = this.#areas;
-    if (used[INDEX] === this.#nextUsed) return false;
+    const before = this.#published;
+    if (before === this.#nextUsed) return false;
+    this.#published = this.#nextUsed;
     Atomics.store(used, INDEX, this.#nextUsed);
-    return (Atomics.load(available, FLAGS) & SILENT) === 0;
+    return this.#wakesByIndex
+      ? passes(Atomics.load(available, RING + this.size), this.#nextUsed, before)
+      : (Atomics.load(available, FLAGS) & SILENT) === 0;
   }
 
   /** Says whether the driver is to kick when it lists new buffers; look for those that came before it had read that. */
   askForKicks(wanted: boolean): void {
-    Atomics.store(this.#areas.used, FLAGS, wanted ? 0 : SILENT);
+    const { used } = this.#areas;
+    if (!this.#wakesByIndex) Atomics.store(used, FLAGS, wanted ? 0 : SILENT);
+    // an index that is passed already wakes nobody
+    else if (wanted) Atomics.store(used, RING + this.size * 4, this.#nextAvailable);
   }
 }

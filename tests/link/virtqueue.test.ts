@@ -21,13 +21,13 @@ class Driver {
   readonly used: Uint16Array;
   readonly queue: Virtqueue;
 
-  constructor(size: number, isWritable: boolean, at = 0) {
+  constructor(size: number, isWritable: boolean, at = 0, wakesByIndex = false) {
     this.descriptors = new DataView(new ArrayBuffer(descriptorsLength(size)));
     this.available = new Uint16Array(availableLength(size) / 2);
     this.used = new Uint16Array(usedLength(size) / 2);
     this.available[1] = at;
     this.used[1] = at;
-    this.queue = new Virtqueue(size, this, isWritable, at);
+    this.queue = new Virtqueue(size, this, isWritable, wakesByIndex, at);
   }
 
   describe(index: number, address: number, length: number, flags: number, next = 0): void {
@@ -169,6 +169,40 @@ describe("giving back", () => {
     expect(driver.used[0]).toBe(1);
     driver.queue.askForKicks(true);
     expect(driver.used[0]).toBe(0);
+  });
+});
+
+describe("waking by index (VIRTIO_F_EVENT_IDX)", () => {
+  /** the driver wants an interrupt once the used index passes this */
+  const wantAt = (driver: Driver, index: number) =>
+    (driver.available[2 + driver.queue.size] = index);
+
+  test("the driver is interrupted once the index that it named is passed, and not again", () => {
+    const driver = new Driver(4, true, 0xfffe, true);
+    wantAt(driver, 0xffff);
+    driver.queue.giveBack(0, 1);
+    expect(driver.queue.publish()).toBe(false);
+    driver.queue.giveBack(1, 1);
+    expect(driver.queue.publish()).toBe(true);
+    driver.queue.giveBack(2, 1);
+    expect(driver.queue.publish()).toBe(false);
+    wantAt(driver, 1);
+    driver.queue.giveBack(3, 1);
+    driver.queue.giveBack(0, 1);
+    expect(driver.queue.publish()).toBe(true);
+  });
+
+  test("the device names the next chain that it has not taken", () => {
+    const driver = new Driver(4, false, 0xffff, true);
+    const named = () => driver.used[2 + driver.queue.size * 4];
+    driver.describe(0, 0, 8, 0);
+    driver.list(0, 0);
+    driver.queue.askForKicks(false);
+    expect(named()).toBe(0);
+    expect(driver.used[0]).toBe(0);
+    while (driver.queue.take(buffers));
+    driver.queue.askForKicks(true);
+    expect(named()).toBe(1);
   });
 });
 
