@@ -30,14 +30,16 @@ while :; do
 done
 `;
 
+/** Zeros up to the next of the places where the kernel looks for an archive's head. */
+const padding = (length: number) => Buffer.alloc((4 - (length % 4)) % 4);
+
 /** A cpio archive (newc) with one file. */
 function archive(name: string, content: string): Buffer {
   const entry = (path: string, mode: number, data: Buffer): Buffer => {
     const fields = [0, mode, 0, 0, 1, 0, data.length, 0, 0, 0, 0, path.length + 1, 0];
     const head = `070701${fields.map((field) => field.toString(16).padStart(8, "0")).join("")}${path}\0`;
-    const pad = (length: number) => Buffer.alloc((4 - (length % 4)) % 4);
     const headOctets = Buffer.from(head);
-    return Buffer.concat([headOctets, pad(headOctets.length), data, pad(data.length)]);
+    return Buffer.concat([headOctets, padding(headOctets.length), data, padding(data.length)]);
   };
   return Buffer.concat([
     entry(name, 0o100755, Buffer.from(content)),
@@ -109,7 +111,8 @@ export class AskingGuest {
   boot(network: readonly string[], gateway: string): void {
     const initrd = join(this.#folder, "initrd");
     const own = archive("init", init(`${gateway}:${this.port}`));
-    writeFileSync(initrd, Buffer.concat([readFileSync(`${IMAGE}/initrd`), own]));
+    const image = readFileSync(`${IMAGE}/initrd`);
+    writeFileSync(initrd, Buffer.concat([image, padding(image.length), own]));
     const machine = ["-machine", "q35,accel=tcg", "-cpu", "max", "-nodefaults", "-no-user-config"];
     const kernel = ["-kernel", `${IMAGE}/vmlinuz`, "-initrd", initrd];
     const console = ["-append", "console=ttyS0 quiet panic=-1", "-display", "none"];
