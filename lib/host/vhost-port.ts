@@ -67,7 +67,7 @@ export interface VhostMemory {
 
 export function reserveVhostMemory(memory: PacketMemory): VhostMemory {
   return {
-    receive: memory.reserve(RECEIVE_SIZE + MAX_RECORD),
+    receive: memory.reserve(RECEIVE_SIZE + MAX_RECORD + VIRTIO_HEADER_LENGTH),
     header: memory.reserve(VIRTIO_HEADER_LENGTH),
   };
 }
@@ -265,10 +265,10 @@ export class VhostPort implements BridgePort {
   /** The guest has listed new buffers. */
   onRoom(): void {
     const queue = this.#toGuest?.queue;
-    if (queue === undefined || !this.#isWaiting || this.#isShort(queue)) return;
-    this.#isWaiting = false;
-    queue.askForKicks(false);
-    this.#owner.portDrained();
+    if (queue === undefined || !this.#isWaiting) return;
+    // too few are waited for once more
+    this.#waitForRoom(queue);
+    if (!this.#isWaiting) this.#owner.portDrained();
   }
 
   transmit(

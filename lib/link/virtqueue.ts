@@ -17,6 +17,7 @@ const SILENT = 1;
 /** octets of a ring's flags and index, and of the index of the event behind it */
 const RING_ENDS = 6;
 const INDEX_MASK = 0xffff;
+const TRIES = 8;
 
 /** section 2.7 allows 32768; no front-end makes longer ones */
 export const MAX_QUEUE_SIZE = 1024;
@@ -160,9 +161,19 @@ export class Virtqueue {
 
   /** Says whether the driver is to kick when it lists new buffers; look for those that came before it had read that. */
   askForKicks(wanted: boolean): void {
-    const { used } = this.#areas;
-    if (!this.#wakesByIndex) Atomics.store(used, FLAGS, wanted ? 0 : SILENT);
-    // an index that is passed already wakes nobody
-    else if (wanted) Atomics.store(used, RING + this.size * 4, this.#nextAvailable);
+    const { used, available } = this.#areas;
+    if (!this.#wakesByIndex) {
+      Atomics.store(used, FLAGS, wanted ? 0 : SILENT);
+      return;
+    }
+    // An index that is passed already wakes nobody, so no taking back is needed; and what is listed while the event is being
+    // named is passed, too. A driver that lists without end does not need to be heard.
+    let event = Atomics.load(available, INDEX);
+    for (let tries = wanted ? TRIES : 0; tries > 0; tries--) {
+      Atomics.store(used, RING + this.size * 4, event);
+      const now = Atomics.load(available, INDEX);
+      if (now === event) return;
+      event = now;
+    }
   }
 }

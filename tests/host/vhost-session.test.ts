@@ -443,6 +443,22 @@ describe("frames to the guest", () => {
     ]);
   });
 
+  test("wait for the next buffers, and the next, where both sides name an index", () => {
+    startQueues(VERSION_1 | MERGED_BUFFERS | PROTOCOL_FEATURES | (1n << 29n));
+    offer(0, 1, 2, 3, 4, 5);
+    expect(session.port.busy).toBe(false);
+    for (let i = 0; i < 5; i++) send(100);
+    expect([session.port.busy, machine.wantsNextKick(TO_GUEST)]).toEqual([true, true]);
+    offer(6);
+    machine.kick(TO_GUEST);
+    settle();
+    expect([drained, session.port.busy, machine.wantsNextKick(TO_GUEST)]).toEqual([0, true, true]);
+    offer(7, 0, 1);
+    machine.kick(TO_GUEST);
+    settle();
+    expect<unknown[]>([drained, session.port.busy]).toEqual([1, false]);
+  });
+
   test("go nowhere before the driver is there, and after it has gone", () => {
     expect(send(100)).toBe(false);
     startQueues();

@@ -156,6 +156,15 @@ export class VhostFrontEnd {
     return this.view.getUint16(queue * 4096 + USED, true) === 0;
   }
 
+  /** The same with VIRTIO_F_EVENT_IDX: the next chain that is listed is the one at which a kick is wanted. */
+  wantsNextKick(queue: number): boolean {
+    const at = queue * 4096;
+    return (
+      this.view.getUint16(at + USED + 4 + QUEUE_SIZE * 8, true) ===
+      this.view.getUint16(at + AVAILABLE + 2, true)
+    );
+  }
+
   /** what came back of a queue: heads and octets */
   back(queue: number): [number, number][] {
     const at = queue * 4096 + USED;
