@@ -25,8 +25,6 @@ interface Mapping {
 
 export class GuestMemory {
   readonly #mappings: Mapping[] = [];
-  /** the region that was asked for last: the next question is about the same as a rule */
-  #last: Mapping | undefined;
 
   /** Maps a region of the file `fd`, which may be closed then; a sentence when that cannot be. */
   map({ guest, user, size, offset }: Region, fd: number): string | undefined {
@@ -50,7 +48,6 @@ export class GuestMemory {
   unmap(): void {
     for (const { mapped, mappedSize } of this.#mappings) libc.munmap(mapped, mappedSize);
     this.#mappings.length = 0;
-    this.#last = undefined;
   }
 
   /** `length` octets at an address of the front-end's; undefined: they are not all there. */
@@ -65,19 +62,11 @@ export class GuestMemory {
 
   /** Our address of the guest's `length` octets at `guest`; 0: they are not all there. */
   #addressOf(guest: number, length: number): number {
-    let mapping = this.#last;
-    if (
-      mapping === undefined ||
-      guest < mapping.guest ||
-      guest + length > mapping.guest + mapping.size
-    ) {
-      mapping = this.#mappings.find(
-        (other) => guest >= other.guest && guest + length <= other.guest + other.size,
-      );
-      if (mapping === undefined) return 0;
-      this.#last = mapping;
+    for (const mapping of this.#mappings) {
+      const offset = guest - mapping.guest;
+      if (offset >= 0 && offset + length <= mapping.size) return mapping.at + offset;
     }
-    return mapping.at + guest - mapping.guest;
+    return 0;
   }
 
   /** Copies from the guest to our address. False: there is no such memory. */

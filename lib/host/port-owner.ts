@@ -1,5 +1,18 @@
 import type { BridgePort } from "../link/bridge-port.ts";
 
+/** Who takes frames that were cut from large ones. */
+export interface PiecesOwner {
+  /** As PortOwner's `onFrame`, for a frame whose end is elsewhere. */
+  onPieces(
+    now: number,
+    port: BridgePort,
+    head: number,
+    headLength: number,
+    body: number,
+    length: number,
+  ): void;
+}
+
 /** What the ports of a network tell it and ask of it; all calls come from the engine thread. */
 export interface PortOwner {
   /** monotonic milliseconds of this turn */

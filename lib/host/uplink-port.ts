@@ -15,7 +15,7 @@ import type { EventHandler, EventLoop } from "./event-loop.ts";
 import { libc } from "./libc.ts";
 import { pinned } from "./pinned.ts";
 import { READABLE } from "./poller.ts";
-import type { PortOwner } from "./port-owner.ts";
+import type { PiecesOwner, PortOwner } from "./port-owner.ts";
 import type { ShimInterface } from "./shim.ts";
 import { shimFailure } from "./shim-failure.ts";
 
@@ -25,17 +25,7 @@ const BATCH = 128;
 const RUNG = 64;
 const RUNG_AT = pinned(new Uint8Array(RUNG));
 
-export interface UplinkOwner extends PortOwner {
-  /** As `onFrame`, for a frame whose end is elsewhere. */
-  onPieces(
-    now: number,
-    port: BridgePort,
-    head: number,
-    headLength: number,
-    body: number,
-    length: number,
-  ): void;
-}
+export interface UplinkOwner extends PortOwner, PiecesOwner {}
 
 export class UplinkPort implements BridgePort, EventHandler {
   readonly id = -1;

@@ -34,7 +34,7 @@ import { TCP_CHECKSUM } from "../wire/tcp.ts";
 import type { GuestMemory } from "./guest-memory.ts";
 import { libc } from "./libc.ts";
 import { pinned } from "./pinned.ts";
-import type { PortOwner } from "./port-owner.ts";
+import type { PiecesOwner, PortOwner } from "./port-owner.ts";
 
 const RECEIVE_SIZE = 256 * 1024;
 /** a virtio header, Ethernet's with two tags, and the largest IP packet; aligned */
@@ -73,19 +73,10 @@ export function reserveVhostMemory(memory: PacketMemory): VhostMemory {
 }
 
 /** What an engine has for frames that are larger than the link's MTU. */
-export interface LargeFrames {
+export interface LargeFrames extends PiecesOwner {
   readonly segmenter: Segmenter;
   readonly sum: SumOctets;
   readonly counters: Counters;
-  /** As the owner's `onFrame`, for a frame that was cut from a large one, whose end is elsewhere. */
-  onPieces(
-    now: number,
-    port: BridgePort,
-    head: number,
-    headLength: number,
-    body: number,
-    length: number,
-  ): void;
   /** octets of the largest IP packet that the link carries */
   readonly mtu: number;
   /** of our own frames, whose checksums are right; nobody else's have it */
@@ -99,6 +90,11 @@ export interface QueueEnd {
   queue: Virtqueue;
   /** eventfd by which the guest is interrupted; -1: it does not want to be */
   call: number;
+}
+
+/** Shows the guest what it got back, and wakes it where it wants to be. */
+function publish({ queue, call }: QueueEnd): void {
+  if (queue.publish() && call >= 0) libc.write(call, ONE_AT, COUNT_LENGTH);
 }
 
 export class VhostPort implements BridgePort {
@@ -170,7 +166,7 @@ export class VhostPort implements BridgePort {
   receive(): void {
     const { fromGuest } = this;
     if (fromGuest === undefined) return;
-    const { queue, call } = fromGuest;
+    const { queue } = fromGuest;
     const { receive } = this.#memory;
     queue.askForKicks(false);
     this.#now = this.#owner.now();
@@ -182,7 +178,7 @@ export class VhostPort implements BridgePort {
       if (end === 0) break;
       at = (end + 7) & ~7;
     }
-    if (queue.publish() && call >= 0) libc.write(call, ONE_AT, COUNT_LENGTH);
+    publish(fromGuest);
     // everything that refers to the receive buffer leaves before it is used again
     this.#owner.settle();
     if (this.fromGuest !== fromGuest) return;
@@ -392,7 +388,7 @@ export class VhostPort implements BridgePort {
     this.#listed = false;
     const end = this.#toGuest;
     if (end === undefined) return;
-    if (end.queue.publish() && end.call >= 0) libc.write(end.call, ONE_AT, COUNT_LENGTH);
+    publish(end);
     if (end.queue.isBroken) this.#owner.detach(this, "its queue of buffers is not one");
   }
 }

@@ -8,13 +8,11 @@ import {
   featuresReply,
   MAX_REGIONS,
   needsReply,
-  NO_FEATURES,
   parseVhostMessage,
   protocolFeaturesReply,
   VHOST_HEAD_LENGTH,
   VHOST_MAX_BODY,
   vhostReply,
-  type Features,
   type Region,
   type VhostMessage,
 } from "../link/vhost-user.ts";
@@ -73,7 +71,6 @@ export class VhostSession implements EventHandler {
   /** octets of the message that is being read, and the descriptors that came with it */
   #received = 0;
   #descriptors: number[] = [];
-  #features: Features = NO_FEATURES;
   #loop: EventLoop | undefined;
   #isClosed = false;
 
@@ -186,7 +183,6 @@ export class VhostSession implements EventHandler {
   #set(message: VhostMessage, descriptors: number[]): string | undefined {
     switch (message.type) {
       case "set-features":
-        this.#features = message.features;
         this.port.features = message.features;
         return undefined;
       case "memory":
@@ -268,7 +264,7 @@ export class VhostSession implements EventHandler {
     this.#pause(queue);
     const setup = this.#queues[queue]!;
     const { size, areas, kick, next } = setup;
-    const isEnabled = setup.isEnabled || !this.#features.enablesQueues;
+    const isEnabled = setup.isEnabled || !this.port.features.enablesQueues;
     if (size === 0 || areas === undefined || kick < 0 || !isEnabled) return undefined;
     const descriptors = this.#memory.view(areas.descriptors, descriptorsLength(size));
     const available = this.#memory.view(areas.available, availableLength(size));
@@ -289,7 +285,7 @@ export class VhostSession implements EventHandler {
         used: new Uint16Array(used),
       },
       queue === TO_GUEST,
-      this.#features.wakesByIndex,
+      this.port.features.wakesByIndex,
       next,
     );
     this.#show(queue);

@@ -36,7 +36,7 @@ export const descriptorsLength = (size: number): number => size * DESCRIPTOR_LEN
 export const availableLength = (size: number): number => RING_ENDS + size * 2;
 export const usedLength = (size: number): number => RING_ENDS + size * 8;
 
-/** Section 2.7.7.1: whoever wants to hear of `event` does when an index goes from `before` to `now`. */
+/** Section 2.7.7: whoever wants to hear of `event` does when an index goes from `before` to `now`. */
 const passes = (event: number, now: number, before: number): boolean =>
   ((now - event - 1) & INDEX_MASK) < ((now - before) & INDEX_MASK);
 

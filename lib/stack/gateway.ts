@@ -425,7 +425,10 @@ export class Gateway implements GatewayPort {
     return this.scratch.take(LOWER_HEADERS + size) + LOWER_HEADERS;
   }
 
-  /** Sends one packet that fits the MTU, or is a TCP segment for a port that takes larger ones: a transport header written where `open` said, and up to two more pieces. */
+  /**
+   * Sends one packet that fits the MTU, or is a TCP segment for a port that takes larger ones: a transport header written where
+   * `open` said, and up to two more pieces.
+   */
   sendPacket(
     now: number,
     src: number,

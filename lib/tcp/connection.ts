@@ -670,9 +670,7 @@ export class TcpConnection {
       this.#finKnown = true;
       this.#finSeq = finSeq;
     }
-    if (this.#finKnown && this.#rcvNxt === this.#finSeq) {
-      this.#onFin(now);
-    }
+    if (this.#finKnown && this.#rcvNxt === this.#finSeq) this.#onFin(now);
   }
 
   #takeText(seq: number, start: number, length: number): void {

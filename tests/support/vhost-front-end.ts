@@ -1,5 +1,5 @@
 /** A virtual machine's end of vhost-user, with the driver of its card: it says what it is told to, also what it must not. */
-import { toArrayBuffer, FFIType, type Pointer } from "bun:ffi";
+import { toArrayBuffer, type Pointer } from "bun:ffi";
 import {
   abi,
   fcntl,
@@ -20,7 +20,6 @@ const calls = openLibrary(abi.libraries, {
   memfd_create: { args: ["ptr", "u32"], returns: "i32" },
   ftruncate: { args: ["i32", "i64"], returns: "i32" },
   eventfd: { args: ["u32", "i32"], returns: "i32" },
-  mmap: { args: ["u64", "usize", "i32", "i32", "i32", "i64"], returns: FFIType.i64_fast },
 });
 
 export const QUEUE_SIZE = 8;
@@ -49,7 +48,7 @@ export class VhostFrontEnd {
     this.memfd = calls.memfd_create(addressOf(name), MFD_ALLOW_SEALING);
     calls.ftruncate(this.memfd, MEMORY_SIZE);
     if (isSealed) fcntl(this.memfd, F_ADD_SEALS, F_SEAL_SHRINK);
-    const at = Number(calls.mmap(0, MEMORY_SIZE, 3, 1, this.memfd, 0));
+    const at = Number(libc.mmap(0, MEMORY_SIZE, 3, 1, this.memfd, 0));
     this.octets = new Uint8Array(toArrayBuffer(at as Pointer, 0, MEMORY_SIZE));
     this.view = new DataView(this.octets.buffer);
   }
