@@ -1,32 +1,44 @@
 /**
  * When an engine that had much to do has little: told from how many turns it makes in a stretch of time. The thread never
- * comes back to its runtime, whose own collector of garbage waits for that, so what a load has left is given back then.
+ * comes back to its runtime, whose own collector of garbage waits for that, so what a load has left is given back then. To
+ * collect garbage needs much of the program that is not needed afterwards, some of it for seconds, in other threads; so there
+ * is a second rest for that.
  */
 
 /** milliseconds of a stretch */
 export const REST_AFTER_MS = 5000;
 /** a guest that only keeps its clock, its leases and its connections makes fewer turns in a stretch */
 const LITTLE = 250;
+/** stretches with little to do, from the first rest to the second */
+const UNTIL_SECOND = 3;
+
+export type Rest = "first" | "second";
 
 export class RestAfterWork {
   #since: number;
   #turns = 0;
-  /** there was work, and no rest after it */
-  isDue = false;
+  /** stretches with little to do until the second rest; 0: none is due */
+  #left = 0;
 
   constructor(now: number) {
     this.#since = now;
   }
 
-  /** Counts a turn that has ended now; true when it is time to rest. */
-  turned(now: number): boolean {
+  /** there was work, and not all rest after it */
+  get isDue(): boolean {
+    return this.#left > 0;
+  }
+
+  /** Counts a turn that has ended now; which rest it is time for. */
+  turned(now: number): Rest | undefined {
     const isLittle = ++this.#turns <= LITTLE;
-    if (!isLittle) this.isDue = true;
-    if (now - this.#since < REST_AFTER_MS) return false;
+    if (!isLittle) this.#left = 1 + UNTIL_SECOND;
+    if (now - this.#since < REST_AFTER_MS) return undefined;
     this.#since = now;
     this.#turns = 0;
-    if (!isLittle || !this.isDue) return false;
-    this.isDue = false;
-    return true;
+    if (!isLittle || this.#left === 0) return undefined;
+    this.#left--;
+    if (this.#left === 0) return "second";
+    return this.#left === UNTIL_SECOND ? "first" : undefined;
   }
 }

@@ -7,7 +7,7 @@ import { monotonicMs } from "../../host/clock.ts";
 import type { EventLoop } from "../../host/event-loop.ts";
 import { HostError } from "../../host/listening-sockets.ts";
 import { afterMessages, onMessage, postToMain } from "../../host/thread.ts";
-import { returnUnusedMemory } from "../../host/unused-memory.ts";
+import { releaseProgramPages, returnUnusedMemory } from "../../host/unused-memory.ts";
 import { REST_AFTER_MS, RestAfterWork } from "./rest-after-work.ts";
 import type { EngineFailure, FromEngine, Numbered, ThreadStart } from "./thread-protocol.ts";
 
@@ -67,10 +67,12 @@ export function serveEngine<Engine extends ThreadEngine, Options, Notice, Reques
         return;
       }
       engine.turn(rest.isDue ? REST_AFTER_MS : Infinity);
-      if (rest.turned(monotonicMs())) {
+      const due = rest.turned(monotonicMs());
+      if (due === "first") {
         returnUnusedMemory();
         engine.rest?.();
       }
+      if (due === "second") releaseProgramPages();
     }
   };
 
