@@ -3,7 +3,9 @@
  * a TAP device with IFF_VNET_HDR, so that large TCP segments go to the daemon as one frame with a virtio header.
  *
  * One queue has one thread. Buffers of the transmit queue hold a whole frame each, those of the receive queue 4 KiB: larger
- * frames come in several (VIRTIO_NET_F_MRG_RXBUF). Indices of a ring are 16 bits and run freely.
+ * frames come in several (VIRTIO_NET_F_MRG_RXBUF). Indices of a ring are 16 bits and run freely. As Linux' driver does, this
+ * one names the index at which it wants to be woken (VIRTIO_F_EVENT_IDX), and takes the buffer that came back last first,
+ * which is still in the processor's cache.
  */
 #include <linux/memfd.h>
 #include <sys/eventfd.h>
@@ -16,10 +18,11 @@
 /* where the guest believes its memory to be */
 #define VQ_GUEST_BASE 0x140000000ull
 #define VQ_HEADER 12
+#define VQ_EVENT_IDX 29
 
 struct vq_desc { uint64_t addr; uint32_t len; uint16_t flags, next; };
-struct vq_avail { uint16_t flags, idx, ring[VQ_SIZE]; };
-struct vq_used { uint16_t flags, idx; struct { uint32_t id, len; } ring[VQ_SIZE]; };
+struct vq_avail { uint16_t flags, idx, ring[VQ_SIZE], used_event; };
+struct vq_used { uint16_t flags, idx; struct { uint32_t id, len; } ring[VQ_SIZE]; uint16_t avail_event; };
 struct vq {
   struct vq_desc desc[VQ_SIZE];
   struct vq_avail avail __attribute__((aligned(64)));
@@ -84,7 +87,7 @@ static void vhost_setup(int sock) {
   if (fd < 0 || ftruncate(fd, size) || fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW)) vhost_die("memfd");
   vm = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
   if (vm == MAP_FAILED) vhost_die("mmap");
-  uint64_t wanted = 1ull << 0 | 1ull << 1 | 1ull << 7 | 1ull << 11 | 1ull << 12 | 1ull << 15 | 1ull << 30 | 1ull << 32;
+  uint64_t wanted = 1ull << 0 | 1ull << 1 | 1ull << 7 | 1ull << 11 | 1ull << 12 | 1ull << 15 | 1ull << VQ_EVENT_IDX | 1ull << 30 | 1ull << 32;
   vhost_features = vhost_ask(1, NULL, 0, -1, 1) & wanted;
   if (vhost_ask(15, NULL, 0, -1, 1) & 8) vhost_ask_word(16, 8, -1);
   vhost_ask(3, NULL, 0, -1, 0);
@@ -96,10 +99,8 @@ static void vhost_setup(int sock) {
   for (int i = 0; i < VQ_SIZE; i++) {
     vm->rx.desc[i] = (struct vq_desc){vq_guest(vm->rx_buffers[i]), VQ_RX_BUFFER, 2, 0};
     vm->rx.avail.ring[i] = i;
-    vm->tx.avail.ring[i] = i;
   }
   vm->rx.avail.idx = VQ_SIZE;
-  vm->tx.avail.flags = 1;
   vhost_queue(0, &vm->rx);
   vhost_queue(1, &vm->tx);
 }
@@ -114,21 +115,28 @@ static void vhost_offload(int tap) {
   if (ioctl(tap, TUNSETVNETHDRSZ, &length) || ioctl(tap, TUNSETOFFLOAD, (unsigned long)offload)) vhost_die("TUNSETOFFLOAD");
 }
 
-static void vq_ring(int index, struct vq *q) {
-  uint64_t one = 1;
-  __atomic_thread_fence(__ATOMIC_SEQ_CST);
-  if (!(__atomic_load_n(&q->used.flags, __ATOMIC_ACQUIRE) & 1) && write(vq_kick[index], &one, 8) < 0) {}
+static int vq_passes(uint16_t event, uint16_t now, uint16_t before) {
+  return (uint16_t)(now - event - 1) < (uint16_t)(now - before);
 }
-/* waits until the daemon has given something back; false: it has gone */
-static int vq_wait(int index, struct vq *q, uint16_t seen) {
+/* shows the daemon what was listed, and wakes it if it wants to be */
+static void vq_list(int index, struct vq *q, uint16_t now) {
+  uint64_t one = 1;
+  uint16_t before = q->avail.idx;
+  __atomic_store_n(&q->avail.idx, now, __ATOMIC_SEQ_CST);
+  int wanted = vhost_features & 1ull << VQ_EVENT_IDX ? vq_passes(__atomic_load_n(&q->used.avail_event, __ATOMIC_SEQ_CST), now, before)
+                                                     : !(__atomic_load_n(&q->used.flags, __ATOMIC_SEQ_CST) & 1);
+  if (wanted && write(vq_kick[index], &one, 8) < 0) {}
+}
+/* waits until the daemon has given back what makes the index `wanted` */
+static void vq_wait(int index, struct vq *q, uint16_t wanted) {
   uint64_t count;
-  __atomic_store_n(&q->avail.flags, 0, __ATOMIC_SEQ_CST);
-  while (__atomic_load_n(&q->used.idx, __ATOMIC_SEQ_CST) == seen) {
-    struct pollfd p[2] = {{vq_call[index], POLLIN, 0}, {vhost_sock, POLLIN, 0}};
-    poll(p, 2, -1);
-    if (p[1].revents) return 0;
+  uint16_t seen = wanted - 1;
+  q->avail.flags = 0;
+  __atomic_store_n(&q->avail.used_event, seen, __ATOMIC_SEQ_CST);
+  while ((int16_t)(__atomic_load_n(&q->used.idx, __ATOMIC_SEQ_CST) - wanted) < 0) {
+    struct pollfd p = {vq_call[index], POLLIN, 0};
+    poll(&p, 1, -1);
     if (read(vq_call[index], &count, 8) < 0) {}
   }
-  __atomic_store_n(&q->avail.flags, 1, __ATOMIC_SEQ_CST);
-  return 1;
+  q->avail.flags = 1;
 }
