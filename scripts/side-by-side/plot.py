@@ -1,6 +1,6 @@
 """The figures as bars: an SVG that is readable on light and dark ground."""
 
-COLORS = {'limanet': '#d9622b', 'passt': '#3b7dd8', 'slirp4netns': '#3a9d6a', 'qemu-slirp': '#8d6bbd'}
+COLORS = {'limanet': '#d9622b', 'limanet-vhost': '#e8a33d', 'passt': '#3b7dd8', 'slirp4netns': '#3a9d6a', 'qemu-slirp': '#8d6bbd'}
 WIDTH, LEFT, BAR, GAP, PANEL_WIDTH = 960, 16, 11, 8, 456
 LABEL = 138
 NUMBER = 56
