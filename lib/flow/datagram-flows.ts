@@ -93,8 +93,10 @@ export class DatagramFlows {
   readonly #freeIds: number[] = [];
   /** what guests have sent in this turn, as far as it has not left yet */
   readonly #train = new DatagramTrain<DatagramFlow>();
-  #unfinished: DatagramFlow[] = [];
-  #unfinishedForwards: UdpForward[] = [];
+  /** who has more to receive in the next turn */
+  #unfinished: Receiver[] = [];
+  /** whose guest takes no more at present: what is for it waits in the host's sockets */
+  readonly #waiting: Receiver[] = [];
   readonly #random: Random32;
   /** of all services together */
   readonly #services = new Pace();
@@ -241,7 +243,12 @@ export class DatagramFlows {
   /** Datagrams of the host's clients have come. */
   onForwardReadable(now: number, forward: UdpForward): void {
     const { scratch, octets, sum, plan } = this.#gateway;
+    const port = this.#gateway.portOf(forward.guest);
     for (let budget = RECEIVE_BUDGET; budget > 0 && forward.handle >= 0; budget--) {
+      if (port?.busy === true) {
+        this.#wait(forward);
+        return;
+      }
       const at = scratch.take(LOWER_HEADERS + UDP_HEADER_LENGTH + MAX_PAYLOAD) + LOWER_HEADERS;
       const received = this.#host.receive(forward.handle, at + UDP_HEADER_LENGTH, MAX_PAYLOAD);
       if (received !== "datagram") {
@@ -274,7 +281,7 @@ export class DatagramFlows {
         64,
       );
     }
-    if (forward.handle >= 0) this.#unfinishedForwards.push(forward);
+    if (forward.handle >= 0) this.#unfinished.push(forward);
   }
 
   /** The conversation of the client whose datagram was received; the guest sees it as a port of the gateway. */
@@ -447,8 +454,13 @@ export class DatagramFlows {
   #receive(now: number, flow: DatagramFlow): boolean {
     const header = flow.kind === "udp" ? UDP_HEADER_LENGTH : 0;
     const { scratch } = this.#gateway;
+    const port = this.#gateway.portOf(flow.guest);
     for (let budget = RECEIVE_BUDGET; budget > 0; budget--) {
       if (flow.handle < 0) return false;
+      if (port?.busy === true) {
+        this.#wait(flow);
+        return false;
+      }
       const at = scratch.take(LOWER_HEADERS + header + MAX_PAYLOAD) + LOWER_HEADERS;
       const received = this.#host.receive(flow.handle, at + header, MAX_PAYLOAD);
       if (received !== "datagram") scratch.trim(at - LOWER_HEADERS);
@@ -547,17 +559,28 @@ export class DatagramFlows {
   // ---------------------------------------------------------------- one turn
 
   get hasUnfinished(): boolean {
-    return this.#unfinished.length > 0 || this.#unfinishedForwards.length > 0;
+    return this.#unfinished.length > 0;
   }
 
   resume(now: number): void {
     if (!this.hasUnfinished) return;
-    const flows = this.#unfinished;
+    const receivers = this.#unfinished;
     this.#unfinished = [];
-    for (const flow of flows) if (this.#flows[flow.id] === flow) this.onReadable(now, flow);
-    const forwards = this.#unfinishedForwards;
-    this.#unfinishedForwards = [];
-    for (const forward of forwards) this.onForwardReadable(now, forward);
+    for (const receiver of receivers) receiver.onHostReadable(now);
+  }
+
+  #wait(receiver: Receiver): void {
+    if (!receiver.isWaiting) this.#waiting.push(receiver);
+    receiver.isWaiting = true;
+  }
+
+  /** Ports have drained, or are gone: who waited for them goes on. */
+  onPortsDrained(): void {
+    for (const receiver of this.#waiting) {
+      receiver.isWaiting = false;
+      this.#unfinished.push(receiver);
+    }
+    this.#waiting.length = 0;
   }
 
   nextDeadline(): number {
@@ -581,8 +604,12 @@ export class DatagramFlows {
   }
 }
 
+interface Receiver extends HostDatagramOwner {
+  isWaiting: boolean;
+}
+
 /** One conversation. For echo the guest's port is the identifier. */
-class DatagramFlow implements HostDatagramOwner {
+class DatagramFlow implements Receiver {
   readonly id: number;
   readonly kind: "udp" | "echo";
   /** number of the port that began it */
@@ -592,6 +619,7 @@ class DatagramFlow implements HostDatagramOwner {
   readonly guestPort: number;
   readonly destinationPort: number;
   handle = -1;
+  isWaiting = false;
   lastUsedAt = 0;
   lastLength = 0;
   /** the port forward this conversation belongs to, and which of its clients has it */
@@ -637,10 +665,11 @@ class DatagramFlow implements HostDatagramOwner {
 }
 
 /** A UDP port of the host that leads to a guest. */
-export class UdpForward implements HostDatagramOwner {
+export class UdpForward implements Receiver {
   readonly guest: number;
   readonly guestPort: number;
   handle = -1;
+  isWaiting = false;
   /** the port it is bound to */
   port = 0;
   readonly clients = new Map<string, DatagramFlow>();

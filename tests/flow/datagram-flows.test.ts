@@ -105,6 +105,41 @@ describe("a guest's UDP", () => {
     expect(net.count("link-local-refused")).toBe(1);
   });
 
+  /** what the guest gets once its port takes frames again */
+  function drain(): string[] {
+    guest.port.busy = false;
+    net.network.datagrams.onPortsDrained();
+    net.finish();
+    return guest.port.lines();
+  }
+
+  test("waits in the host's socket while the guest takes nothing, and comes in order then", () => {
+    send();
+    for (const [one, two] of [
+      ["a", "b"],
+      ["c", "d"],
+    ] as const) {
+      guest.port.busy = true;
+      expect(receive(text(one))).toEqual([]);
+      expect(receive(text(two))).toEqual([]);
+      expect(net.datagrams.last.arrivals).toHaveLength(2);
+      expect(net.network.hasUnfinished).toBe(false);
+      expect(drain()).toEqual([
+        `8.8.8.8:53 > 10.0.0.11:4000 udp "${one}"`,
+        `8.8.8.8:53 > 10.0.0.11:4000 udp "${two}"`,
+      ]);
+    }
+  });
+
+  test("a conversation that ends while its guest takes nothing is over", () => {
+    send();
+    guest.port.busy = true;
+    receive(text("late"));
+    net.pass(UDP_IDLE_MS + 2000);
+    expect(open()).toEqual([]);
+    expect(drain()).toEqual([]);
+  });
+
   const REFUSED = "8.8.8.8 > 10.0.0.11 icmp 3/3 00000000 about 10.0.0.11:4000 > 8.8.8.8:53";
   const UNREACHABLE = "10.0.0.1 > 10.0.0.11 icmp 3/1 00000000 about 10.0.0.11:4000 > 8.8.8.8:53";
   const failures: [HostFailure, string[]][] = [
@@ -521,6 +556,20 @@ describe("a UDP forward", () => {
     expect(guest.port.take()).toHaveLength(64);
     net.finish();
     expect(guest.port.take()).toHaveLength(1);
+  });
+
+  test("waits while its guest takes nothing, and no longer than the guest's port is there", () => {
+    guest.port.busy = true;
+    expect(arrive(ONE)).toEqual([]);
+    expect(arrive(TWO)).toEqual([]);
+    expect(net.datagrams.sockets[0]!.arrivals).toHaveLength(2);
+    net.network.detach(guest.port);
+    net.finish();
+    expect(net.datagrams.sockets[0]!.arrivals).toHaveLength(0);
+    net.network.link.attach(guest.port);
+    guest.port.busy = false;
+    guest.sendArp({});
+    expect(arrive(ONE)).toEqual(['10.0.0.1:49152 > 10.0.0.11:53 udp "ask"']);
   });
 
   test("goes on when its socket tells of an error", () => {

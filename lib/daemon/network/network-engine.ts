@@ -187,6 +187,7 @@ export class NetworkEngine implements PortsEngine {
       if (this.ports.drained) {
         this.ports.drained = false;
         tcp.onPortsDrained();
+        datagrams.onPortsDrained();
       }
       tcp.settle(this.#now);
       this.ports.flush();

@@ -200,6 +200,7 @@ export class Network {
     this.link.detach(port);
     this.#guard.detach(port);
     for (const address of this.gateway.forgetNeighbors(macs)) this.tcp.loseGuest(address);
+    this.datagrams.onPortsDrained();
   }
 
   /** A guest other than the one at this port uses the address. */
