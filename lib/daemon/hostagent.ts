@@ -128,6 +128,10 @@ async function runInstance(
   const sharesMemory = config.vhostUser && config.vmType === "qemu" && hostPlatform() === "linux";
   if (config.vhostUser && !sharesMemory)
     log.warn("vhostUser has no effect: only QEMU on Linux shares a guest's memory");
+  else if (config.vhostUser && firstNetwork === undefined && options.slirp === "qemu")
+    log.warn(
+      "vhostUser has no effect on the default network: QEMU's own takes frames in another way (leave --slirp=qemu out)",
+    );
   const joining = (network: string): JoinedNetworkOptions => ({
     home,
     network,

@@ -47,6 +47,8 @@ const ECHO_IDLE_MS = 10_000;
 const SWEEP_MS = 1000;
 /** datagrams taken from one socket in one turn */
 const RECEIVE_BUDGET = 64;
+/** who may wait for a guest at once: each has a socket's buffer of the host filled meanwhile, and the guest may not want to be quick */
+const MAX_WAITING = 64;
 const MAX_PAYLOAD = 65535 - 28;
 
 export type DatagramDrop =
@@ -245,10 +247,7 @@ export class DatagramFlows {
     const { scratch, octets, sum, plan } = this.#gateway;
     const port = this.#gateway.portOf(forward.guest);
     for (let budget = RECEIVE_BUDGET; budget > 0 && forward.handle >= 0; budget--) {
-      if (port?.busy === true) {
-        this.#wait(forward);
-        return;
-      }
+      if (port?.busy === true && this.#waits(forward)) return;
       const at = scratch.take(LOWER_HEADERS + UDP_HEADER_LENGTH + MAX_PAYLOAD) + LOWER_HEADERS;
       const received = this.#host.receive(forward.handle, at + UDP_HEADER_LENGTH, MAX_PAYLOAD);
       if (received !== "datagram") {
@@ -457,10 +456,7 @@ export class DatagramFlows {
     const port = this.#gateway.portOf(flow.guest);
     for (let budget = RECEIVE_BUDGET; budget > 0; budget--) {
       if (flow.handle < 0) return false;
-      if (port?.busy === true) {
-        this.#wait(flow);
-        return false;
-      }
+      if (port?.busy === true && this.#waits(flow)) return false;
       const at = scratch.take(LOWER_HEADERS + header + MAX_PAYLOAD) + LOWER_HEADERS;
       const received = this.#host.receive(flow.handle, at + header, MAX_PAYLOAD);
       if (received !== "datagram") scratch.trim(at - LOWER_HEADERS);
@@ -569,9 +565,13 @@ export class DatagramFlows {
     for (const receiver of receivers) receiver.onHostReadable(now);
   }
 
-  #wait(receiver: Receiver): void {
-    if (!receiver.isWaiting) this.#waiting.push(receiver);
+  /** Lists who has something for a guest that takes no more. False: too many are, and it is as well received and dropped. */
+  #waits(receiver: Receiver): boolean {
+    if (receiver.isWaiting) return true;
+    if (this.#waiting.length >= MAX_WAITING) return false;
     receiver.isWaiting = true;
+    this.#waiting.push(receiver);
+    return true;
   }
 
   /** Ports have drained, or are gone: who waited for them goes on. */

@@ -131,6 +131,18 @@ describe("a guest's UDP", () => {
     }
   });
 
+  test("of many conversations 64 wait, and what is for the others is received as before", () => {
+    for (let port = 0; port < 65; port++) send(SERVER, text("ask"), 4000 + port);
+    guest.port.busy = true;
+    for (const socket of net.datagrams.sockets) {
+      socket.arrivals.push({ octets: text("answer") });
+      socket.owner.onHostReadable(net.now);
+    }
+    const waiting = net.datagrams.sockets.filter(({ arrivals }) => arrivals.length > 0);
+    expect(waiting).toHaveLength(64);
+    expect(drain()).toHaveLength(65);
+  });
+
   test("a conversation that ends while its guest takes nothing is over", () => {
     send();
     guest.port.busy = true;
