@@ -102,6 +102,7 @@ export class VhostPort implements BridgePort {
   readonly kind = "vhost-user";
   features: Features = NO_FEATURES;
   fromGuest: QueueEnd | undefined;
+  towards: BridgePort | undefined;
   readonly #memory: VhostMemory;
   readonly #guestMemory: GuestMemory;
   readonly #octets: Uint8Array;
@@ -171,7 +172,10 @@ export class VhostPort implements BridgePort {
     queue.askForKicks(false);
     this.#now = this.#owner.now();
     let at = receive;
+    let isHeld = false;
     while (at <= receive + RECEIVE_SIZE) {
+      isHeld = this.#owner.holds(this);
+      if (isHeld) break;
       const end = this.#take(queue, at);
       // a port that was detached meanwhile has no memory any more
       if (this.fromGuest !== fromGuest) return;
@@ -186,6 +190,7 @@ export class VhostPort implements BridgePort {
       this.#owner.detach(this, "its queue of frames to send is not one");
       return;
     }
+    if (isHeld) return;
     // the guest kicks no more for what came before it was asked to
     if (queue.available === 0) queue.askForKicks(true);
     if (queue.available > 0) this.#owner.receiveLater(this);

@@ -9,6 +9,8 @@ export interface BridgePort {
   readonly busy: boolean;
   /** A TCP segment over IPv4 may be larger than the link's MTU: the guest takes it whole, and cuts it where it passes it on. */
   readonly takesLarge?: boolean;
+  /** the port that its latest frame to another guest has gone to; the switch keeps it */
+  towards?: BridgePort | undefined;
   /**
    * Sends one frame, given as a head and up to two further pieces of packet memory. FRAME_HEADROOM octets in front of
    * the head may be overwritten; all pieces stay untouched until the port is flushed. False: dropped, and counted by the port.

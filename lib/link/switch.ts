@@ -11,6 +11,7 @@
 import { formatMac, isGroupMac } from "../addr/mac.ts";
 import { destinationMac, ETHERNET_HEADER_LENGTH, sourceMac } from "../wire/ethernet.ts";
 import type { Counters } from "../trace/counters.ts";
+import { BackPressure } from "./back-pressure.ts";
 import type { BridgePort } from "./bridge-port.ts";
 import { Offences } from "./offences.ts";
 
@@ -81,6 +82,7 @@ export class Switch {
   readonly #ports: BridgePort[] = [];
   readonly #fdb = new Map<number, FdbEntry>();
   readonly #learned = new Map<BridgePort, Learned>();
+  readonly #backPressure = new BackPressure();
   #gateway: GatewayPort | undefined;
   #gatewayMac = -1;
   observer: FrameObserver | undefined;
@@ -118,6 +120,8 @@ export class Switch {
     const at = this.#ports.indexOf(port);
     if (at >= 0) this.#ports.splice(at, 1);
     for (const [mac, entry] of this.#fdb) if (entry.port === port) this.#fdb.delete(mac);
+    for (const other of this.#ports) if (other.towards === port) other.towards = undefined;
+    this.#backPressure.forget(port);
     this.#learned.delete(port);
     this.offences.forget(port);
   }
@@ -175,8 +179,15 @@ export class Switch {
     }
     const egress = this.#fdb.get(destination)?.port;
     if (egress === undefined) this.#flood(ingress, head, headLength, body, length);
-    else if (egress !== ingress && this.#connects(ingress, egress))
+    else if (egress !== ingress && this.#connects(ingress, egress)) {
+      ingress.towards = egress;
       egress.transmit(head, headLength, body, length, 0, 0);
+    }
+  }
+
+  /** Until when a port is not to be read, as the guest to which it sends takes no frames just now; 0: it may be read. */
+  heldUntil(now: number, ingress: BridgePort): number {
+    return this.#backPressure.heldUntil(now, ingress.towards);
   }
 
   #connects(ingress: BridgePort, egress: BridgePort): boolean {

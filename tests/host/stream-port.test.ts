@@ -54,6 +54,7 @@ beforeEach(async () => {
       now: () => 0,
       onFrame: () => {},
       settle: () => {},
+      holds: () => false,
       receiveLater: (put) => void later.push(put),
       flushLater: () => {},
       portDrained: () => drained++,

@@ -38,6 +38,8 @@ let frames: Uint8Array<ArrayBuffer>[];
 let later: { receive(): void }[];
 let detached: string[];
 let drained = 0;
+/** what the engine says of the port */
+let isHeld = false;
 
 function open(isSealed = true): void {
   const [ours, theirs] = openSocketPair(SOCK_STREAM) as [number, number];
@@ -52,6 +54,7 @@ function open(isSealed = true): void {
   later = [];
   detached = [];
   drained = 0;
+  isHeld = false;
   loop = new EventLoop();
   const sum = sumOctetsOf(octets);
   const keep = (...pieces: [number, number][]) => {
@@ -67,6 +70,7 @@ function open(isSealed = true): void {
       now: () => 0,
       onFrame: (_now, _port, start, end) => keep([start, end - start]),
       settle: () => {},
+      holds: () => isHeld,
       receiveLater: (port) => void later.push(port),
       flushLater: () => {},
       portDrained: () => drained++,
@@ -246,6 +250,24 @@ describe("frames from the guest", () => {
     ]);
     expect(machine.wasInterrupted(FROM_GUEST)).toBe(true);
     expect(machine.wantsKicks(FROM_GUEST)).toBe(true);
+  });
+
+  test("stay with the guest while its port is held, and come in order then", () => {
+    startQueues();
+    isHeld = true;
+    for (const index of [0, 1]) put(index, frameOf(60 + index));
+    machine.kick(FROM_GUEST);
+    settle();
+    expect(frames).toHaveLength(0);
+    expect(machine.back(FROM_GUEST)).toEqual([]);
+    isHeld = false;
+    session.port.receive();
+    settle();
+    expect(frames.map(({ length }) => length)).toEqual([60, 61]);
+    put(2, frameOf(62));
+    machine.kick(FROM_GUEST);
+    settle();
+    expect(frames).toHaveLength(3);
   });
 
   test("may stand in several buffers, cut anywhere", () => {

@@ -66,6 +66,35 @@ test("onFrame() carries a frame unchanged when it floods it", () => {
 });
 
 test.each([
+  ["its frames go to a guest that takes none", B, 10],
+  ["they go to the gateway", GATEWAY_MAC, 0],
+  ["they go to all", ALL, 0],
+])("heldUntil(): a port whose guest sends on while %s", (_name, destination, until) => {
+  learn(0, A);
+  learn(1, B);
+  carry(0, A, destination);
+  for (const port of ports) port.busy = true;
+  expect(link.heldUntil(0, ports[0]!)).toBe(until);
+  expect(link.heldUntil(0, ports[1]!)).toBe(0);
+});
+
+test("heldUntil(): nobody waits longer than 10 ms for one that stands still, and again once it has moved", () => {
+  learn(0, A);
+  learn(1, B);
+  carry(0, A, B);
+  const [from, to] = ports as [ArrayPort, ArrayPort];
+  to.busy = true;
+  const times = [0, 4, 9, 10, 500].map((now) => link.heldUntil(now, from));
+  expect(times).toEqual([10, 10, 10, 0, 0]);
+  to.busy = false;
+  expect(link.heldUntil(501, from)).toBe(0);
+  to.busy = true;
+  expect(link.heldUntil(502, from)).toBe(512);
+  link.detach(to);
+  expect(link.heldUntil(503, from)).toBe(0);
+});
+
+test.each([
   ["to the port of a known address", B, "0 1 0"],
   ["to all others when the address is unknown", C, "0 1 1"],
   ["to all others when it is a broadcast", ALL, "0 1 1"],

@@ -57,6 +57,23 @@ describe.skipIf(!canMakeNamespaces)("attachments", () => {
     }
   });
 
+  test("who sends on to a guest that stands still reaches others, and that one once it goes on", async () => {
+    await using own = await Lab.open();
+    const sender = await own.guest({ mode: "vhost" });
+    await sender.dhcp();
+    const { ip } = await (await own.guest({ mode: "vhost" })).dhcp();
+    const ping = async (to: string, count: number) =>
+      (await sender.run("ping", "-n", "-c", String(count), "-i", "0.1", "-W", "5", to)).stdout;
+    expect(await ping(ip!, 1)).toContain("1 received");
+    own.standStill(true);
+    const blast = sender.run(NETTOOL, "udpblast", ip!, "9", "2", "1400", "20000");
+    expect(await ping(GATEWAY, 10)).toContain("10 received");
+    await blast;
+    expect((await own.stats())["framesDropped"]).toBeGreaterThan(0);
+    own.standStill(false);
+    expect(await ping(ip!, 1)).toContain("1 received");
+  });
+
   test("the socket of one datagram guest is there for the next when that one has gone", async () => {
     await using own = await Lab.open();
     const stays = await own.guest();

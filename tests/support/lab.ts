@@ -46,7 +46,7 @@ interface Process {
   readonly exited: Promise<number>;
   readonly exitCode: number | null;
   readonly signalCode: unknown;
-  kill(signal: "SIGTERM" | "SIGKILL"): void;
+  kill(signal: "SIGTERM" | "SIGKILL" | "SIGSTOP" | "SIGCONT"): void;
 }
 
 async function command(...words: string[]): Promise<void> {
@@ -344,6 +344,11 @@ export class Lab {
 
   readonly #pumps: Pump[] = [];
 
+  /** The guest that was plugged in last stands still, with all that it has, or goes on. */
+  standStill(does: boolean): void {
+    this.#pumps.at(-1)!.kill(does ? "SIGSTOP" : "SIGCONT");
+  }
+
   /** Ends the virtual machine of the last guest, so to say. */
   async unplug(): Promise<void> {
     const pump = this.#pumps.pop()!;
@@ -364,7 +369,10 @@ export class Lab {
   }
 
   async close(): Promise<void> {
-    for (const pump of this.#pumps) pump.kill("SIGTERM");
+    for (const pump of this.#pumps) {
+      pump.kill("SIGTERM");
+      pump.kill("SIGCONT");
+    }
     await Promise.all(this.#pumps.map((pump) => pump.exited));
     for (const space of [...this.#guests, this.host, this.router, this.far]) await space.close();
     rmSync(this.folder, { recursive: true, force: true });

@@ -48,6 +48,8 @@ export interface PortsEngine {
   /** as PortOwner's */
   onFrame(now: number, port: BridgePort, start: number, end: number): void;
   settle(): void;
+  /** Until when a port is not to be read; 0: it may be. Without it ports are never held. */
+  heldUntil?(port: BridgePort): number;
   connect(port: BridgePort): void;
   disconnect(port: BridgePort): void;
   tell(event: PortEvent): void;
@@ -77,6 +79,9 @@ export class GuestPorts implements DatagramOwner {
   #isFull = false;
   #toFlush: { flush(): void }[] = [];
   #toReceive: { receive(): void }[] = [];
+  /** ports that are not to be read until one drains, or this time */
+  #held: { receive(): void }[] = [];
+  #heldUntil = Infinity;
   #nextPort = 0;
   /** a port takes frames again: those who waited for it are to be told; whoever tells them sets it back */
   drained = false;
@@ -109,6 +114,20 @@ export class GuestPorts implements DatagramOwner {
     this.#engine.settle();
   }
 
+  holds(port: BridgePort & { receive(): void }): boolean {
+    const until = this.#engine.heldUntil?.(port) ?? 0;
+    if (until === 0) return false;
+    if (!this.#held.includes(port)) this.#held.push(port);
+    this.#heldUntil = Math.min(this.#heldUntil, until);
+    return true;
+  }
+
+  #letGo(): void {
+    this.#toReceive.push(...this.#held);
+    this.#held.length = 0;
+    this.#heldUntil = Infinity;
+  }
+
   receiveLater(port: { receive(): void }): void {
     this.#toReceive.push(port);
   }
@@ -119,6 +138,12 @@ export class GuestPorts implements DatagramOwner {
 
   portDrained(): void {
     this.drained = true;
+    if (this.#held.length > 0) this.#letGo();
+  }
+
+  /** when a port that is held is to be read all the same */
+  nextDeadline(): number {
+    return this.#heldUntil;
   }
 
   /** something is left for the next turn, which must not sleep */
@@ -128,6 +153,7 @@ export class GuestPorts implements DatagramOwner {
 
   /** Takes in what the last turn left. */
   receive(): void {
+    if (this.#heldUntil <= this.#engine.now()) this.#letGo();
     const ports = this.#toReceive;
     if (ports.length === 0) return;
     this.#toReceive = [];
@@ -269,6 +295,9 @@ export class GuestPorts implements DatagramOwner {
     this.#engine.disconnect(open.port);
     this.#toFlush = this.#toFlush.filter((other) => other !== open.port);
     this.#toReceive = this.#toReceive.filter((other) => other !== open.port);
+    this.#held = this.#held.filter((other) => other !== open.port);
+    // perhaps it was this one that others waited for
+    this.#letGo();
     open.end();
     this.#engine.tell({ type: "port-detached", port: port.id, reason });
   }

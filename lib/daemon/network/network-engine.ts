@@ -151,7 +151,12 @@ export class NetworkEngine implements PortsEngine {
 
   /** One turn; waits at most `limitMs` for something to happen (Infinity: as long as it takes). */
   turn(limitMs: number): void {
-    const due = Math.min(this.#network.nextDeadline(), this.#nextProbe()) - monotonicMs();
+    const next = Math.min(
+      this.#network.nextDeadline(),
+      this.#nextProbe(),
+      this.ports.nextDeadline(),
+    );
+    const due = next - monotonicMs();
     const idle = !this.ports.hasUnfinished && !this.#network.hasUnfinished;
     const wait = idle ? Math.min(limitMs, due) : 0;
     // of a guest's stream, its ends and whoever fills the guest's socket wait for a processor as a rule: once they had theirs
@@ -177,6 +182,10 @@ export class NetworkEngine implements PortsEngine {
   onFrame(now: number, port: BridgePort, start: number, end: number): void {
     this.#octetsIn += end - start;
     this.#network.onFrame(now, port, start, end);
+  }
+
+  heldUntil(port: BridgePort): number {
+    return this.#network.link.heldUntil(this.#now, port);
   }
 
   settle(): void {
