@@ -1,3 +1,5 @@
+import type { OctetCount } from "../trace/octet-count.ts";
+
 /** octets in front of a frame that a port may overwrite with its framing */
 export const FRAME_HEADROOM = 4;
 
@@ -9,6 +11,8 @@ export interface BridgePort {
   readonly busy: boolean;
   /** A TCP segment over IPv4 may be larger than the link's MTU: the guest takes it whole, and cuts it where it passes it on. */
   readonly takesLarge?: boolean;
+  /** of frames that the guest has taken */
+  readonly octetsOut?: OctetCount;
   /** the port that its latest frame to another guest has gone to; the switch keeps it */
   towards?: BridgePort | undefined;
   /**

@@ -78,20 +78,46 @@ test.each([
   expect(link.heldUntil(0, ports[1]!)).toBe(0);
 });
 
-test("heldUntil(): nobody waits longer than 10 ms for one that stands still, and again once it has moved", () => {
-  learn(0, A);
-  learn(1, B);
-  carry(0, A, B);
-  const [from, to] = ports as [ArrayPort, ArrayPort];
-  to.busy = true;
-  const times = [0, 4, 9, 10, 500].map((now) => link.heldUntil(now, from));
-  expect(times).toEqual([10, 10, 10, 0, 0]);
-  to.busy = false;
-  expect(link.heldUntil(501, from)).toBe(0);
-  to.busy = true;
-  expect(link.heldUntil(502, from)).toBe(512);
-  link.detach(to);
-  expect(link.heldUntil(503, from)).toBe(0);
+describe("heldUntil(): who sends to a guest that takes none just now", () => {
+  let from: ArrayPort;
+  let to: ArrayPort;
+  beforeEach(() => {
+    learn(0, A);
+    learn(1, B);
+    carry(0, A, B);
+    [from, to] = ports as [ArrayPort, ArrayPort];
+    to.busy = true;
+  });
+  const held = (...times: number[]) => times.map((now) => link.heldUntil(now, from));
+
+  test("waits for 10 ms for one that stands still, and not again before it moves", () => {
+    expect(held(0, 4, 9, 10, 11, 20, 500, 1000)).toEqual([10, 10, 10, 0, 0, 0, 0, 0]);
+    to.octetsOut.add(1);
+    expect(held(1005, 1019)).toEqual([0, 0]);
+    to.octetsOut.add(1);
+    expect(held(1040, 1049, 1050)).toEqual([1050, 1050, 0]);
+  });
+
+  test.each([
+    ["again and again for one that takes 128 KiB in 10 ms", 131_072, [10, 20, 30]],
+    ["not for one that takes less", 131_071, [10, 0, 0]],
+  ])("waits %s", (_name, taken, until) => {
+    const found = [0, 10, 20].map((now) => {
+      const [at] = held(now);
+      to.octetsOut.add(taken);
+      return at;
+    });
+    expect(found).toEqual(until);
+  });
+
+  test("waits for nobody once it is gone, or takes frames again", () => {
+    to.busy = false;
+    expect(held(0)).toEqual([0]);
+    to.busy = true;
+    expect(held(1)).toEqual([11]);
+    link.detach(to);
+    expect(held(2)).toEqual([0]);
+  });
 });
 
 test.each([

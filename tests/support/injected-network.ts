@@ -7,6 +7,7 @@ import { Network } from "../../lib/daemon/network/network.ts";
 import type { NetworkPlan } from "../../lib/daemon/network/engine-protocol.ts";
 import { FRAME_HEADROOM, type BridgePort } from "../../lib/link/bridge-port.ts";
 import { DhcpServer } from "../../lib/service/dhcp/server.ts";
+import { OctetCount } from "../../lib/trace/octet-count.ts";
 import { PacketMemory } from "../../lib/storage/packet-memory.ts";
 import { simdSumOctets } from "../../lib/wire/checksum-simd.ts";
 import { arp, describe, ethernet, ipv4, type Arp, type Packet } from "./injected-frames.ts";
@@ -29,6 +30,7 @@ export class ArrayPort implements BridgePort {
   /** frames it takes before it is full */
   room = Infinity;
   dropped = 0;
+  readonly octetsOut = new OctetCount();
   readonly #octets: Uint8Array;
   readonly #listed: { pieces: number[]; frame: Uint8Array }[] = [];
   readonly #sent: Uint8Array[] = [];
@@ -55,7 +57,9 @@ export class ArrayPort implements BridgePort {
     const [head] = pieces;
     // a port may write its framing there
     this.#octets.fill(0xa5, head! - FRAME_HEADROOM, head);
-    this.#listed.push({ pieces, frame: this.#read(pieces) });
+    const frame = this.#read(pieces);
+    this.octetsOut.add(frame.length);
+    this.#listed.push({ pieces, frame });
     return true;
   }
 
