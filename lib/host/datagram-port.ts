@@ -10,6 +10,7 @@ const GONE = new Set(["ECONNREFUSED", "ECONNRESET", "ENOENT", "ENOTCONN", "EPIPE
 export class DatagramPort implements BridgePort {
   readonly id: number;
   readonly kind = "datagram";
+  towards: BridgePort | undefined;
   readonly socket: DatagramSocket;
   /** where its frames go; undefined: where its socket leads, which is its alone */
   readonly address: Uint8Array | undefined;

@@ -21,8 +21,6 @@ export interface PortOwner {
   onFrame(now: number, port: BridgePort, start: number, end: number): void;
   /** Carries out all that follows from the frames given so far; receive buffers may be used again afterwards. */
   settle(): void;
-  /** The port is not to take frames in now: it is called when it may. */
-  holds(port: BridgePort & { receive(): void }): boolean;
   /** the port may have more to receive in the next turn */
   receiveLater(port: { receive(): void }): void;
   /** the port has frames listed: call its `flush` before this turn ends */

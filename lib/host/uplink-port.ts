@@ -29,6 +29,7 @@ export interface UplinkOwner extends PortOwner, PiecesOwner {}
 
 export class UplinkPort implements BridgePort, EventHandler {
   readonly id = -1;
+  towards: BridgePort | undefined;
   /** those who send to the host cannot wait */
   readonly busy = false;
   readonly #shim: ShimInterface;

@@ -85,6 +85,11 @@ export interface LargeFrames extends PiecesOwner {
   takesLarge(mac: number): boolean;
 }
 
+export interface VhostOwner extends PortOwner {
+  /** The port is not to take frames in now: its `receive` is called when it may. */
+  holds(port: VhostPort): boolean;
+}
+
 /** One direction of a guest's card. */
 export interface QueueEnd {
   queue: Virtqueue;
@@ -108,7 +113,7 @@ export class VhostPort implements BridgePort {
   readonly #octets: Uint8Array;
   /** our address of packet memory */
   readonly #base: number;
-  readonly #owner: PortOwner;
+  readonly #owner: VhostOwner;
   readonly #large: LargeFrames;
   readonly #buffers = new GuestBuffers();
   /** of a segment to be cut */
@@ -141,7 +146,7 @@ export class VhostPort implements BridgePort {
     guestMemory: GuestMemory,
     octets: Uint8Array,
     base: number,
-    owner: PortOwner,
+    owner: VhostOwner,
     large: LargeFrames,
   ) {
     this.id = id;

@@ -32,8 +32,7 @@ import { abi, EAGAIN, libc, MSG_DONTWAIT, MSG_NOSIGNAL, orErrno } from "./libc.t
 import { MessageHeader } from "./message-header.ts";
 import { addressOf } from "./pinned.ts";
 import { EDGE_TRIGGERED, FAILED, HUNG_UP, PEER_DONE, READABLE } from "./poller.ts";
-import type { PortOwner } from "./port-owner.ts";
-import { VhostPort, type LargeFrames, type VhostMemory } from "./vhost-port.ts";
+import { VhostPort, type LargeFrames, type VhostMemory, type VhostOwner } from "./vhost-port.ts";
 import type { VectoredIo } from "./vectored-io.ts";
 
 /** the card's receive queue, as seen by the guest, and its transmit queue (OASIS virtio 1.2, section 5.1.2) */
@@ -59,7 +58,7 @@ class QueueSetup {
 export class VhostSession implements EventHandler {
   readonly port: VhostPort;
   readonly #fd: number;
-  readonly #owner: PortOwner;
+  readonly #owner: VhostOwner;
   readonly #memory = new GuestMemory();
   readonly #queues = Array.from({ length: QUEUES }, () => new QueueSetup());
   readonly #view = new DataView(new ArrayBuffer(VHOST_HEAD_LENGTH + VHOST_MAX_BODY));
@@ -79,7 +78,7 @@ export class VhostSession implements EventHandler {
     fd: number,
     memory: VhostMemory,
     io: VectoredIo,
-    owner: PortOwner,
+    owner: VhostOwner,
     large: LargeFrames,
   ) {
     this.#fd = fd;

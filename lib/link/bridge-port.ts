@@ -14,7 +14,7 @@ export interface BridgePort {
   /** of frames that the guest has taken */
   readonly octetsOut?: OctetCount;
   /** the port that its latest frame to another guest has gone to; the switch keeps it */
-  towards?: BridgePort | undefined;
+  towards: BridgePort | undefined;
   /**
    * Sends one frame, given as a head and up to two further pieces of packet memory. FRAME_HEADROOM octets in front of
    * the head may be overwritten; all pieces stay untouched until the port is flushed. False: dropped, and counted by the port.

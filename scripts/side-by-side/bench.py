@@ -31,14 +31,13 @@ GROUPS = (('start',), ('lat',), ('xfer',), ('beside',), ('tcp',), ('crr',), ('ud
 LOSSY_LINK = (1, 5)
 REST_SECONDS = 60
 
-OWN = ['limanet', 'limanet-vhost']
 ALL = ['limanet', 'qemu-slirp', 'slirp4netns', 'passt']
-# the others do not depend on how frames come, or (memory) have the guest's among the daemon's
+# what a guest that shares its memory does as well: starts and DNS are the same, and the daemon's memory would have the guest's in it
 BY_MEMORY_TOO = ('lat', 'beside', 'tcp', 'crr', 'udp')
 # QEMU's slirp has no MTU to be set
-LARGE = [*OWN, 'slirp4netns', 'passt']
+LARGE = [*report.OWN, 'slirp4netns', 'passt']
 # Debian 12's passt fails half-closed transfers and streams that lose segments, and waits for minutes then
-WITHOUT_PASST = [*OWN, 'qemu-slirp', 'slirp4netns']
+WITHOUT_PASST = [*report.OWN, 'qemu-slirp', 'slirp4netns']
 
 
 def one_round():
@@ -52,7 +51,7 @@ def one_round():
     for mtu in (9000, 65520):
         yield from ((name, mtu, ('tcp',)) for name in LARGE)
     for mtu in (1500, 65520):
-        yield from ((name, mtu, ('guests',)) for name in OWN)
+        yield from ((name, mtu, ('guests',)) for name in report.OWN)
         yield 'harness', mtu, ('ceiling',)
 
 

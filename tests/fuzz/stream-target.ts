@@ -55,7 +55,6 @@ export class StreamTarget implements Target {
       now: () => 0,
       onFrame: (_now, _port, start, end) => void got.push(octets.slice(start, end).toHex()),
       settle: () => {},
-      holds: () => false,
       receiveLater: () => {},
       flushLater: () => {},
       portDrained: () => {},

@@ -54,7 +54,6 @@ beforeEach(async () => {
       now: () => 0,
       onFrame: () => {},
       settle: () => {},
-      holds: () => false,
       receiveLater: (put) => void later.push(put),
       flushLater: () => {},
       portDrained: () => drained++,

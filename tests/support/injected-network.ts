@@ -27,6 +27,7 @@ const SCRATCH_USED = 256 * 1024;
 export class ArrayPort implements BridgePort {
   readonly id: number;
   busy = false;
+  towards: BridgePort | undefined;
   /** frames it takes before it is full */
   room = Infinity;
   dropped = 0;

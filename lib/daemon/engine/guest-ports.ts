@@ -20,6 +20,7 @@ import {
   VhostPort,
   type LargeFrames,
   type VhostMemory,
+  type VhostOwner,
 } from "../../host/vhost-port.ts";
 import { VhostSession } from "../../host/vhost-session.ts";
 import type { VectoredIo } from "../../host/vectored-io.ts";
@@ -63,7 +64,7 @@ interface OpenPort {
   end(): void;
 }
 
-export class GuestPorts implements DatagramOwner {
+export class GuestPorts implements DatagramOwner, VhostOwner {
   readonly #engine: PortsEngine;
   readonly #loop: EventLoop;
   readonly #listeners: ListeningSockets;
@@ -114,7 +115,7 @@ export class GuestPorts implements DatagramOwner {
     this.#engine.settle();
   }
 
-  holds(port: BridgePort & { receive(): void }): boolean {
+  holds(port: VhostPort): boolean {
     const until = this.#engine.heldUntil?.(port) ?? 0;
     if (until === 0) return false;
     if (!this.#held.includes(port)) this.#held.push(port);

@@ -77,7 +77,6 @@ export class SwitchEngine implements PortsEngine {
       onPieces: (now, port, head, headLength, body, length) =>
         this.#link.onPieces(now, port, head, headLength, body, length),
       settle: () => this.settle(),
-      holds: () => false,
       receiveLater: (port) => ports.receiveLater(port),
       flushLater: (port) => ports.flushLater(port),
       portDrained: () => {},
