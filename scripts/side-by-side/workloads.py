@@ -248,7 +248,7 @@ def dns(peer):
 
 
 def transfers(peer):
-    result = nettool(peer.guest, 'xfer', peer.about['host'], 7001, 200, 16, 300000)
+    result = nettool(peer.guest, 'sizes', peer.about['host'], 7001, 200, 16)
     return {'xfer_ok': result['ok'], 'xfer_bad': result['bad']}
 
 

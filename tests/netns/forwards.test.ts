@@ -7,6 +7,7 @@ import { canMakeNamespaces, GATEWAY, Lab, NETTOOL, type Guest } from "../support
 const GUEST_HTTP = 8000;
 const GUEST_ECHO = 7003;
 const GUEST_HALF_CLOSE = 7004;
+const GUEST_TCP_ECHO = 7005;
 
 describe.skipIf(!canMakeNamespaces)("forwards and the control API", () => {
   let lab: Lab;
@@ -40,6 +41,16 @@ describe.skipIf(!canMakeNamespaces)("forwards and the control API", () => {
     ]);
     expect(await unexpose("127.0.0.1:18000", "tcp")).toMatchObject({ status: 200 });
     expect((await curl("http://127.0.0.1:18000/")).code).toBe(7);
+  });
+
+  test("through a TCP forward 200 sizes from one octet to 2.9 MB come back octet for octet", async () => {
+    await guest.serve(
+      ...(["tcp", GUEST_TCP_ECHO, NETTOOL, "serve", String(GUEST_TCP_ECHO), "0.0.0.0"] as const),
+    );
+    expect(await expose("127.0.0.1:18005", GUEST_TCP_ECHO, "tcp")).toMatchObject({ status: 200 });
+    const { stdout } = await lab.host.run(NETTOOL, "sizes", "127.0.0.1", "18005", "200", "16");
+    expect(JSON.parse(stdout)).toMatchObject({ ok: 200, bad: 0 });
+    await unexpose("127.0.0.1:18005", "tcp");
   });
 
   test("through a TCP forward a half-close and a reset arrive as what they are", async () => {

@@ -172,6 +172,11 @@ print(hashlib.sha256(data).hexdigest())`,
     while ((await lab.stats())["tcpFlows"]! > tcpFlows!) await Bun.sleep(50);
   });
 
+  test("transfers of 200 sizes from one octet to 2.9 MB come back octet for octet", async () => {
+    const { stdout } = await guest.run(NETTOOL, "sizes", GATEWAY, String(ECHO), "200", "16");
+    expect(JSON.parse(stdout)).toMatchObject({ ok: 200, bad: 0 });
+  });
+
   test("transfers over a link that loses 3 % each way arrive octet for octet", async () => {
     const lose = (action: string, chain: string) =>
       guest.run(
@@ -217,6 +222,8 @@ describe.skipIf(!canMakeNamespaces).each([9000, 65_520])("TCP at MTU %d", (mtu) 
       const octets = after["BytesSent"]! - before["BytesSent"]!;
       const frames = after["framesSent"]! - before["framesSent"]!;
       expect(octets / frames).toBeGreaterThan(mtu / 8);
+      const sizes = await guest.run(NETTOOL, "sizes", GATEWAY, String(ECHO), "200", "16");
+      expect(JSON.parse(sizes.stdout)).toMatchObject({ ok: 200, bad: 0 });
     } finally {
       await lab.close();
     }
