@@ -2,12 +2,12 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { canMakeNamespaces, GATEWAY, Lab } from "../support/lab.ts";
+import { canMakeNamespaces, GATEWAY, HOSTS, type Lab } from "../support/lab.ts";
 
-describe.skipIf(!canMakeNamespaces)("DHCP", () => {
+describe.skipIf(!canMakeNamespaces).each(HOSTS)("DHCP over %s", (_host, openLab) => {
   let lab: Lab;
   beforeAll(async () => {
-    lab = await Lab.open("--mtu", "9000", "--leases", "192.168.104.77=52:55:55:77:77:77");
+    lab = await openLab("--mtu", "9000", "--leases", "192.168.104.77=52:55:55:77:77:77");
   });
   afterAll(() => lab.close());
 

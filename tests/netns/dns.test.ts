@@ -1,7 +1,7 @@
 /** Names, asked for by dig and by the guest's own resolver, over UDP and TCP. */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { queryOctets, recordsText } from "../../lib/service/dns/message.ts";
-import { canMakeNamespaces, GATEWAY, Lab, type Guest } from "../support/lab.ts";
+import { canMakeNamespaces, GATEWAY, HOSTS, type Guest, type Lab } from "../support/lab.ts";
 
 const RECORDS = [
   ["--address", "/a.example.test/203.0.113.21"],
@@ -18,11 +18,11 @@ const RECORDS = [
   ["--dns-rr", "example.test,2,036e73310765786d706c65047465737400"],
 ].map(([option, value]) => `${option}=${value}`);
 
-describe.skipIf(!canMakeNamespaces)("DNS", () => {
+describe.skipIf(!canMakeNamespaces).each(HOSTS)("DNS over %s", (_host, openLab) => {
   let lab: Lab;
   let guest: Guest;
   beforeAll(async () => {
-    lab = await Lab.open();
+    lab = await openLab();
     await lab.host.serve(
       ...(["udp", 53, "dnsmasq", "-d", "-C", "/dev/null", "-R", "-h", "-i", "lo", "-z"] as const),
       ...[

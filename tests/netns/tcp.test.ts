@@ -7,10 +7,12 @@ import {
   DEAD_ADDRESS,
   FAR_ADDRESS,
   GATEWAY,
-  Lab,
+  HOSTS,
   NETTOOL,
+  testOf,
   UNREACHABLE_ADDRESS,
   type Guest,
+  type Lab,
 } from "../support/lab.ts";
 
 const HTTP = 8080;
@@ -19,11 +21,11 @@ const IPERF = 5201;
 /** where a small server of a test's own listens */
 const OWN = 7100;
 
-describe.skipIf(!canMakeNamespaces)("TCP", () => {
+describe.skipIf(!canMakeNamespaces).each(HOSTS)("TCP over %s", (host, openLab) => {
   let lab: Lab;
   let guest: Guest;
   beforeAll(async () => {
-    lab = await Lab.open();
+    lab = await openLab();
     writeFileSync(join(lab.folder, "index.html"), "hello from the host's loopback\n");
     await lab.host.serve(
       ...(["tcp", HTTP, "busybox", "httpd", "-f", "-p", `127.0.0.1:${HTTP}`] as const),
@@ -67,7 +69,8 @@ except OSError as error:
     expect(await connect(FAR_ADDRESS, 9)).toBe("ECONNREFUSED");
   });
 
-  test("what the host cannot reach is told as unreachable", async () => {
+  // the runtime tells whatever has failed as refused
+  testOf(host)("what the host cannot reach is told as unreachable", async () => {
     expect(await connect(UNREACHABLE_ADDRESS, 80)).toBe("EHOSTUNREACH");
   });
 
@@ -206,26 +209,31 @@ print(hashlib.sha256(data).hexdigest())`,
   });
 });
 
-describe.skipIf(!canMakeNamespaces).each([9000, 65_520])("TCP at MTU %d", (mtu) => {
-  test("transfers arrive octet for octet, in large segments", async () => {
-    const lab = await Lab.open("--mtu", String(mtu));
-    try {
-      await lab.host.serve("tcp", ECHO, NETTOOL, "serve", String(ECHO), "127.0.0.1");
-      const guest = await lab.guest({ mtu });
-      await guest.dhcp();
-      const before = await lab.stats();
-      const { stdout } = await guest.run(
-        ...[NETTOOL, "xfer", GATEWAY, String(ECHO), "20", "4", "4000000"],
-      );
-      expect(JSON.parse(stdout)).toMatchObject({ ok: 20, bad: 0 });
-      const after = await lab.stats();
-      const octets = after["BytesSent"]! - before["BytesSent"]!;
-      const frames = after["framesSent"]! - before["framesSent"]!;
-      expect(octets / frames).toBeGreaterThan(mtu / 8);
-      const sizes = await guest.run(NETTOOL, "sizes", GATEWAY, String(ECHO), "200", "16");
-      expect(JSON.parse(sizes.stdout)).toMatchObject({ ok: 200, bad: 0 });
-    } finally {
-      await lab.close();
-    }
-  });
-});
+describe
+  .skipIf(!canMakeNamespaces)
+  .each(HOSTS.flatMap(([host, open]) => [9000, 65_520].map((mtu) => [mtu, host, open] as const)))(
+  "TCP at MTU %d over %s",
+  (mtu, _host, openLab) => {
+    test("transfers arrive octet for octet, in large segments", async () => {
+      const lab = await openLab("--mtu", String(mtu));
+      try {
+        await lab.host.serve("tcp", ECHO, NETTOOL, "serve", String(ECHO), "127.0.0.1");
+        const guest = await lab.guest({ mtu });
+        await guest.dhcp();
+        const before = await lab.stats();
+        const { stdout } = await guest.run(
+          ...[NETTOOL, "xfer", GATEWAY, String(ECHO), "20", "4", "4000000"],
+        );
+        expect(JSON.parse(stdout)).toMatchObject({ ok: 20, bad: 0 });
+        const after = await lab.stats();
+        const octets = after["BytesSent"]! - before["BytesSent"]!;
+        const frames = after["framesSent"]! - before["framesSent"]!;
+        expect(octets / frames).toBeGreaterThan(mtu / 8);
+        const sizes = await guest.run(NETTOOL, "sizes", GATEWAY, String(ECHO), "200", "16");
+        expect(JSON.parse(sizes.stdout)).toMatchObject({ ok: 200, bad: 0 });
+      } finally {
+        await lab.close();
+      }
+    });
+  },
+);

@@ -1,6 +1,6 @@
 /** Bursts of datagrams from a real guest to a machine beyond the host's routers, where each must come whole and in order. */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { canMakeNamespaces, FAR_ADDRESS, Lab, type Guest } from "../support/lab.ts";
+import { canMakeNamespaces, FAR_ADDRESS, HOSTS, type Guest, type Lab } from "../support/lab.ts";
 
 const PORT = 9009;
 const ROUNDS = 20;
@@ -34,11 +34,11 @@ for _ in range(${ROUNDS}):
     whole += s.recv(99).decode() == said.hexdigest()
 print(whole)`;
 
-describe.skipIf(!canMakeNamespaces)("bursts of UDP", () => {
+describe.skipIf(!canMakeNamespaces).each(HOSTS)("bursts of UDP over %s", (_host, openLab) => {
   let lab: Lab;
   let guest: Guest;
   beforeAll(async () => {
-    lab = await Lab.open();
+    lab = await openLab();
     guest = await lab.guest();
     await guest.dhcp();
     await lab.far.serve("udp", PORT, "python3", "-c", SERVER);

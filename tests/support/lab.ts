@@ -5,6 +5,7 @@
  *
  * Nothing can leave the machine: no namespace has a way out.
  */
+import { test } from "bun:test";
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -12,6 +13,7 @@ import { requestUnixHttp } from "../../lib/host/unix-http.ts";
 
 const ROOT = new URL("../..", import.meta.url).pathname;
 export const LIMANET = join(ROOT, "dist/limanet");
+const PLAIN_NETWORK = join(ROOT, "tests/support/plain-network.ts");
 /** what the executable for musl needs on this machine */
 export const MUSL_LIBRARIES = join(ROOT, ".cache/musl");
 const TAPSTREAM = join(ROOT, ".cache/side-by-side/tapstream");
@@ -128,6 +130,15 @@ export class Space {
   }
 }
 
+/** The daemon, and the network over the plain host (`plain-host.ts`), which is the reference: the same tests run over both. */
+export const HOSTS = [
+  ["limanet", (...options: string[]) => Lab.open(...options)],
+  ["the plain host", (...options: string[]) => Lab.openPlain(...options)],
+] as const;
+export type LabHost = (typeof HOSTS)[number][0];
+/** for what the plain host has not */
+export const testOf = (host: LabHost) => test.skipIf(host !== "limanet");
+
 export interface GuestOptions {
   mac?: string;
   mtu?: number;
@@ -184,6 +195,14 @@ export async function plugIn(
   throw new Error(`tapstream: ${await new Response(pump.stderr).text()}`);
 }
 
+interface Call {
+  by: readonly string[];
+  log?: string;
+  options: readonly string[];
+  /** in place of `limanet usernet` */
+  program?: readonly string[];
+}
+
 export class Lab {
   static #count = 0;
   readonly folder = mkdtempSync(join(tmpdir(), "limanet-lab-"));
@@ -193,10 +212,7 @@ export class Lab {
   /** what limanet has said */
   log = "";
   /** what usernet is called with, and by way of which command */
-  #call: { by: readonly string[]; log?: string; options: readonly string[] } = {
-    by: [],
-    options: [],
-  };
+  #call: Call = { by: [], options: [] };
   #daemon: Process | undefined;
   #guests: Guest[] = [];
 
@@ -211,13 +227,16 @@ export class Lab {
     return Lab.openBy(() => ({ by: [], options: usernetOptions }));
   }
 
+  /** The same with the network over the plain host. */
+  static openPlain(...options: string[]): Promise<Lab> {
+    return Lab.openBy(() => ({ by: [], options, program: [process.execPath, PLAIN_NETWORK] }));
+  }
+
   /**
    * The same with the daemon called by way of another command. `log`: a file into which its messages go. `set` gets the lab's
    * folder, in which files and options may be.
    */
-  static async openBy(
-    set: (folder: string) => { by: readonly string[]; log?: string; options: readonly string[] },
-  ): Promise<Lab> {
+  static async openBy(set: (folder: string) => Call): Promise<Lab> {
     const lab = new Lab(`lab${process.pid}x${Lab.#count++}`);
     lab.#call = set(lab.folder);
     try {
@@ -263,7 +282,7 @@ export class Lab {
 
   /** Starts the daemon, also a second time. */
   async start(): Promise<void> {
-    const { by, options, log } = this.#call;
+    const { by, options, log, program = [LIMANET, "usernet"] } = this.#call;
     const into = log === undefined ? [] : ["sh", "-c", 'exec "$@" 2>>"$0"', log];
     const written = () => (log !== undefined && existsSync(log) ? readFileSync(log, "utf8") : "");
     const before = written().length;
@@ -271,8 +290,7 @@ export class Lab {
       ...[
         ...by,
         ...into,
-        LIMANET,
-        "usernet",
+        ...program,
         "-e",
         this.socket("api"),
         "--listen-qemu",

@@ -3,10 +3,10 @@ import { ThreadClient } from "../engine/thread-client.ts";
 import type { Engine, EngineOptions } from "./engine.ts";
 import type { EngineAnswer, EngineEvent, EngineStart } from "./engine-protocol.ts";
 
-/** Starts a network in a thread of its own; resolves when it takes requests. */
-export async function startEngine(options: EngineOptions): Promise<Engine> {
-  let post: (answer: EngineAnswer) => void = () => {};
-  const onEvent = (event: EngineEvent) => {
+/** Answers what an engine asks by itself, and hands on what it tells. */
+export const answering =
+  (options: EngineOptions, post: (answer: EngineAnswer) => void) =>
+  (event: EngineEvent): void => {
     switch (event.type) {
       case "dns-query": {
         const { query } = event;
@@ -38,6 +38,10 @@ export async function startEngine(options: EngineOptions): Promise<Engine> {
         options.onEvent(event);
     }
   };
+
+/** Starts a network in a thread of its own; resolves when it takes requests. */
+export async function startEngine(options: EngineOptions): Promise<Engine> {
+  let post: (answer: EngineAnswer) => void = () => {};
   const start: EngineStart = {
     plan: options.plan,
     leases: options.leases,
@@ -47,7 +51,10 @@ export async function startEngine(options: EngineOptions): Promise<Engine> {
   const { thread } = await ThreadClient.start<EngineEvent>(
     "lib/daemon/network/engine-thread.ts",
     start,
-    { onEvent, onFailure: (why) => options.onFailure(why) },
+    {
+      onEvent: answering(options, (answer) => post(answer)),
+      onFailure: (why) => options.onFailure(why),
+    },
   );
   post = (answer) => thread.post(answer);
   return thread;

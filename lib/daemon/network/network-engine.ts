@@ -10,13 +10,9 @@ import type { UdpService } from "../../flow/datagram-flows.ts";
 import type { GuestConnectOutcome } from "../../flow/tcp-flows.ts";
 import { monotonicMs, random32, steadyUnixMs } from "../../host/clock.ts";
 import { descriptorLimit } from "../../host/descriptors.ts";
-import { DatagramSockets } from "../../host/datagram-sockets.ts";
-import { EventLoop } from "../../host/event-loop.ts";
-import { HostError, ListeningSockets } from "../../host/listening-sockets.ts";
+import { HostError } from "../../host/listening-sockets.ts";
 import { FrameCapture } from "../../host/frame-capture.ts";
 import { pageRelease } from "../../host/packet-pages.ts";
-import { StreamSockets } from "../../host/stream-sockets.ts";
-import { VectoredIo } from "../../host/vectored-io.ts";
 import type { LargeFrames } from "../../host/vhost-port.ts";
 import type { BridgePort } from "../../link/bridge-port.ts";
 import { Segmenter } from "../../link/segmentation.ts";
@@ -27,7 +23,8 @@ import { FairShare } from "../../storage/fair-share.ts";
 import { PacketMemory } from "../../storage/packet-memory.ts";
 import { simdSumOctets } from "../../wire/checksum-simd.ts";
 import { DHCP_CLIENT_PORT, DHCP_SERVER_PORT } from "../../wire/dhcpv4.ts";
-import { GuestPorts, type PortsEngine } from "../engine/guest-ports.ts";
+import type { PortsEngine } from "../engine/guest-ports.ts";
+import type { EngineHost, EngineLoop, EnginePorts, OpenHost } from "./engine-host.ts";
 import type { EngineEvent, EngineStart, Forward, Lease, Transport } from "./engine-protocol.ts";
 import { Network, PACKET_MEMORY_SIZE } from "./network.ts";
 
@@ -50,16 +47,14 @@ interface PendingQuery {
   port: number;
 }
 
-export class NetworkEngine implements PortsEngine {
-  readonly loop = new EventLoop();
+export class NetworkEngine<Loop extends EngineLoop> implements PortsEngine {
+  readonly loop: Loop;
   readonly tell: (event: EngineEvent) => void;
-  readonly ports: GuestPorts;
+  readonly ports: EnginePorts;
   readonly largeFrames: LargeFrames;
   readonly #memory = new PacketMemory(PACKET_MEMORY_SIZE);
   readonly #releasePages = pageRelease(this.#memory);
-  readonly #io: VectoredIo;
-  readonly #streams: StreamSockets;
-  readonly #listeners: ListeningSockets;
+  readonly #listeners: EngineHost<Loop>["listeners"];
   readonly #network: Network;
   readonly #dhcp: DhcpServer;
   readonly #promises = new KeptPromises<DhcpReply>();
@@ -74,17 +69,16 @@ export class NetworkEngine implements PortsEngine {
   #now = monotonicMs();
   #probes: { at: number; end(): void }[] = [];
 
-  constructor(start: EngineStart, tell: (event: EngineEvent) => void) {
+  constructor(start: EngineStart, tell: (event: EngineEvent) => void, openHost: OpenHost<Loop>) {
     this.tell = tell;
-    this.loop.onWake = () => {
+    const { loop, streams, datagrams, listeners, ports } = openHost(this, this.#memory);
+    this.loop = loop;
+    this.ports = ports;
+    this.#listeners = listeners;
+    loop.onWake = () => {
       this.#now = monotonicMs();
     };
     const { plan } = start;
-    this.#io = new VectoredIo(this.#memory);
-    const now = () => this.#now;
-    this.#streams = new StreamSockets(this.loop, this.#io, now);
-    this.#listeners = new ListeningSockets(this.loop, now);
-    this.ports = new GuestPorts(this, this.loop, this.#listeners, this.#io, this.#memory);
     const subnet = parseCidr(plan.subnet)!;
     this.#dnsAddress = parseIpv4(plan.dns)!;
     const sum = simdSumOctets(this.#memory.memory);
@@ -92,8 +86,8 @@ export class NetworkEngine implements PortsEngine {
       plan,
       memory: this.#memory,
       sum,
-      streams: this.#streams,
-      datagrams: new DatagramSockets(this.loop, this.#io, now),
+      streams,
+      datagrams,
       random: random32,
       descriptors: descriptorLimit(),
       dnsTcpPath: start.dnsTcpPath,

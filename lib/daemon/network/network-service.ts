@@ -11,7 +11,7 @@ import { LeaseStore, storedLeases } from "../stored-leases.ts";
 import { controlApi } from "./control-api.ts";
 import { startEngine } from "./engine-client.ts";
 import { SocksPorts } from "./socks-ports.ts";
-import type { Engine } from "./engine.ts";
+import type { Engine, EngineOptions } from "./engine.ts";
 import type { AttachKind } from "../engine/guest-ports.ts";
 import { logPortEvent } from "../engine/port-events.ts";
 import type { NetworkPlan } from "./engine-protocol.ts";
@@ -33,6 +33,8 @@ export interface NetworkServiceOptions {
   /** pcap file for all frames of the guests */
   capture: string | undefined;
   log: Log;
+  /** starts the engine; in place of the one with a thread of its own */
+  startEngine?: (options: EngineOptions) => Promise<Engine>;
 }
 
 export interface NetworkService {
@@ -74,7 +76,7 @@ export async function startNetworkService(options: NetworkServiceOptions): Promi
   try {
     if (options.capture !== undefined) await captureTo(options.capture);
     // the engine starts in its own thread while the DNS socket is made
-    const starting = startEngine({
+    const starting = (options.startEngine ?? startEngine)({
       plan,
       leases: leaseFile === undefined ? [] : storedLeases(leaseFile, log.warn),
       dnsTcpPath: options.dnsTcpPath,

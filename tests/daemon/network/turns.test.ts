@@ -1,8 +1,10 @@
 /** Turns of a network's engine on real sockets: they leave nothing for the garbage collector, and those of a stream let others run. */
 import { heapStats } from "bun:jsc";
 import { afterAll, beforeAll, expect, test } from "bun:test";
+import { systemHost } from "../../../lib/daemon/network/engine-host.ts";
 import { NetworkEngine } from "../../../lib/daemon/network/network-engine.ts";
 import { closeDescriptor, openSocket, openSocketPair } from "../../../lib/host/descriptors.ts";
+import type { EventLoop } from "../../../lib/host/event-loop.ts";
 import { Iovecs } from "../../../lib/host/iovecs.ts";
 import { AF_INET, libc, MSG_DONTWAIT, SOCK_DGRAM, SOCK_STREAM } from "../../../lib/host/libc.ts";
 import { MessageHeader } from "../../../lib/host/message-header.ts";
@@ -17,7 +19,7 @@ const GUEST_MAC = "52:55:55:aa:bb:cc";
 const LOOPBACK = 0x7f000001;
 const ROUNDS = 4000;
 
-let engine: NetworkEngine;
+let engine: NetworkEngine<EventLoop>;
 let guest: number;
 let peer: number;
 let peerPort: number;
@@ -46,6 +48,7 @@ beforeAll(() => {
       dnsTcpPath: "/nowhere",
     },
     () => {},
+    systemHost,
   );
   engine.ports.attach(pair[1], QEMU_FRAMING);
   const address = ipv4SocketAddress(LOOPBACK, 0);
