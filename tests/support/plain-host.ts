@@ -125,7 +125,6 @@ class Connection {
   owner: HostStreamOwner | undefined;
   readonly #incoming: Uint8Array[] = [];
   #waiting = 0;
-  isConnecting = false;
   isEnded = false;
   /** nobody wants it any more */
   isClosed = false;
@@ -212,7 +211,6 @@ class PlainStreams implements HostStreams, HostListeners {
     this.#now = now;
     this.#listener = {
       opened: (connection) => {
-        connection.isConnecting = false;
         this.#tell(connection, (owner) => owner.onHostConnected(now()));
       },
       readable: (connection) =>
@@ -232,7 +230,6 @@ class PlainStreams implements HostStreams, HostListeners {
   connect(target: HostTarget, owner: HostStreamOwner): number {
     const connection = new Connection();
     connection.owner = owner;
-    connection.isConnecting = true;
     const socket = handlersFor(this.#listener, () => connection);
     const options = { allowHalfOpen: true, data: connection, socket };
     const connecting =
