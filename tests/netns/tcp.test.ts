@@ -209,31 +209,26 @@ print(hashlib.sha256(data).hexdigest())`,
   });
 });
 
-describe
-  .skipIf(!canMakeNamespaces)
-  .each(HOSTS.flatMap(([host, open]) => [9000, 65_520].map((mtu) => [mtu, host, open] as const)))(
-  "TCP at MTU %d over %s",
-  (mtu, _host, openLab) => {
-    test("transfers arrive octet for octet, in large segments", async () => {
-      const lab = await openLab("--mtu", String(mtu));
-      try {
-        await lab.host.serve("tcp", ECHO, NETTOOL, "serve", String(ECHO), "127.0.0.1");
-        const guest = await lab.guest({ mtu });
-        await guest.dhcp();
-        const before = await lab.stats();
-        const { stdout } = await guest.run(
-          ...[NETTOOL, "xfer", GATEWAY, String(ECHO), "20", "4", "4000000"],
-        );
-        expect(JSON.parse(stdout)).toMatchObject({ ok: 20, bad: 0 });
-        const after = await lab.stats();
-        const octets = after["BytesSent"]! - before["BytesSent"]!;
-        const frames = after["framesSent"]! - before["framesSent"]!;
-        expect(octets / frames).toBeGreaterThan(mtu / 8);
-        const sizes = await guest.run(NETTOOL, "sizes", GATEWAY, String(ECHO), "200", "16");
-        expect(JSON.parse(sizes.stdout)).toMatchObject({ ok: 200, bad: 0 });
-      } finally {
-        await lab.close();
-      }
-    });
-  },
-);
+describe.skipIf(!canMakeNamespaces).each(HOSTS)("large segments over %s", (_host, openLab) => {
+  test.each([9000, 65_520])("transfers at MTU %d arrive octet for octet", async (mtu) => {
+    const lab = await openLab("--mtu", String(mtu));
+    try {
+      await lab.host.serve("tcp", ECHO, NETTOOL, "serve", String(ECHO), "127.0.0.1");
+      const guest = await lab.guest({ mtu });
+      await guest.dhcp();
+      const before = await lab.stats();
+      const { stdout } = await guest.run(
+        ...[NETTOOL, "xfer", GATEWAY, String(ECHO), "20", "4", "4000000"],
+      );
+      expect(JSON.parse(stdout)).toMatchObject({ ok: 20, bad: 0 });
+      const after = await lab.stats();
+      const octets = after["BytesSent"]! - before["BytesSent"]!;
+      const frames = after["framesSent"]! - before["framesSent"]!;
+      expect(octets / frames).toBeGreaterThan(mtu / 8);
+      const sizes = await guest.run(NETTOOL, "sizes", GATEWAY, String(ECHO), "200", "16");
+      expect(JSON.parse(sizes.stdout)).toMatchObject({ ok: 200, bad: 0 });
+    } finally {
+      await lab.close();
+    }
+  });
+});

@@ -11,7 +11,7 @@ import { gatewayNames, userV2Plan } from "../../lib/daemon/usernet.ts";
 import { SILENT } from "../../lib/trace/log.ts";
 import { plainHost } from "./plain-host.ts";
 
-/** An engine on the thread that asks it. */
+/** An engine on the thread that asks it; what it tells is heard when its turn is over, as from a thread of its own. */
 async function startPlainEngine(options: EngineOptions): Promise<Engine> {
   const tell = answering(options, (answer) => {
     takeAnswer(engine, answer);
