@@ -87,6 +87,8 @@ export class TcpFlows implements DatagramHandler, SegmentSink {
   readonly #unfinished: TcpFlow[] = [];
   /** flows that wait for a busy port */
   readonly #blocked: TcpFlow[] = [];
+  /** flows that waited, and go on before the dirty ones, who would fill the port again */
+  readonly #drained: TcpFlow[] = [];
   #now = 0;
 
   constructor(
@@ -424,9 +426,16 @@ export class TcpFlows implements DatagramHandler, SegmentSink {
     this.#now = now;
     // the frame that a train began with may be written over
     this.#leading = undefined;
-    const dirty = this.#dirty;
-    for (let i = 0; i < dirty.length; i++) {
-      const flow = dirty[i]!;
+    this.#settleAll(this.#drained);
+    this.#settleAll(this.#dirty);
+  }
+
+  #settleAll(flows: TcpFlow[]): void {
+    const now = this.#now;
+    for (let i = 0; i < flows.length; i++) {
+      const flow = flows[i]!;
+      // it stood in both lists
+      if (!flow.dirty) continue;
       flow.dirty = false;
       flow.settle(now, this.#readGather, READ_BUDGET);
       if (this.#flows[flow.id] !== flow) continue;
@@ -438,7 +447,7 @@ export class TcpFlows implements DatagramHandler, SegmentSink {
       // later deadlines are found out when the earlier one passes; only earlier ones must be told
       if (deadline < this.#deadlines.of(flow.id)) this.#deadlines.set(flow.id, deadline);
     }
-    dirty.length = 0;
+    flows.length = 0;
   }
 
   /** A flow that has more to read in the next turn. */
@@ -469,7 +478,9 @@ export class TcpFlows implements DatagramHandler, SegmentSink {
     const flows = this.#blocked;
     for (const flow of flows) {
       flow.waiting = false;
-      if (this.#flows[flow.id] === flow) this.markDirty(flow);
+      if (this.#flows[flow.id] !== flow) continue;
+      flow.dirty = true;
+      this.#drained.push(flow);
     }
     flows.length = 0;
   }

@@ -477,6 +477,27 @@ describe("back-pressure", () => {
     }
   });
 
+  test("who has waited for a port goes before who has something new for it", () => {
+    open();
+    const waiting = host();
+    const other = "10.0.0.11:4001";
+    syn(SERVER, other);
+    hostConnected();
+    send({ flags: ".", seq: 501, ack: 1001, window: 65_535 }, SERVER, other);
+    guest.port.busy = true;
+    act(() => {
+      waiting.toSay = text("old");
+      waiting.owner!.onHostReadable(net.now);
+    });
+    guest.port.busy = false;
+    host().toSay = text("new");
+    const sent = act(() => {
+      host().owner!.onHostReadable(net.now);
+      net.network.tcp.onPortsDrained();
+    });
+    expect(sent.map((line) => /"(\w+)"/.exec(line)![1])).toEqual(["old", "new"]);
+  });
+
   test("a busy port still gets acknowledgements", () => {
     open();
     guest.port.busy = true;

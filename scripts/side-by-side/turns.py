@@ -1,0 +1,131 @@
+#!/usr/bin/env python3
+"""Compares builds of limanet, and peers, by turns while all of them run. Needs root and a quiet machine.
+
+  turns.py NAME... [-m MTU] [-n ROUNDS] [-s SECONDS] [-w SECONDS] [-t TEST,TEST]
+
+A NAME is a peer of peers.py or the path of a limanet program, with @vhost behind it for a guest that shares its memory. Every
+daemon first has -w seconds of each test that is not counted (8), then in every round each has its turn, one right after the
+other, so that a minute in which the machine has other work weighs on all of them. Prints the medians, of streams Mbit/s and
+the daemon's processor seconds for a GB (1e9 octets), of the rest the figure that its name tells; -w 0 -n 1 shows fresh daemons.
+"""
+import statistics
+import sys
+
+import workloads
+from peers import PEERS, Peer
+
+
+def stream(to, *options):
+    def run(peer, secs):
+        space, (host, port) = to(peer)
+        found = workloads.iperf(peer, space, host, port, *options, secs=secs)
+        return None if found is None else {'Mbit/s': found[0], 's/GB': found[1]}
+    return run
+
+
+def to_host(peer):
+    return peer.guest, (peer.about['host'], 5201)
+
+
+def to_guest(peer):
+    if len(peer.guests) == 1:
+        other = peer.another_guest()
+        peer.processes.append(other.start('iperf3', '-s', '-p', '5203'))
+    return peer.guest, (peer.guests[1].address, 5203)
+
+
+def forwarded(peer):
+    return peer.host, peer.forwarded('tcp')
+
+
+def trips(kind, port):
+    def run(peer, secs):
+        found = workloads.nettool(peer.guest, kind, peer.about['host'], port, secs, 1)
+        return {'p50 us': found['p50_us'], 'p99 us': found['p99_us']}
+    return run
+
+
+def connections(at_once):
+    def run(peer, secs):
+        found = workloads.nettool(peer.guest, 'crr', peer.about['host'], 7001, secs, at_once)
+        return {'a second': found['conns'] / secs, 'p99 us': found['p99_us'], 'errors': found['errors']}
+    return run
+
+
+def datagrams(direction, size):
+    def run(peer, secs):
+        space, sink, (host, port) = ((peer.guest, peer.host_sink, (peer.about['host'], 7002)) if direction == 'up'
+                                     else (peer.host, peer.guest_sink, peer.forwarded('udp')))
+        before = workloads.cpu_seconds(peer.pids())
+        sent = workloads.nettool(space, 'udpblast', host, port, secs, size, 0)
+        came = (workloads.line_of(sink.stdout, 3) or {'pkts': 0})['pkts']
+        return {'1000/s': came / sent['secs'] / 1e3, 'us each': (workloads.cpu_seconds(peer.pids()) - before) * 1e6 / max(1, came)}
+    return run
+
+
+def beside(options, test):
+    def run(peer, secs):
+        beside_it = peer.guest.start('iperf3', '-c', peer.about['host'], '-p', '5201', '-t', str(secs + 5), *options)
+        try:
+            workloads.time.sleep(.5)
+            return test(peer, secs)
+        finally:
+            beside_it.terminate()
+            beside_it.wait()
+            workloads.time.sleep(.3)
+    return run
+
+
+TESTS = {
+    'up1': stream(to_host), 'up8': stream(to_host, '-P', '8'), 'down1': stream(to_host, '-R'), 'down8': stream(to_host, '-R', '-P', '8'),
+    'fwd1': stream(forwarded), 'vm1': stream(to_guest), 'vm8': stream(to_guest, '-P', '8'),
+    'rr': trips('rr', 7001), 'udprr': trips('udprr', 7003), 'crr1': connections(1), 'crr8': connections(8), 'crr64': connections(64),
+    'udpup64': datagrams('up', 64), 'udpup1400': datagrams('up', 1400), 'udpdown64': datagrams('down', 64), 'udpdown1400': datagrams('down', 1400),
+    'up_rr': beside((), trips('rr', 7001)), 'up_udprr': beside((), trips('udprr', 7003)),
+    'down_rr': beside(('-R',), trips('rr', 7001)), 'down_udprr': beside(('-R',), trips('udprr', 7003)),
+}
+
+
+def named(word):
+    """the peer that a word of the command line means"""
+    if word not in PEERS:
+        program, _, attached = word.partition('@')
+        like = PEERS['limanet-vhost' if attached == 'vhost' else 'limanet']
+        PEERS[word] = {**like, 'cmd': [program, *like['cmd'][1:]]}
+    return word
+
+
+def main(words):
+    given = {'-m': '1500', '-n': '3', '-s': '2', '-w': '8', '-t': 'up1,down1'}
+    for flag in given:
+        if flag in words:
+            at = words.index(flag)
+            given[flag] = words[at + 1]
+            del words[at:at + 2]
+    if not words:
+        print(__doc__)
+        return 1
+    tests = given['-t'].split(',')
+    peers = []
+    found = {}
+    try:
+        for word in words:
+            peers.append(Peer(named(word), int(given['-m'])))
+            peers[-1].up()
+            for test in tests if int(given['-w']) else ():
+                TESTS[test](peers[-1], int(given['-w']))
+        for _ in range(int(given['-n'])):
+            for test in tests:
+                for peer in peers:
+                    for what, value in (TESTS[test](peer, int(given['-s'])) or {}).items():
+                        found.setdefault((test, peer.name, what), []).append(value)
+    finally:
+        for peer in peers:
+            peer.close()
+    for (test, name, what), values in found.items():
+        print(f'{test:12}{name:40}{what:10}{statistics.median(values):10.4g}   ', ' '.join(f'{value:.4g}' for value in values))
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main(sys.argv[1:]))
