@@ -185,7 +185,7 @@ def main(words):
         if command == 'all':
             memory(results, ALL)
         elif 'mem' in tests:
-            memory(results, words)
+            memory(results, [spec(word)[0] for word in words])
         results.all['minutes'] = round((time.monotonic() - begun) / 60)
         results.all['rounds'], results.all['seconds'] = rounds, workloads.seconds
         with open(results.path, 'w') as file:
