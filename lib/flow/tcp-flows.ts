@@ -434,7 +434,7 @@ export class TcpFlows implements DatagramHandler, SegmentSink {
     const now = this.#now;
     for (let i = 0; i < flows.length; i++) {
       const flow = flows[i]!;
-      // it stood in both lists
+      // it stood in both lists, and has had its turn
       if (!flow.dirty) continue;
       flow.dirty = false;
       flow.settle(now, this.#readGather, READ_BUDGET);

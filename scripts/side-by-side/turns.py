@@ -1,18 +1,19 @@
 #!/usr/bin/env python3
 """Compares builds of limanet, and peers, by turns while all of them run. Needs root and a quiet machine.
 
-  turns.py NAME... [-m MTU] [-n ROUNDS] [-s SECONDS] [-w SECONDS] [-t TEST,TEST]
-
 A NAME is a peer of peers.py or the path of a limanet program, with @vhost behind it for a guest that shares its memory. Every
 daemon first has -w seconds of each test that is not counted (8), then in every round each has its turn, one right after the
 other, so that a minute in which the machine has other work weighs on all of them. Prints the medians, of streams Mbit/s and
 the daemon's processor seconds for a GB (1e9 octets), of the rest the figure that its name tells; -w 0 -n 1 shows fresh daemons.
 """
+import argparse
+import signal
 import statistics
 import sys
+import time
 
 import workloads
-from peers import PEERS, Peer
+from peers import PEERS, Peer, cpu_seconds
 
 
 def stream(to, *options):
@@ -56,10 +57,10 @@ def datagrams(direction, size):
     def run(peer, secs):
         space, sink, (host, port) = ((peer.guest, peer.host_sink, (peer.about['host'], 7002)) if direction == 'up'
                                      else (peer.host, peer.guest_sink, peer.forwarded('udp')))
-        before = workloads.cpu_seconds(peer.pids())
+        before = cpu_seconds(peer.pids())
         sent = workloads.nettool(space, 'udpblast', host, port, secs, size, 0)
         came = (workloads.line_of(sink.stdout, 3) or {'pkts': 0})['pkts']
-        return {'1000/s': came / sent['secs'] / 1e3, 'us each': (workloads.cpu_seconds(peer.pids()) - before) * 1e6 / max(1, came)}
+        return {'1000/s': came / sent['secs'] / 1e3, 'us each': (cpu_seconds(peer.pids()) - before) * 1e6 / max(1, came)}
     return run
 
 
@@ -67,12 +68,12 @@ def beside(options, test):
     def run(peer, secs):
         beside_it = peer.guest.start('iperf3', '-c', peer.about['host'], '-p', '5201', '-t', str(secs + 5), *options)
         try:
-            workloads.time.sleep(.5)
+            time.sleep(.5)
             return test(peer, secs)
         finally:
             beside_it.terminate()
             beside_it.wait()
-            workloads.time.sleep(.3)
+            time.sleep(.3)
     return run
 
 
@@ -95,37 +96,40 @@ def named(word):
     return word
 
 
-def main(words):
-    given = {'-m': '1500', '-n': '3', '-s': '2', '-w': '8', '-t': 'up1,down1'}
-    for flag in given:
-        if flag in words:
-            at = words.index(flag)
-            given[flag] = words[at + 1]
-            del words[at:at + 2]
-    if not words:
-        print(__doc__)
-        return 1
-    tests = given['-t'].split(',')
+def main():
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument('names', nargs='+', metavar='NAME')
+    options.add_argument('-m', dest='mtu', type=int, default=1500, metavar='MTU')
+    options.add_argument('-n', dest='rounds', type=int, default=3, metavar='ROUNDS')
+    options.add_argument('-s', dest='seconds', type=int, default=2, metavar='SECONDS')
+    options.add_argument('-w', dest='warm_up', type=int, default=8, metavar='SECONDS')
+    options.add_argument('-t', dest='tests', default='up1,down1', metavar='TEST,TEST', help=', '.join(TESTS))
+    given = options.parse_args()
+    tests = given.tests.split(',')
+    for test in tests:
+        if test not in TESTS:
+            options.error(f'there is no test {test}; there are {", ".join(TESTS)}')
     peers = []
     found = {}
     try:
-        for word in words:
-            peers.append(Peer(named(word), int(given['-m'])))
+        for name in given.names:
+            peers.append(Peer(named(name), given.mtu))
             peers[-1].up()
-            for test in tests if int(given['-w']) else ():
-                TESTS[test](peers[-1], int(given['-w']))
-        for _ in range(int(given['-n'])):
+            for test in tests if given.warm_up else ():
+                TESTS[test](peers[-1], given.warm_up)
+        for _ in range(given.rounds):
             for test in tests:
                 for peer in peers:
-                    for what, value in (TESTS[test](peer, int(given['-s'])) or {}).items():
+                    for what, value in (TESTS[test](peer, given.seconds) or {}).items():
                         found.setdefault((test, peer.name, what), []).append(value)
     finally:
         for peer in peers:
             peer.close()
     for (test, name, what), values in found.items():
         print(f'{test:12}{name:40}{what:10}{statistics.median(values):10.4g}   ', ' '.join(f'{value:.4g}' for value in values))
-    return 0
 
 
 if __name__ == '__main__':
-    sys.exit(main(sys.argv[1:]))
+    # the namespaces and daemons end with it
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    main()
