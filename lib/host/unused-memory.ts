@@ -1,6 +1,6 @@
 /**
- * Memory that nobody needs any more goes back to the system: garbage, and the program's own code, most of which runs once, while
- * the program starts. Its pages are the file's, and come back from there when they are run again.
+ * Memory that nobody needs any more goes back to the system: garbage, and the program's own code and constants, most of which
+ * are needed once, while the program starts. Their pages are the file's, and come back from there when they are needed again.
  */
 import { readFileSync, readlinkSync } from "node:fs";
 import { libc } from "./libc.ts";
@@ -9,21 +9,21 @@ import { libc } from "./libc.ts";
 const START_MS = 500;
 const MADV_DONTNEED = 4;
 
-/** Gives the pages of the program's code back, where Linux' /proc tells of them; those that are in use are there again at once. */
+/** Gives the program's pages back, where Linux' /proc tells of them; those that are in use are there again at once. */
 export function releaseProgramPages(): void {
   if (process.platform !== "linux") return;
   let program: string;
-  let maps: string;
+  let smaps: string;
   try {
     program = readlinkSync("/proc/self/exe");
-    maps = readFileSync("/proc/self/maps", "utf8");
+    smaps = readFileSync("/proc/self/smaps", "utf8");
   } catch {
     return;
   }
-  for (const line of maps.split("\n")) {
-    // what may be executed and not written is as it is in the file
-    const [, from, to, path] = /^(\w+)-(\w+) r-xp \S+ \S+ \S+ +(.*)$/.exec(line) ?? [];
-    if (path !== program) continue;
+  for (const map of smaps.split(/^(?=[0-9a-f]+-)/m)) {
+    const [, from, to, path] = /^(\w+)-(\w+) r-[x-]p \S+ \S+ \S+ +(.*)$/m.exec(map) ?? [];
+    // only what was never written is as it is in the file
+    if (path !== program || !/^Anonymous: +0 kB$/m.test(map)) continue;
     const start = Number.parseInt(from!, 16);
     libc.madvise(start, Number.parseInt(to!, 16) - start, MADV_DONTNEED);
   }
