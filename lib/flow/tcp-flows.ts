@@ -27,7 +27,7 @@ import {
   YIELDING_TO_GUEST,
 } from "../stack/right-of-way.ts";
 import { DeadlineHeap } from "../time/deadline-heap.ts";
-import { fold, pseudoHeaderSum } from "../wire/checksum.ts";
+import { fold, pseudoHeaderSum, type SumOctets } from "../wire/checksum.ts";
 import { DESTINATION_UNREACHABLE, HOST_UNREACHABLE } from "../wire/icmpv4.ts";
 import { PROTOCOL_TCP, type Ipv4View } from "../wire/ipv4.ts";
 import { put16, put32 } from "../wire/octets.ts";
@@ -136,7 +136,7 @@ export class TcpFlows implements DatagramHandler, SegmentSink {
       packet.end,
       src,
       dst,
-      this.#gateway.sum,
+      this.#sumFor(ingress),
     );
     if (drop !== undefined) {
       this.#gateway.counters.count(drop);
@@ -182,17 +182,24 @@ export class TcpFlows implements DatagramHandler, SegmentSink {
     if (connection.mayFollow(train.sequenceOf(start), end - at)) {
       const payload = train.payloadOf(start, end);
       if (payload > 0) {
-        if (connection.isSound(at, end - at)) connection.follow(payload, end - payload);
+        if (port.lacksChecksum === true || connection.isSound(at, end - at))
+          connection.follow(payload, end - payload);
         else this.#gateway.counters.count("tcp-checksum" satisfies TcpDrop);
         return true;
       }
     }
-    const { octets, sum, counters } = this.#gateway;
+    const { octets, counters } = this.#gateway;
     const { remoteAddress, localAddress } = connection;
+    const sum = this.#sumFor(port);
     const drop = this.#segment.read(octets, at, end, remoteAddress, localAddress, sum);
     if (drop === undefined) connection.onSegment(now, this.#segment);
     else counters.count(drop);
     return true;
+  }
+
+  /** by what the segment that a port hands on now is checked */
+  #sumFor(port: BridgePort): SumOctets | undefined {
+    return port.lacksChecksum === true ? undefined : this.#gateway.sum;
   }
 
   #onSyn(now: number, packet: Ipv4View, owner: number): void {
@@ -521,14 +528,18 @@ export class TcpFlows implements DatagramHandler, SegmentSink {
 
   // ---------------------------------------------------------------- SegmentSink
 
+  makesChecksum = false;
+
   takesLarge(connection: TcpConnection): boolean {
     return this.#gateway.portOf(connection.remoteAddress)?.takesLarge === true;
   }
 
   open(connection: TcpConnection, control: boolean): number {
+    this.makesChecksum = false;
     if (!control) {
       const port: BridgePort | undefined = this.#gateway.portOf(connection.remoteAddress);
       if (port === undefined || port.busy) return -1;
+      this.makesChecksum = port.takesLarge === true && !this.#gateway.isObserved;
     }
     return this.#gateway.open(TCP_HEADER_ROOM);
   }

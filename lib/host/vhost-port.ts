@@ -10,6 +10,9 @@ import {
   emitVirtioHeader,
   NEEDS_CHECKSUM,
   TCP_OVER_IPV4,
+  isPlainTcp,
+  lacksTcpChecksum,
+  TCP_START,
   typeOf,
   VIRTIO_HEADER_LENGTH,
   WHOLE,
@@ -21,13 +24,7 @@ import type { PacketMemory } from "../storage/packet-memory.ts";
 import type { Counters } from "../trace/counters.ts";
 import { OctetCount } from "../trace/octet-count.ts";
 import { fold, type SumOctets } from "../wire/checksum.ts";
-import {
-  destinationMac,
-  ETHERNET_HEADER_LENGTH,
-  ETHERTYPE_IPV4,
-  etherType,
-  sourceMac,
-} from "../wire/ethernet.ts";
+import { destinationMac, ETHERNET_HEADER_LENGTH, sourceMac } from "../wire/ethernet.ts";
 import { IPV4_HEADER_LENGTH, PROTOCOL_TCP } from "../wire/ipv4.ts";
 import { put16 } from "../wire/octets.ts";
 import { TCP_CHECKSUM } from "../wire/tcp.ts";
@@ -41,8 +38,6 @@ const RECEIVE_SIZE = 256 * 1024;
 const MAX_RECORD = 65_536 + 64;
 /** in front of a packet, with two tags */
 const LINK_HEADERS = ETHERNET_HEADER_LENGTH + 8;
-/** of a segment over IPv4 without options, in its frame */
-const TCP_START = ETHERNET_HEADER_LENGTH + IPV4_HEADER_LENGTH;
 /** of a frame with a right checksum */
 const RIGHT: VirtioHeader = {
   flags: CHECKSUM_IS_RIGHT,
@@ -81,6 +76,8 @@ export interface LargeFrames extends PiecesOwner {
   readonly mtu: number;
   /** of our own frames, whose checksums are right; nobody else's have it */
   readonly gatewayMac: number;
+  /** somebody looks at the frames on their way, which are to have their checksums then */
+  isObserved(): boolean;
   /** TCP segments over IPv4 to this hardware address may be of any size. */
   takesLarge(mac: number): boolean;
 }
@@ -108,6 +105,7 @@ export class VhostPort implements BridgePort {
   features: Features = NO_FEATURES;
   fromGuest: QueueEnd | undefined;
   towards: BridgePort | undefined;
+  lacksChecksum = false;
   readonly #memory: VhostMemory;
   readonly #guestMemory: GuestMemory;
   readonly #octets: Uint8Array;
@@ -116,7 +114,7 @@ export class VhostPort implements BridgePort {
   readonly #owner: VhostOwner;
   readonly #large: LargeFrames;
   readonly #buffers = new GuestBuffers();
-  /** of a segment to be cut */
+  /** of a segment without checksum */
   readonly #header: VirtioHeader = {
     flags: NEEDS_CHECKSUM,
     type: TCP_OVER_IPV4,
@@ -228,12 +226,26 @@ export class VhostPort implements BridgePort {
     const frame = at + VIRTIO_HEADER_LENGTH;
     this.framesIn++;
     this.octetsIn.add(end - frame);
-    const isKept =
-      typeOf(this.#octets, at) === TCP_OVER_IPV4 &&
-      this.#large.takesLarge(destinationMac(this.#octets, frame));
-    const drop = this.#large.segmenter.onRecord(at, end, this.#onFrame, isKept);
-    if (drop !== undefined) this.#large.counters.count(drop);
+    const large = this.#large;
+    const mac = destinationMac(this.#octets, frame);
+    const type = typeOf(this.#octets, at);
+    const isKept = type === TCP_OVER_IPV4 && large.takesLarge(mac);
+    // the router needs no checksum, and the card of a guest that is to cut a segment makes it anew
+    const isEnough =
+      (mac === large.gatewayMac && type === WHOLE) || (isKept && this.#isLarge(end - frame));
+    if (isEnough && !large.isObserved() && lacksTcpChecksum(this.#octets, at, end)) {
+      this.lacksChecksum = true;
+      this.#owner.onFrame(this.#now, this, frame, end);
+      this.lacksChecksum = false;
+      return end;
+    }
+    const drop = large.segmenter.onRecord(at, end, this.#onFrame, isKept);
+    if (drop !== undefined) large.counters.count(drop);
     return end;
+  }
+
+  #isLarge(length: number): boolean {
+    return length > this.#large.mtu + LINK_HEADERS;
   }
 
   // made once, as none is made for a packet
@@ -321,30 +333,30 @@ export class VhostPort implements BridgePort {
   #writeHeader(at: number, head: number, length: number): void {
     const octets = this.#octets;
     const { believesChecksums, takesLarge } = this.features;
-    const isRight = believesChecksums && sourceMac(octets, head) === this.#large.gatewayMac;
-    const packet = head + ETHERNET_HEADER_LENGTH;
-    const isLarge =
-      takesLarge &&
-      length > this.#large.mtu + LINK_HEADERS &&
-      etherType(octets, head) === ETHERTYPE_IPV4 &&
-      octets[packet] === 0x45 &&
-      octets[packet + 9] === PROTOCOL_TCP;
-    if (isLarge) this.#writeLargeHeader(at, head, length);
-    else if (isRight) emitVirtioHeader(RIGHT, octets, at);
+    const isOurs = sourceMac(octets, head) === this.#large.gatewayMac;
+    const isLarge = this.#isLarge(length);
+    if (takesLarge && (isOurs || isLarge) && isPlainTcp(octets, head))
+      this.#writeTcpHeader(at, head, length, isLarge);
+    else if (believesChecksums && isOurs) emitVirtioHeader(RIGHT, octets, at);
     else emitPlainHeader(octets, at);
   }
 
-  /** The same of a segment to be cut: section 5.1.6.4.1 has the guest make its checksum from the sum of the pseudo header. */
-  #writeLargeHeader(at: number, head: number, length: number): void {
+  /**
+   * The same of a segment without checksum, which may be one to be cut: section 5.1.6.4.1 has the guest make its checksum from
+   * the sum of the pseudo header.
+   */
+  #writeTcpHeader(at: number, head: number, length: number, isLarge: boolean): void {
     const octets = this.#octets;
     const { mtu, sum } = this.#large;
     const segment = head + TCP_START;
     const tcpHeaderLength = (octets[segment + 12]! >>> 4) * 4;
     const addresses = sum(segment - 8, 8);
     put16(octets, segment + TCP_CHECKSUM, fold(addresses + PROTOCOL_TCP + length - TCP_START));
-    this.#header.headerLength = TCP_START + tcpHeaderLength;
-    this.#header.segmentSize = mtu - IPV4_HEADER_LENGTH - tcpHeaderLength;
-    emitVirtioHeader(this.#header, octets, at);
+    const header = this.#header;
+    header.type = isLarge ? TCP_OVER_IPV4 : WHOLE;
+    header.headerLength = isLarge ? TCP_START + tcpHeaderLength : 0;
+    header.segmentSize = isLarge ? mtu - IPV4_HEADER_LENGTH - tcpHeaderLength : 0;
+    emitVirtioHeader(header, octets, at);
   }
 
   /** Takes buffers for so many octets. False: there are not as many. */

@@ -9,8 +9,13 @@ export interface BridgePort {
   readonly id: number;
   /** the guest does not take frames as fast as they come: senders that can wait should */
   readonly busy: boolean;
-  /** A TCP segment over IPv4 may be larger than the link's MTU: the guest takes it whole, and cuts it where it passes it on. */
+  /**
+   * The router's TCP segments over IPv4 may be larger than the link's MTU, and need no checksum: the guest takes them whole, and
+   * cuts them and makes checksums where it passes them on.
+   */
   readonly takesLarge?: boolean;
+  /** the frame that it hands on now is a TCP segment over IPv4 for the router, without a checksum that could be looked at */
+  readonly lacksChecksum?: boolean;
   /** of frames that the guest has taken */
   readonly octetsOut?: OctetCount;
   /** the port that its latest frame to another guest has gone to; the switch keeps it */

@@ -414,6 +414,11 @@ export class Gateway implements GatewayPort {
 
   // ---------------------------------------------------------------- out
 
+  /** somebody looks at the frames on their way, which are to have their checksums then */
+  get isObserved(): boolean {
+    return this.#link.observer !== undefined;
+  }
+
   /** the port a guest's address is behind; undefined when that is not known */
   portOf(address: number): BridgePort | undefined {
     const mac = this.#neighbors.get(address);

@@ -49,6 +49,8 @@ export interface SegmentSink {
    * without payload (`control`) are let through longer than data.
    */
   open(connection: TcpConnection, control: boolean): number;
+  /** the card of the guest for which a header was opened last makes the checksum of that segment */
+  readonly makesChecksum: boolean;
   /** Sends the header written at `header` and up to two pieces of payload. */
   send(
     connection: TcpConnection,
@@ -1117,14 +1119,16 @@ export class TcpConnection {
     octets[at + 13] = flags;
     put16(octets, at + 14, window);
     put32(octets, at + 16, 0);
-    let total = this.#pseudoSum + headerLength + length1 + length2 + sum(at, headerLength);
-    if (length1 > 0) total += sum(body1, length1);
-    if (length2 > 0) {
-      const second = sum(body2, length2);
-      // RFC 1071 section 2 (B): a piece that starts at an odd place is swapped
-      total += length1 & 1 ? ((second << 8) | (second >>> 8)) & 0xffff : second;
+    if (!sink.makesChecksum) {
+      let total = this.#pseudoSum + headerLength + length1 + length2 + sum(at, headerLength);
+      if (length1 > 0) total += sum(body1, length1);
+      if (length2 > 0) {
+        const second = sum(body2, length2);
+        // RFC 1071 section 2 (B): a piece that starts at an odd place is swapped
+        total += length1 & 1 ? ((second << 8) | (second >>> 8)) & 0xffff : second;
+      }
+      put16(octets, at + 16, ~fold(total));
     }
-    put16(octets, at + 16, ~fold(total));
     if (flags & ACK) {
       this.#lastAckSent = this.#rcvNxt;
       this.#ackPending = false;

@@ -59,21 +59,26 @@ export class TcpView {
     return this.end - this.payload + ((this.flags & SYN) >>> 1) + (this.flags & FIN);
   }
 
-  /** The only check: aims the view at the segment in [start, end) between two addresses, or says why it cannot be one. */
+  /**
+   * The only check: aims the view at the segment in [start, end) between two addresses, or says why it cannot be one. `sum`
+   * undefined: it has no checksum.
+   */
   read(
     buf: Uint8Array,
     start: number,
     end: number,
     src: number,
     dst: number,
-    sum: SumOctets,
+    sum: SumOctets | undefined,
   ): TcpDrop | undefined {
     if (end - start < TCP_HEADER_LENGTH) return "tcp-truncated";
     const headerLength = (buf[start + 12]! >>> 4) * 4;
     if (headerLength < TCP_HEADER_LENGTH || start + headerLength > end) return "tcp-header-length";
-    const length = end - start;
-    if (fold(pseudoHeaderSum(src, dst, PROTOCOL_TCP, length) + sum(start, length)) !== 0xffff)
-      return "tcp-checksum";
+    if (sum !== undefined) {
+      const length = end - start;
+      if (fold(pseudoHeaderSum(src, dst, PROTOCOL_TCP, length) + sum(start, length)) !== 0xffff)
+        return "tcp-checksum";
+    }
     this.srcPort = u16(buf, start);
     this.dstPort = u16(buf, start + 2);
     this.seq = i32(buf, start + 4);

@@ -5,6 +5,7 @@ import {
   ethernet,
   ipv4,
   join,
+  patch,
   pattern,
   payloadOf,
   tcp,
@@ -251,6 +252,35 @@ describe("octets", () => {
     expect(host().heard.toHex()).toBe(pattern(600).toHex());
     // more than a segment was taken, so the window's edge moves (RFC 9293 3.8.6.2.2)
     expect(guest.port.lines()).toEqual([`${TO_GUEST} . seq 1001 ack 1101 win 32768`]);
+  });
+
+  test("without a checksum are taken from a guest whose card leaves it to us, and from no other", () => {
+    const segments = Array.from({ length: 4 }, (_, n) => {
+      const part = { flags: ".", seq: 501 + n * 100, ack: 1001, payload: pattern(100) } as const;
+      const frame = ethernet(GATEWAY_MAC, guest.mac, "0800", ipv4(tcp(GUEST, SERVER, part)));
+      return patch(frame, 50, 0xab, 0xcd);
+    });
+    guest.port.lacksChecksum = true;
+    net.inject(guest.port, ...segments.slice(0, 3));
+    expect(host().heard.toHex()).toBe(pattern(100).toHex().repeat(3));
+    guest.port.lacksChecksum = false;
+    net.inject(guest.port, segments[3]!);
+    expect(host().heard.length).toBe(300);
+    expect(net.count("tcp-checksum")).toBe(1);
+  });
+
+  test("go in large segments without a checksum to a guest whose card makes them, and with one while somebody looks at the frames", () => {
+    const from = "10.0.0.11:4001";
+    const toGuest = `${SERVER} > ${from} tcp`;
+    send({ flags: "S", seq: 500, options: "020405b4" }, SERVER, from);
+    hostConnected();
+    send({ flags: ".", seq: 501, ack: 1001, window: 65_535 }, SERVER, from);
+    guest.port.takesLarge = true;
+    expect(say(pattern(4000))).toEqual([
+      `bad checksum ${toGuest} P. seq 1001 ack 501 win 32768 4000 octets`,
+    ]);
+    net.network.link.observer = () => {};
+    expect(say(pattern(4000))).toEqual([`${toGuest} P. seq 5001 ack 501 win 32768 4000 octets`]);
   });
 
   test("of more connections in one turn than there are lists for them all arrive, each at its host", () => {

@@ -35,11 +35,14 @@ let loop: EventLoop;
 let octets: Uint8Array;
 let counters: Counters;
 let frames: Uint8Array<ArrayBuffer>[];
+/** of each of them: its port said that its checksum is not there */
+let lacking: boolean[];
 let later: { receive(): void }[];
 let detached: string[];
 let drained = 0;
 /** what the engine says of the port */
 let isHeld = false;
+let isObserved = false;
 
 function open(isSealed = true): void {
   const [ours, theirs] = openSocketPair(SOCK_STREAM) as [number, number];
@@ -51,10 +54,12 @@ function open(isSealed = true): void {
   ({ octets } = memory);
   counters = new Counters();
   frames = [];
+  lacking = [];
   later = [];
   detached = [];
   drained = 0;
   isHeld = false;
+  isObserved = false;
   loop = new EventLoop();
   const sum = sumOctetsOf(octets);
   const keep = (...pieces: [number, number][]) => {
@@ -68,7 +73,10 @@ function open(isSealed = true): void {
     new VectoredIo(memory),
     {
       now: () => 0,
-      onFrame: (_now, _port, start, end) => keep([start, end - start]),
+      onFrame: (_now, port, start, end) => {
+        lacking.push(port.lacksChecksum === true);
+        keep([start, end - start]);
+      },
       settle: () => {},
       holds: () => isHeld,
       receiveLater: (port) => void later.push(port),
@@ -91,6 +99,7 @@ function open(isSealed = true): void {
       counters,
       onPieces: (_now, _port, head, headLength, body, length) =>
         keep([head, headLength], [body, length]),
+      isObserved: () => isObserved,
       takesLarge: (mac) => mac === GATEWAY,
       mtu: 1500,
       gatewayMac: GATEWAY,
@@ -370,13 +379,52 @@ describe("large segments of the guest", () => {
     );
   };
 
-  test("reach the gateway whole, with their checksum", () => {
+  test.each([
+    ["without a checksum, of which it is told", false],
+    ["with their checksum where somebody looks at them", true],
+  ])("reach the gateway whole, %s", (_what, observed) => {
+    isObserved = observed;
     startQueues();
-    put(0, largeSegment(GATEWAY, 10_001), LARGE);
+    const segment = largeSegment(GATEWAY, 10_001);
+    put(0, segment, LARGE);
     machine.kick(FROM_GUEST);
     settle();
-    expect(frames.map((frame) => [frame.length, isSound(frame)])).toEqual([[10_055, true]]);
+    expect(frames.map((frame) => [frame.length, isSound(frame)])).toEqual([[10_055, observed]]);
+    expect(lacking).toEqual([!observed]);
+    expect(session.port.lacksChecksum).toBe(false);
   });
+
+  const SMALL = Uint8Array.from(hex("01 00 0000 0000 2200 1000 0000"));
+  const changed = (at: number, ...by: number[]): Uint8Array<ArrayBuffer> => {
+    const segment = largeSegment(GATEWAY, 100);
+    segment.set(by, at);
+    return segment;
+  };
+  test.each([
+    ["is a segment of whatever size", SMALL, largeSegment(GATEWAY, 100), true],
+    ["has its checksum", new Uint8Array(HEADER), largeSegment(GATEWAY, 100), false],
+    ["is for somebody else", SMALL, largeSegment(0x02_00_00_00_00_02, 100), false],
+    ["is a fragment", SMALL, changed(20, 0x20, 0), false],
+    ["has options", SMALL, changed(14, 0x46), false],
+    ["is of UDP", SMALL, changed(23, 17), false],
+    ["is of IPv6", SMALL, changed(12, 0x86, 0xdd), false],
+    ["is too short", SMALL, largeSegment(GATEWAY, 0).slice(0, 53), false],
+    [
+      "wants its checksum elsewhere",
+      Uint8Array.from(hex("01 00 0000 0000 2200 0600 0000")),
+      largeSegment(GATEWAY, 100),
+      false,
+    ],
+  ])(
+    "lack it only where nothing else would be checked: one that %s",
+    (_what, header, frame, is) => {
+      startQueues();
+      put(0, frame, header);
+      machine.kick(FROM_GUEST);
+      settle();
+      expect(lacking).toEqual([is]);
+    },
+  );
 
   test("reach others cut to what the guest's link carries", () => {
     startQueues();
@@ -521,6 +569,19 @@ describe("frames to the guest", () => {
     expect(sendFrame(frameOf(100))).toBe(true);
     const next = machine.buffer(TO_GUEST, 1);
     expect(dump(machine.octets.slice(next, next + HEADER))).toBe("000000000000000000000100");
+  });
+
+  test("of TCP that are our own are for a guest that cuts segments to sum, whatever their size", () => {
+    startQueues(VERSION_1 | MERGED_BUFFERS | PROTOCOL_FEATURES | TAKES_LARGE);
+    const ours = largeSegment(0x02_00_00_00_00_02, 100);
+    ours.set(hex("5a94efe40cee"), 6);
+    const pseudoSum = dump(ours.subarray(50, 52));
+    ours.set([0xab, 0xcd], 50);
+    offer(0, 1, 2, 3);
+    expect(sendFrame(ours)).toBe(true);
+    expect(header()).toBe("010000000000220010000100");
+    const checksum = machine.buffer(TO_GUEST, 0) + HEADER + 50;
+    expect(dump(machine.octets.slice(checksum, checksum + 2))).toBe(pseudoSum);
   });
 
   test("that are larger than the link's are for the guest to cut, and have the pseudo header's sum", () => {

@@ -30,6 +30,8 @@ export class ArrayPort implements BridgePort {
   towards: BridgePort | undefined;
   /** frames it takes before it is full */
   room = Infinity;
+  takesLarge = false;
+  lacksChecksum = false;
   dropped = 0;
   readonly octetsOut = new OctetCount();
   readonly #octets: Uint8Array;

@@ -6,8 +6,10 @@ import { Gather } from "../../lib/storage/gather.ts";
 import { BlockPool } from "../../lib/storage/block-pool.ts";
 import { PacketMemory } from "../../lib/storage/packet-memory.ts";
 import { TcpConnection, type SegmentSink, type TcpUser } from "../../lib/tcp/connection.ts";
-import { sumOctetsOf } from "../../lib/wire/checksum.ts";
-import { SYN, TcpView } from "../../lib/wire/tcp.ts";
+import { fold, pseudoHeaderSum, sumOctetsOf } from "../../lib/wire/checksum.ts";
+import { PROTOCOL_TCP } from "../../lib/wire/ipv4.ts";
+import { put16 } from "../../lib/wire/octets.ts";
+import { SYN, TCP_CHECKSUM, TcpView } from "../../lib/wire/tcp.ts";
 
 const SMALL_RING = 16 * 1024;
 const LARGE_RING = 256 * 1024;
@@ -62,14 +64,19 @@ export class TcpEndpoint implements TcpUser {
   #open(): TcpConnection {
     const options = this.#options;
     const { octets } = this.#memory;
-    const sink: SegmentSink = {
+    const sink: SegmentSink & { makesChecksum: boolean } = {
+      makesChecksum: false,
       takesLarge: () => options.takesLarge === true,
-      open: () => this.#headers + this.#header,
+      open: (_connection: TcpConnection, control: boolean) => {
+        sink.makesChecksum = options.takesLarge === true && !control;
+        return this.#headers + this.#header;
+      },
       send: (_connection, header, headerLength, body1, length1, body2, length2) => {
         const segment = new Uint8Array(headerLength + length1 + length2);
         segment.set(octets.subarray(header, header + headerLength));
         segment.set(octets.subarray(body1, body1 + length1), headerLength);
         segment.set(octets.subarray(body2, body2 + length2), headerLength + length1);
+        if (sink.makesChecksum) this.#sumAsACardDoes(segment);
         options.transmit(segment);
       },
     };
@@ -88,6 +95,13 @@ export class TcpEndpoint implements TcpUser {
       options.peer,
       options.peerPort,
     );
+  }
+
+  #sumAsACardDoes(segment: Uint8Array): void {
+    const { address, peer } = this.#options;
+    const addresses = pseudoHeaderSum(address, peer, PROTOCOL_TCP, segment.length);
+    const sum = sumOctetsOf(segment)(0, segment.length);
+    put16(segment, TCP_CHECKSUM, ~fold(addresses + sum));
   }
 
   /** Gives the application something to say; `end` closes its side after it. */

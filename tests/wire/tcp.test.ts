@@ -214,6 +214,13 @@ describe.each(OFFSETS)("TCP at offset %d", (offset) => {
     ).toBe(drop),
   );
 
+  test("read() without a sum takes whatever stands in the checksum's place", () => {
+    const buf = changed(push, { 16: push[16]! ^ 1 });
+    const view = new TcpView();
+    expect(view.read(buf, 0, buf.length, SRC, DST, sumOctetsOf(buf))).toBe("tcp-checksum");
+    expect(view.read(buf, 0, buf.length, SRC, DST, undefined)).toBeUndefined();
+  });
+
   test("read() refuses other addresses than were summed", () => {
     const buf = poisoned(push, offset);
     const [sum, view] = [sumOctetsOf(buf), new TcpView()];

@@ -110,6 +110,7 @@ export class NetworkEngine<Loop extends EngineLoop> implements PortsEngine {
       counters: this.#network.counters,
       mtu: plan.mtu,
       gatewayMac,
+      isObserved: () => this.#network.gateway.isObserved,
       takesLarge: (mac) =>
         mac === gatewayMac || this.#network.link.portOf(mac)?.takesLarge === true,
       onPieces: (at, port, head, headLength, body, length) => {
