@@ -20,11 +20,11 @@ import {
 } from "../tcp/connection.ts";
 import type { RingPools } from "../tcp/stream-ring.ts";
 import {
+  FROM_GUEST,
   Pace,
   type RightOfWay,
   segmentsOfEach,
-  YIELDING_FROM_GUEST,
-  YIELDING_TO_GUEST,
+  TO_GUEST,
 } from "../stack/right-of-way.ts";
 import { DeadlineHeap } from "../time/deadline-heap.ts";
 import { fold, pseudoHeaderSum, type SumOctets } from "../wire/checksum.ts";
@@ -699,9 +699,11 @@ class TcpFlow implements TcpUser, HostStreamOwner {
 
   settle(now: number, readGather: Gather, budget: number): void {
     const { connection } = this;
-    const sharing = this.#rightOfWay.sharing(now, connection.remoteAddress, this.#pace);
-    connection.maxSendSegments = segmentsOfEach(sharing, YIELDING_TO_GUEST);
-    connection.maxReceiveSegments = segmentsOfEach(sharing, YIELDING_FROM_GUEST);
+    const guest = connection.remoteAddress;
+    const streams = this.#rightOfWay.streams(now, guest);
+    const yields = this.#rightOfWay.yields(now, guest, this.#pace);
+    connection.maxSendSegments = segmentsOfEach(TO_GUEST, streams, yields);
+    connection.maxReceiveSegments = segmentsOfEach(FROM_GUEST, streams, yields);
     if (this.handle >= 0 && this.#established) {
       this.#push(now);
       if (this.handle >= 0 && connection.state !== "CLOSED") this.#pull(now, readGather, budget);

@@ -4,17 +4,21 @@
  * A stream that is alone keeps as much under way as makes it fast.
  */
 
-/**
- * Segments of a stream that may be under way at most. The guest is as near as a socket, so what is under way beyond a turn or
- * two only waits; a segment takes a time that hardly depends on its size.
- */
-const STREAM_SEGMENTS = 176;
-/**
- * The same of all streams of a guest together while there are messages. Fewer make messages wait less and streams slower: with
- * these a message waits for a processor as long as for the streams. A segment to the guest costs about twice one from it.
- */
-export const YIELDING_TO_GUEST = 8;
-export const YIELDING_FROM_GUEST = 16;
+/** Segments of streams that may be under way at most; a segment takes a time that hardly depends on its size. */
+export interface SegmentLimit {
+  /** of a stream that is alone: what is under way beyond a turn or two only waits, and a lone message behind it */
+  alone: number;
+  /** of each of several, which fill each other's turns */
+  several: number;
+  /**
+   * Of all streams of a guest together while there are messages. Fewer make messages wait less and streams slower: with these a
+   * message waits for a processor as long as for the streams.
+   */
+  yielding: number;
+}
+/** a segment costs about twice one from the guest; one turn fills the guest's socket, and the next is on its way meanwhile */
+export const TO_GUEST: SegmentLimit = { alone: 400, several: 176, yielding: 8 };
+export const FROM_GUEST: SegmentLimit = { alone: 176, several: 176, yielding: 16 };
 /** of one stream, however many there are */
 const LEAST_SEGMENTS = 4;
 /** how long after a message streams yield, ms: the next one comes by then, or there is none to be quick for */
@@ -78,18 +82,23 @@ export class RightOfWay {
     }
   }
 
-  /** Streams of a guest that are to share what is left beside messages; 0: nobody but the one that asks has any. */
-  sharing(now: number, guest: number, pace: Pace): number {
+  /** There are messages of others than the one that asks. */
+  yields(now: number, guest: number, pace: Pace): boolean {
     const way = this.#ways[guest & (WAYS - 1)]!;
     const at = way.speaker === pace ? way.otherAt : way.at;
-    if (now - at >= YIELD_MS || way.messages < EXCHANGE_MESSAGES) return 0;
+    return now - at < YIELD_MS && way.messages >= EXCHANGE_MESSAGES;
+  }
+
+  /** streams of a guest, with the one that asks */
+  streams(now: number, guest: number): number {
+    const way = this.#ways[guest & (WAYS - 1)]!;
     const age = Math.floor(now / INTERVAL_MS) - way.interval;
     return age > 1 ? 1 : Math.max(1, way.streams, age > 0 ? 0 : way.streamsBefore);
   }
 }
 
-/** Segments that each of `sharing` streams may have under way, of `together` that are left to all of them. */
-export function segmentsOfEach(sharing: number, together: number): number {
-  if (sharing === 0) return STREAM_SEGMENTS;
-  return Math.max(LEAST_SEGMENTS, (together / sharing) | 0);
+/** Segments that each of so many streams may have under way. */
+export function segmentsOfEach(limit: SegmentLimit, streams: number, yields: boolean): number {
+  if (yields) return Math.max(LEAST_SEGMENTS, (limit.yielding / streams) | 0);
+  return streams > 1 ? limit.several : limit.alone;
 }

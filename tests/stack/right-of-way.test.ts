@@ -1,6 +1,6 @@
 /** What streams of a guest may have under way while it exchanges messages. */
 import { beforeEach, describe, expect, test } from "bun:test";
-import { Pace, RightOfWay, segmentsOfEach } from "../../lib/stack/right-of-way.ts";
+import { Pace, RightOfWay, segmentsOfEach, TO_GUEST } from "../../lib/stack/right-of-way.ts";
 
 const GUEST = 0x0a00000b;
 let way: RightOfWay;
@@ -9,7 +9,8 @@ beforeEach(() => {
   way = new RightOfWay();
   now = 1000;
 });
-const segments = (pace: Pace, guest = GUEST) => segmentsOfEach(way.sharing(now, guest, pace), 8);
+const segments = (pace: Pace, guest = GUEST) =>
+  segmentsOfEach(TO_GUEST, way.streams(now, guest), way.yields(now, guest, pace));
 
 /** a conversation that has become a stream, and has nobody beside it any more */
 function stream(guest = GUEST): Pace {
@@ -22,12 +23,23 @@ function exchange(pace: Pace, messages = 4): void {
   for (let i = 0; i < messages; i++) way.onOctets(now, GUEST, pace, 100);
 }
 
-test("a stream that is alone has 176 segments, from its first octets on", () => {
+test("a stream that is alone has 400 segments, from its first octets on", () => {
   const pace = new Pace();
   exchange(pace);
-  expect(segments(pace)).toBe(176);
+  expect(segments(pace)).toBe(400);
   way.onOctets(now, GUEST, pace, 100_000);
-  expect(segments(pace)).toBe(176);
+  expect(segments(pace)).toBe(400);
+});
+
+test("each of several has 176, until the others have said nothing for an interval", () => {
+  const [one, other] = [stream(), stream()];
+  expect([one, other].map((pace) => segments(pace))).toEqual([176, 176]);
+  now += 10;
+  way.onOctets(now, GUEST, one, 100_000);
+  expect(segments(one)).toBe(176);
+  now += 10;
+  way.onOctets(now, GUEST, one, 100_000);
+  expect(segments(one)).toBe(400);
 });
 
 describe("beside a conversation in messages", () => {
@@ -38,7 +50,7 @@ describe("beside a conversation in messages", () => {
     now += 49;
     expect(segments(pace)).toBe(8);
     now += 1;
-    expect(segments(pace)).toBe(176);
+    expect(segments(pace)).toBe(400);
   });
 
   test.each([
@@ -55,10 +67,10 @@ describe("beside a conversation in messages", () => {
     const [pace, other] = [stream(), new Pace()];
     for (let i = 0; i < 9; i++) {
       exchange(other, 3);
-      expect(segments(pace)).toBe(176);
+      expect(segments(pace)).toBe(400);
       now += 50;
     }
-    for (const each of [176, 176, 176, 8, 8]) {
+    for (const each of [400, 400, 400, 8, 8]) {
       exchange(other, 1);
       expect(segments(pace)).toBe(each);
       now += 49;
@@ -88,13 +100,13 @@ describe("beside a conversation in messages", () => {
     expect(segments(one)).toBe(8);
     now += 1;
     exchange(one);
-    expect(segments(one)).toBe(176);
+    expect(segments(one)).toBe(400);
   });
 
   test("the streams of another guest are as they were", () => {
     const pace = stream(GUEST + 1);
     exchange(new Pace());
-    expect(segments(pace, GUEST + 1)).toBe(176);
+    expect(segments(pace, GUEST + 1)).toBe(400);
   });
 });
 
@@ -108,14 +120,14 @@ test("8192 octets in 10 ms are messages, and one more is a stream", () => {
   way.onOctets(now, GUEST, other, 8193);
   now += 50;
   exchange(other);
-  expect(segments(pace)).toBe(176);
+  expect(segments(pace)).toBe(400);
 });
 
 test("a stream that rests for a second may send messages again", () => {
   const [pace, other] = [stream(), stream()];
   now += 999;
   exchange(other);
-  expect(segments(pace)).toBe(176);
+  expect(segments(pace)).toBe(400);
   now += 1;
   exchange(other);
   expect(segments(pace)).toBe(8);
