@@ -1,7 +1,9 @@
 /** `limanet usernet`: one user-v2 network (specification 8.1 to 8.8). */
+import { dirname } from "node:path";
 import { cidrContains, formatIpv4, parseCidr, parseIpv4 } from "../addr/ipv4.ts";
 import { parseMac } from "../addr/mac.ts";
 import { parseHostAccess } from "../config/host-access.ts";
+import { isFolder } from "../host/files.ts";
 import { hostSearchDomains } from "../host/host-naming.ts";
 import { releaseHandedLock, tryLockPidFile } from "../host/lock.ts";
 import { hostPlatform } from "../host/machine.ts";
@@ -121,6 +123,13 @@ export async function runUsernet(options: UsernetOptions, log: Log): Promise<num
     throw new UsageError(
       "Cannot start a network that nobody can reach: give --endpoint and --listen-qemu, --listen-vhost-user, --listen or --listen-vfkit",
     );
+  const { pidFile, endpoint, listenQemu, listenVhostUser, listenDescriptor, listenVfkit } = options;
+  const listens = [listenQemu, listenVhostUser, listenDescriptor, listenVfkit];
+  for (const path of [pidFile, endpoint, ...listens])
+    if (path !== undefined && !isFolder(dirname(path)))
+      throw new UsageError(
+        `Cannot make ${path}: there is no folder ${dirname(path)} (make it, or name another)`,
+      );
   keepFilesFromOthers();
   releaseProgramPagesSoon();
   const lock = options.pidFile === undefined ? undefined : tryLockPidFile(options.pidFile);

@@ -81,6 +81,9 @@ export const rename = (from: string, to: string): void => renameSync(from, to);
 
 export const exists = (path: string): boolean => existsSync(path);
 
+export const isFolder = (path: string): boolean =>
+  statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false;
+
 export const isSocket = (path: string): boolean =>
   lstatSync(path, { throwIfNoEntry: false })?.isSocket() ?? false;
 

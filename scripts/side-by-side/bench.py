@@ -173,6 +173,11 @@ def main(words):
         rounds, results = int(option('-n', 3)), Results(option('-o', f'{BUILT}/results.json'))
         workloads.seconds = int(option('-s', 2))
         tests = option('-t', 'start,lat,xfer,beside,tcp,crr,udp,dns,mem').split(',')
+        known = [*(group[0] for group in GROUPS), 'mem']
+        unknown = [test for test in tests if test not in known]
+        if unknown:
+            print(f'bench: there is no test {" ".join(unknown)}; there are {", ".join(known)}', file=sys.stderr)
+            return 2
         begun = time.monotonic()
         for number in range(rounds):
             sys.stderr.write(f'round {number + 1} of {rounds}\n')

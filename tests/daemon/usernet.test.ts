@@ -94,6 +94,14 @@ test(
   LIMIT,
 );
 
+test("usernet called with a socket in a folder that is not there tells which, and what to do", async () => {
+  const daemon = usernet("-e", at("none/ep.sock"));
+  expect(await daemon.exited).toBe(2);
+  expect(await new Response(daemon.stderr).text()).toBe(
+    `limanet: Cannot make ${at("none/ep.sock")}: there is no folder ${at("none")} (make it, or name another)\n`,
+  );
+});
+
 test.each([
   ["no socket at all", []],
   ["a subnet that is none", ["--endpoint=ep.sock", "--subnet=10.0.0.0/33"]],
