@@ -13,17 +13,20 @@ const MADV_DONTNEED = 4;
 export function releaseProgramPages(): void {
   if (process.platform !== "linux") return;
   let program: string;
-  let smaps: string;
+  let maps: string;
   try {
     program = readlinkSync("/proc/self/exe");
-    smaps = readFileSync("/proc/self/smaps", "utf8");
+    maps = readFileSync("/proc/self/maps", "utf8");
   } catch {
     return;
   }
-  for (const map of smaps.split(/^(?=[0-9a-f]+-)/m)) {
-    const [, from, to, path] = /^(\w+)-(\w+) r-[x-]p \S+ \S+ \S+ +(.*)$/m.exec(map) ?? [];
-    // only what was never written is as it is in the file
-    if (path !== program || !/^Anonymous: +0 kB$/m.test(map)) continue;
+  const parts = [...maps.matchAll(/^(\w+)-(\w+) r(.)(.)p \S+ \S+ \S+ +(.*)$/gm)].filter(
+    ([, , , , , path]) => path === program,
+  );
+  // linkers put what is written once, and protected then, behind the code: only what stands before is as it is in the file
+  const last = parts.findLastIndex(([, , , , executable]) => executable === "x");
+  for (const [, from, to, writable] of parts.slice(0, last + 1)) {
+    if (writable === "w") continue;
     const start = Number.parseInt(from!, 16);
     libc.madvise(start, Number.parseInt(to!, 16) - start, MADV_DONTNEED);
   }
