@@ -529,17 +529,24 @@ export class TcpFlows implements DatagramHandler, SegmentSink {
   // ---------------------------------------------------------------- SegmentSink
 
   makesChecksum = false;
+  /** of the segment for which a header was opened last */
+  #isCut = false;
 
-  takesLarge(connection: TcpConnection): boolean {
-    return this.#gateway.portOf(connection.remoteAddress)?.takesLarge === true;
+  payloadLimit(connection: TcpConnection): number {
+    const port = this.#gateway.portOf(connection.remoteAddress);
+    if (port?.takesLarge === true) return connection.cardPayload;
+    return port?.keepsFrames === true ? connection.cutPayload : connection.mss;
   }
 
-  open(connection: TcpConnection, control: boolean): number {
+  open(connection: TcpConnection, control: boolean, payloadLength: number): number {
     this.makesChecksum = false;
+    this.#isCut = false;
     if (!control) {
       const port: BridgePort | undefined = this.#gateway.portOf(connection.remoteAddress);
       if (port === undefined || port.busy) return -1;
-      this.makesChecksum = port.takesLarge === true && !this.#gateway.isObserved;
+      const takesLarge = port.takesLarge === true;
+      this.#isCut = payloadLength > connection.mss && !takesLarge;
+      this.makesChecksum = this.#isCut || (takesLarge && !this.#gateway.isObserved);
     }
     return this.#gateway.open(TCP_HEADER_ROOM);
   }
@@ -553,10 +560,26 @@ export class TcpFlows implements DatagramHandler, SegmentSink {
     body2: number,
     length2: number,
   ): void {
+    const { localAddress, remoteAddress } = connection;
+    if (this.#isCut) {
+      this.#gateway.sendCut(
+        this.#now,
+        localAddress,
+        remoteAddress,
+        header,
+        headerLength,
+        body1,
+        length1,
+        body2,
+        length2,
+        connection.mss,
+      );
+      return;
+    }
     this.#gateway.sendPacket(
       this.#now,
-      connection.localAddress,
-      connection.remoteAddress,
+      localAddress,
+      remoteAddress,
       PROTOCOL_TCP,
       header,
       headerLength,

@@ -42,6 +42,7 @@ export function reservePortMemory(memory: PacketMemory): PortMemory {
 export class StreamPort implements BridgePort, EventHandler {
   readonly id: number;
   readonly kind = "stream";
+  readonly keepsFrames = true;
   towards: BridgePort | undefined;
   readonly memory: PortMemory;
   readonly fd: number;

@@ -14,6 +14,8 @@ export interface BridgePort {
    * cuts them and makes checksums where it passes them on.
    */
   readonly takesLarge?: boolean;
+  /** It keeps some frames for a guest that takes none: a segment may leave in many of them without a look at `busy` between. */
+  readonly keepsFrames?: boolean;
   /** the frame that it hands on now is a TCP segment over IPv4 for the router, without a checksum that could be looked at */
   readonly lacksChecksum?: boolean;
   /** of frames that the guest has taken */

@@ -3,13 +3,13 @@
  * link's size (RFC 9293 3.1, RFC 791, RFC 8200). A frame is handed on as a head of its own and a piece of the large one.
  */
 import type { Scratch } from "../storage/scratch.ts";
-import { fold, type SumOctets } from "../wire/checksum.ts";
+import type { SumOctets } from "../wire/checksum.ts";
 import { ETHERNET_HEADER_LENGTH, etherType } from "../wire/ethernet.ts";
 import { IPV4_HEADER_LENGTH, PROTOCOL_TCP } from "../wire/ipv4.ts";
 import { IPV6_HEADER_LENGTH } from "../wire/ipv6.ts";
-import { put16, put32, u16, u32 } from "../wire/octets.ts";
-import { CWR, FIN, PSH, TCP_CHECKSUM, TCP_HEADER_LENGTH } from "../wire/tcp.ts";
-import { FRAME_HEADROOM } from "./bridge-port.ts";
+import { put16 } from "../wire/octets.ts";
+import { TCP_HEADER_LENGTH } from "../wire/tcp.ts";
+import { type OnCutFrame, SegmentCutter } from "./segment-cutter.ts";
 import {
   checksumOffsetOf,
   checksumStartOf,
@@ -31,12 +31,12 @@ export type SegmentationDrop = "segmentation-type" | "segmentation-headers";
 export class Segmenter {
   readonly #octets: Uint8Array;
   readonly #sum: SumOctets;
-  readonly #scratch: Scratch;
+  readonly #cutter: SegmentCutter;
 
   constructor(octets: Uint8Array, sum: SumOctets, scratch: Scratch) {
     this.#octets = octets;
     this.#sum = sum;
-    this.#scratch = scratch;
+    this.#cutter = new SegmentCutter(octets, sum, scratch);
   }
 
   /**
@@ -47,7 +47,7 @@ export class Segmenter {
   onRecord(
     start: number,
     end: number,
-    onFrame: (head: number, headLength: number, body: number, length: number) => void,
+    onFrame: OnCutFrame,
     asWhole = false,
   ): SegmentationDrop | undefined {
     const octets = this.#octets;
@@ -57,7 +57,7 @@ export class Segmenter {
     const needsChecksum = (flagsOf(octets, start) & NEEDS_CHECKSUM) !== 0;
     if (type === WHOLE || asWhole) {
       if (needsChecksum && !this.#complete(start, frame, end)) return "segmentation-headers";
-      onFrame(frame, end - frame, 0, 0);
+      onFrame(frame, end - frame, 0, 0, 0, 0);
       return undefined;
     }
     if (type !== TCP_OVER_IPV4 && type !== TCP_OVER_IPV6) return "segmentation-type";
@@ -70,24 +70,7 @@ export class Segmenter {
       return "segmentation-headers";
     const payload = segment + (octets[segment + 12]! >>> 4) * 4;
     if (payload < segment + TCP_HEADER_LENGTH || payload > end) return "segmentation-headers";
-    // a segment without payload is a frame, too
-    let at = payload;
-    let index = 0;
-    do {
-      const length = Math.min(size, end - at);
-      const head = this.#scratch.take(FRAME_HEADROOM + payload - frame) + FRAME_HEADROOM;
-      octets.copyWithin(head, frame, payload);
-      const headSegment = head + segment - frame;
-      const tcpLength = payload - segment + length;
-      this.#fixPacket(head + packet - frame, headSegment, tcpLength, index);
-      put32(octets, headSegment + 4, u32(octets, segment + 4) + at - payload);
-      if (index > 0) octets[headSegment + 13]! &= ~CWR;
-      if (at + length < end) octets[headSegment + 13]! &= ~(FIN | PSH);
-      this.#fixChecksum(head + packet - frame, headSegment, payload - segment, at, length);
-      onFrame(head, payload - frame, at, length);
-      at += length;
-      index++;
-    } while (at < end);
+    this.#cutter.cut(frame, packet, segment, payload, payload, end - payload, 0, 0, size, onFrame);
     return undefined;
   }
 
@@ -113,38 +96,5 @@ export class Segmenter {
     // RFC 768: a UDP checksum of zero says that there is none
     put16(octets, place, ~this.#sum(from, end - from) & 0xffff || 0xffff);
     return true;
-  }
-
-  /** The length of the index-th packet, and what IPv4 has besides: the identification, and the header's checksum. */
-  #fixPacket(packet: number, segment: number, tcpLength: number, index: number): void {
-    const octets = this.#octets;
-    if (octets[packet]! >>> 4 === 6) {
-      put16(octets, packet + 4, segment - packet - IPV6_HEADER_LENGTH + tcpLength);
-      return;
-    }
-    put16(octets, packet + 2, segment - packet + tcpLength);
-    put16(octets, packet + 4, u16(octets, packet + 4) + index);
-    put16(octets, packet + 10, 0);
-    put16(octets, packet + 10, ~this.#sum(packet, segment - packet));
-  }
-
-  /** RFC 9293 3.1, RFC 8200 8.1; the header has an even number of octets, so that both sums are of whole words. */
-  #fixChecksum(
-    packet: number,
-    segment: number,
-    headerLength: number,
-    body: number,
-    length: number,
-  ): void {
-    const octets = this.#octets;
-    const addresses =
-      octets[packet]! >>> 4 === 4 ? this.#sum(packet + 12, 8) : this.#sum(packet + 8, 32);
-    put16(octets, segment + TCP_CHECKSUM, 0);
-    const sum = this.#sum(segment, headerLength) + this.#sum(body, length);
-    put16(
-      octets,
-      segment + TCP_CHECKSUM,
-      ~fold(addresses + PROTOCOL_TCP + headerLength + length + sum),
-    );
   }
 }

@@ -16,6 +16,7 @@ import {
 } from "../addr/ipv4.ts";
 import { BROADCAST_MAC, isGroupMac } from "../addr/mac.ts";
 import { FRAME_HEADROOM, type BridgePort } from "../link/bridge-port.ts";
+import { type OnCutFrame, SegmentCutter } from "../link/segment-cutter.ts";
 import type { GatewayPort, Switch } from "../link/switch.ts";
 import type { Scratch } from "../storage/scratch.ts";
 import type { Counters } from "../trace/counters.ts";
@@ -133,6 +134,11 @@ export class Gateway implements GatewayPort {
     payloadLength: 0,
   };
   readonly #arpAskedAt = new Map<number, number>();
+  readonly #cutter: SegmentCutter;
+  /** one for all that is cut: a closure for each would be garbage */
+  readonly #onCut: OnCutFrame;
+  /** to whom what is cut now goes */
+  #cutTo = BROADCAST_MAC;
   #handlers: GatewayHandlers | undefined;
   #identification = 0;
   #errorSecond = 0;
@@ -156,6 +162,9 @@ export class Gateway implements GatewayPort {
     this.#reassembler = reassembler;
     this.#neighbors = new Map();
     this.#own = new Set([plan.address, ...plan.aliases]);
+    this.#cutter = new SegmentCutter(octets, sum, scratch);
+    this.#onCut = (head, headLength, body1, length1, body2, length2) =>
+      link.fromGateway(this.#cutTo, head, headLength, body1, length1, body2, length2);
   }
 
   connect(handlers: GatewayHandlers): void {
@@ -464,6 +473,43 @@ export class Gateway implements GatewayPort {
     );
   }
 
+  /** The same for a TCP segment that leaves in frames with at most `size` octets of payload; their checksums are made here. */
+  sendCut(
+    now: number,
+    src: number,
+    dst: number,
+    header: number,
+    headerLength: number,
+    body1: number,
+    length1: number,
+    body2: number,
+    length2: number,
+    size: number,
+  ): void {
+    const mac = this.#macOf(now, dst);
+    if (mac === undefined) return;
+    const repr = this.#repr;
+    repr.fragment = DONT_FRAGMENT;
+    repr.ttl = TTL;
+    const identification = this.#nextIdentification();
+    const head = this.#emitLower(mac, src, dst, PROTOCOL_TCP, 0, header, identification);
+    const packet = head + ETHERNET_HEADER_LENGTH;
+    this.#cutTo = mac;
+    const frames = this.#cutter.cut(
+      head,
+      packet,
+      header,
+      header + headerLength,
+      body1,
+      length1,
+      body2,
+      length2,
+      size,
+      this.#onCut,
+    );
+    this.#identification = (identification + frames - 1) & 0xffff;
+  }
+
   /** Sends a datagram of any size that stands in one piece behind room for the lower headers; fragments it when it must. */
   sendDatagram(
     now: number,
@@ -529,15 +575,8 @@ export class Gateway implements GatewayPort {
     length2: number,
     identification = this.#nextIdentification(),
   ): void {
-    const mac =
-      dst === LIMITED_BROADCAST || dst === this.plan.subnet.broadcast
-        ? BROADCAST_MAC
-        : this.#neighbors.get(dst);
-    if (mac === undefined) {
-      this.counters.count("no-neighbor" satisfies GatewayDrop);
-      this.askFor(now, dst);
-      return;
-    }
+    const mac = this.#macOf(now, dst);
+    if (mac === undefined) return;
     this.#emitTo(
       mac,
       src,
@@ -552,6 +591,18 @@ export class Gateway implements GatewayPort {
       length2,
       identification,
     );
+  }
+
+  /** Where a packet to this address goes; undefined: nobody knows yet, and has been asked. */
+  #macOf(now: number, dst: number): number | undefined {
+    const mac =
+      dst === LIMITED_BROADCAST || dst === this.plan.subnet.broadcast
+        ? BROADCAST_MAC
+        : this.#neighbors.get(dst);
+    if (mac !== undefined) return mac;
+    this.counters.count("no-neighbor" satisfies GatewayDrop);
+    this.askFor(now, dst);
+    return undefined;
   }
 
   /** Sends a datagram to a hardware address that need not have an IP address yet (DHCP). */
@@ -595,6 +646,20 @@ export class Gateway implements GatewayPort {
     length2: number,
     identification: number,
   ): void {
+    const head = this.#emitLower(mac, src, dst, protocol, payloadLength, header, identification);
+    this.#link.fromGateway(mac, head, header - head + headerLength, body1, length1, body2, length2);
+  }
+
+  /** Writes the headers in front of a transport header, and tells where the frame begins. */
+  #emitLower(
+    mac: number,
+    src: number,
+    dst: number,
+    protocol: number,
+    payloadLength: number,
+    header: number,
+    identification: number,
+  ): number {
     const repr = this.#repr;
     repr.src = src;
     repr.dst = dst;
@@ -604,8 +669,7 @@ export class Gateway implements GatewayPort {
     const head = header - IPV4_HEADER_LENGTH - ETHERNET_HEADER_LENGTH;
     emitEthernet(this.octets, head, mac, this.plan.mac, ETHERTYPE_IPV4);
     emitIpv4(repr, this.octets, head + ETHERNET_HEADER_LENGTH);
-    const headLength = ETHERNET_HEADER_LENGTH + IPV4_HEADER_LENGTH + headerLength;
-    this.#link.fromGateway(mac, head, headLength, body1, length1, body2, length2);
+    return head;
   }
 
   /** Asks whoever has a guest's address, or all when nobody is known to have it (RFC 1122 2.3.2.1 (2)); RFC 1122 2.3.2.1: not more often than needed. */

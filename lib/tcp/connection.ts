@@ -17,7 +17,7 @@
  * SYN-SENT until TIME-WAIT.
  */
 import type { SumOctets } from "../wire/checksum.ts";
-import { fold } from "../wire/checksum.ts";
+import { fold, sumBehind } from "../wire/checksum.ts";
 import { put16, put32 } from "../wire/octets.ts";
 import { ACK, FIN, PSH, RST, SYN, TCP_HEADER_LENGTH, type TcpView } from "../wire/tcp.ts";
 import { PROTOCOL_TCP } from "../wire/ipv4.ts";
@@ -42,14 +42,14 @@ export type TcpState =
 
 /** Where segments go. */
 export interface SegmentSink {
-  /** Segments with more payload than the MSS may be sent: the guest's card takes them. */
-  takesLarge(connection: TcpConnection): boolean;
+  /** Octets of payload that a segment may have: more than its MSS where somebody cuts it. */
+  payloadLimit(connection: TcpConnection): number;
   /**
-   * Offset at which a TCP header of up to 60 octets may be written, or -1 when the guest's port is busy; segments
-   * without payload (`control`) are let through longer than data.
+   * Offset at which a TCP header of up to 60 octets may be written for so much payload, or -1 when the guest's port is busy;
+   * segments without text (`control`) are let through longer.
    */
-  open(connection: TcpConnection, control: boolean): number;
-  /** the card of the guest for which a header was opened last makes the checksum of that segment */
+  open(connection: TcpConnection, control: boolean, payloadLength: number): number;
+  /** whoever cuts the segment for which a header was opened last, or the guest's card, makes its checksum */
   readonly makesChecksum: boolean;
   /** Sends the header written at `header` and up to two pieces of payload. */
   send(
@@ -109,6 +109,8 @@ const BULK_OCTETS = 48 * 1024;
 const RANGES = 32;
 /** of a segment that a guest's card takes whole: the largest IP packet less its header and a TCP header with timestamps */
 const MAX_LARGE_PAYLOAD = 65535 - 20 - 32;
+/** of one that is cut, at most: as many as that are of the usual size */
+const CUT_SEGMENTS = 44;
 /** more than any window has, and so few that their octets are below 2^31 whatever the MTU */
 const MANY_SEGMENTS = 0x7fff;
 /** RFC 2018 section 3: as many as there is room for, one less beside timestamps */
@@ -150,8 +152,7 @@ export class TcpConnection {
   #sndShift = 0;
   #maxSndWnd = 0;
   #mss = DEFAULT_MSS;
-  /** of a segment where the guest's card takes large ones: a multiple of the MSS */
-  #largePayload = DEFAULT_MSS;
+  #cardPayload = DEFAULT_MSS;
   #finQueued = false;
   #finSent = false;
   readonly #sendRing: StreamRing;
@@ -313,16 +314,34 @@ export class TcpConnection {
     const peerMss = segment.mss === 0 ? DEFAULT_MSS : Math.max(segment.mss, 64);
     this.#mss = Math.min(peerMss, this.#env.mss) - (this.#timestamps ? 12 : 0);
     // such a card cuts segments to what the link carries, which may be more than the guest's end of the connection wants
-    this.#largePayload =
-      peerMss < this.#env.mss ? this.#mss : MAX_LARGE_PAYLOAD - (MAX_LARGE_PAYLOAD % this.#mss);
+    this.#cardPayload = peerMss < this.#env.mss ? this.#mss : this.#multiple(MAX_LARGE_PAYLOAD);
     // RFC 6928
     this.#cwnd = Math.min(10 * this.#mss, Math.max(2 * this.#mss, 14600));
+  }
+
+  /** octets of payload of a segment for the link: what the peer takes, and what fits beside timestamps */
+  get mss(): number {
+    return this.#mss;
+  }
+
+  /** of a segment that the guest's card cuts */
+  get cardPayload(): number {
+    return this.#cardPayload;
+  }
+
+  /** of a segment that is cut on its way */
+  get cutPayload(): number {
+    return this.#multiple(Math.min(MAX_LARGE_PAYLOAD, CUT_SEGMENTS * this.#mss));
+  }
+
+  #multiple(most: number): number {
+    return most - (most % this.#mss);
   }
 
   #sendSyn(now: number): void {
     const { octets, sink } = this.#env;
     const active = this.state === "SYN-SENT";
-    const at = sink.open(this, true);
+    const at = sink.open(this, true, 0);
     this.#retransmitAt = now + this.#rto.rtoMs;
     this.#sndMax = seqAdd(this.#iss, 1);
     this.#sndNxt = this.#sndMax;
@@ -860,7 +879,7 @@ export class TcpConnection {
       return;
     this.blocked = false;
     if (this.#inRecovery && this.#sackPermitted) this.#outputRecovery(now);
-    const most = this.#env.sink.takesLarge(this) ? this.#largePayload : this.#mss;
+    const most = this.#env.sink.payloadLimit(this);
     while (!this.blocked) {
       const available = seqDistance(this.#sndNxt, this.#sndEnd);
       const inFlight = seqDistance(this.#sndUna, this.#sndNxt);
@@ -950,7 +969,7 @@ export class TcpConnection {
         this.#timedSeq = this.#sndMax;
       }
     } else {
-      this.retransmissions++;
+      this.retransmissions += Math.ceil(length / this.#mss);
     }
     if (this.#retransmitAt === Infinity) this.#retransmitAt = now + this.#rto.rtoMs;
   }
@@ -995,7 +1014,7 @@ export class TcpConnection {
   }
 
   #sendText(now: number, seq: number, length: number, flags: number): boolean {
-    const at = this.#env.sink.open(this, false);
+    const at = this.#env.sink.open(this, false, length);
     if (at < 0) {
       this.blocked = true;
       return false;
@@ -1022,7 +1041,7 @@ export class TcpConnection {
   }
 
   #sendAck(now: number): void {
-    const at = this.#env.sink.open(this, true);
+    const at = this.#env.sink.open(this, true, 0);
     if (at < 0) {
       this.blocked = true;
       return;
@@ -1066,7 +1085,7 @@ export class TcpConnection {
   }
 
   #sendReset(seq: number, flags = RST | ACK): void {
-    const at = this.#env.sink.open(this, true);
+    const at = this.#env.sink.open(this, true, 0);
     if (at < 0) return;
     this.#finishHeader(at, TCP_HEADER_LENGTH, seq, flags, 0, 0, 0, 0, 0);
   }
@@ -1122,11 +1141,7 @@ export class TcpConnection {
     if (!sink.makesChecksum) {
       let total = this.#pseudoSum + headerLength + length1 + length2 + sum(at, headerLength);
       if (length1 > 0) total += sum(body1, length1);
-      if (length2 > 0) {
-        const second = sum(body2, length2);
-        // RFC 1071 section 2 (B): a piece that starts at an odd place is swapped
-        total += length1 & 1 ? ((second << 8) | (second >>> 8)) & 0xffff : second;
-      }
+      if (length2 > 0) total += sumBehind(length1, sum(body2, length2));
       put16(octets, at + 16, ~fold(total));
     }
     if (flags & ACK) {
@@ -1237,7 +1252,7 @@ export class TcpConnection {
     }
     this.#keepaliveProbes++;
     this.#keepaliveAt = now + KEEPALIVE_INTERVAL_MS;
-    const at = this.#env.sink.open(this, true);
+    const at = this.#env.sink.open(this, true, 0);
     if (at < 0) return;
     const headerLength = this.#timestamps ? this.#writeTimestamps(now, at) : TCP_HEADER_LENGTH;
     const window = this.#window() >>> this.#rcvShift;

@@ -10,6 +10,11 @@ export function fold(sum: number): number {
   return s & 0xffff;
 }
 
+/** A sum as it counts for octets that stand behind so many others (RFC 1071 section 2 (B): swapped when these are odd). */
+export function sumBehind(before: number, sum: number): number {
+  return before & 1 ? ((sum << 8) | (sum >>> 8)) & 0xffff : sum;
+}
+
 /** the SumOctets of any buffer, in script; `checksum-simd.ts` is the fast one for packet memory */
 export function sumOctetsOf(buf: Uint8Array): SumOctets {
   return (start, length) => {
@@ -22,6 +27,11 @@ export function sumOctetsOf(buf: Uint8Array): SumOctets {
   };
 }
 
+/** the sum of the two words of an IPv4 address */
+export function wordsOf(address: number): number {
+  return (address >>> 16) + (address & 0xffff);
+}
+
 /** Sum of the pseudo header of RFC 9293 3.1 and RFC 768; addresses as unsigned 32-bit numbers. */
 export function pseudoHeaderSum(
   src: number,
@@ -29,5 +39,5 @@ export function pseudoHeaderSum(
   protocol: number,
   length: number,
 ): number {
-  return fold((src >>> 16) + (src & 0xffff) + (dst >>> 16) + (dst & 0xffff) + protocol + length);
+  return fold(wordsOf(src) + wordsOf(dst) + protocol + length);
 }

@@ -1,5 +1,5 @@
 /** IPv4 packet (RFC 791; checksum RFC 1071). */
-import { fold, type SumOctets } from "./checksum.ts";
+import { fold, type SumOctets, wordsOf } from "./checksum.ts";
 import { put16, put32, u16, u32 } from "./octets.ts";
 
 export const IPV4_HEADER_LENGTH = 20;
@@ -8,6 +8,8 @@ export const PROTOCOL_TCP = 6;
 export const PROTOCOL_UDP = 17;
 export const DONT_FRAGMENT = 0x4000;
 const MORE_FRAGMENTS = 0x2000;
+/** version 4, five words of header, no type of service */
+const FIRST_WORD = 0x4500;
 
 export type Ipv4Drop =
   | "ipv4-truncated"
@@ -79,17 +81,17 @@ export interface Ipv4Repr {
 
 /** Writes a header without options, checksum included, and returns the offset behind it. */
 export function emitIpv4(repr: Ipv4Repr, buf: Uint8Array, at: number): number {
-  put16(buf, at, 0x4500);
-  put16(buf, at + 2, IPV4_HEADER_LENGTH + repr.payloadLength);
-  put16(buf, at + 4, repr.identification);
-  put16(buf, at + 6, repr.fragment);
-  buf[at + 8] = repr.ttl;
-  buf[at + 9] = repr.protocol;
-  put16(buf, at + 10, 0);
-  put32(buf, at + 12, repr.src);
-  put32(buf, at + 16, repr.dst);
-  let sum = 0;
-  for (let i = 0; i < IPV4_HEADER_LENGTH; i += 2) sum += u16(buf, at + i);
-  put16(buf, at + 10, ~fold(sum));
+  const { src, dst, identification, fragment } = repr;
+  const totalLength = IPV4_HEADER_LENGTH + repr.payloadLength;
+  const ttlAndProtocol = (repr.ttl << 8) | repr.protocol;
+  put16(buf, at, FIRST_WORD);
+  put16(buf, at + 2, totalLength);
+  put16(buf, at + 4, identification);
+  put16(buf, at + 6, fragment);
+  put16(buf, at + 8, ttlAndProtocol);
+  const sum = FIRST_WORD + totalLength + identification + fragment + ttlAndProtocol;
+  put16(buf, at + 10, ~fold(sum + wordsOf(src) + wordsOf(dst)));
+  put32(buf, at + 12, src);
+  put32(buf, at + 16, dst);
   return at + IPV4_HEADER_LENGTH;
 }

@@ -24,6 +24,8 @@ const SERVER = "8.8.8.8:80";
 const TO_GUEST = `${SERVER} > ${GUEST} tcp`;
 const RING = 32_768;
 const MSS = 536;
+/** Ethernet, IPv4, TCP without options */
+const HEADERS = 54;
 /** three quarters of 16384: what one guest may have while it is alone */
 const SHARE = 12_288;
 
@@ -504,6 +506,40 @@ describe("back-pressure", () => {
       expect(act(() => net.network.tcp.onPortsDrained())).toEqual([
         `${TO_GUEST} P. ${numbers} "${word}"`,
       ]);
+    }
+  });
+
+  test("many frames for a port that keeps some are those that go to another one by one", () => {
+    const framesOf = (keepsFrames: boolean, options: string) => {
+      net = new InjectedNetwork();
+      guest = net.guest();
+      guest.port.keepsFrames = keepsFrames;
+      send({ flags: "S", seq: 500, options });
+      hostConnected();
+      send({ flags: ".", seq: 501, ack: 1001, window: 65_535 });
+      const frames: string[] = [];
+      let ack = 1001;
+      // the ring's end comes within frames, at even and odd places of them
+      for (let octets = 1; octets < 30_000; octets += 1776) {
+        host().toSay = pattern(octets);
+        host().owner!.onHostReadable(net.now);
+        net.settle();
+        for (const end = ack + octets; ack < end;) {
+          const came = guest.port.take();
+          for (const frame of came) {
+            ack += frame.length - HEADERS;
+            frames.push(frame.toHex());
+          }
+          const packet = tcp(GUEST, SERVER, { flags: ".", seq: 501, ack, window: 65_535 });
+          net.inject(guest.port, ethernet(GATEWAY_MAC, guest.mac, "0800", ipv4(packet)));
+        }
+      }
+      return frames;
+    };
+    for (const options of ["", "020405b4", "020405b401010402"]) {
+      const oneByOne = framesOf(false, options);
+      expect(oneByOne.length).toBeGreaterThan(90);
+      expect(framesOf(true, options)).toEqual(oneByOne);
     }
   });
 

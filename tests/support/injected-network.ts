@@ -31,6 +31,7 @@ export class ArrayPort implements BridgePort {
   /** frames it takes before it is full */
   room = Infinity;
   takesLarge = false;
+  keepsFrames = false;
   lacksChecksum = false;
   dropped = 0;
   readonly octetsOut = new OctetCount();

@@ -66,7 +66,7 @@ export class TcpEndpoint implements TcpUser {
     const { octets } = this.#memory;
     const sink: SegmentSink & { makesChecksum: boolean } = {
       makesChecksum: false,
-      takesLarge: () => options.takesLarge === true,
+      payloadLimit: ({ cardPayload, mss }) => (options.takesLarge === true ? cardPayload : mss),
       open: (_connection: TcpConnection, control: boolean) => {
         sink.makesChecksum = options.takesLarge === true && !control;
         return this.#headers + this.#header;
