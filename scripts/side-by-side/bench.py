@@ -26,7 +26,9 @@ import workloads
 from peers import BUILT, NETTOOL, PEERS, Peer, load_peers, memory_mb
 
 # a fresh daemon for every group: what one leaves behind (flows of UDP, heap) must not weigh on the next
-GROUPS = (('start',), ('lat',), ('xfer',), ('beside',), ('tcp',), ('crr',), ('udp',), ('dns',), ('guests',), ('ceiling',), ('loss',))
+GROUPS = ('start', 'lat', 'xfer', 'beside', 'tcp', 'crr', 'udp', 'dns', 'guests', 'ceiling', 'loss')
+# of each in a round, where all daemons run at once and one after the other has its turn of a second or so
+TURNS = 3
 # percent of the frames, and milliseconds, each way
 LOSSY_LINK = (1, 5)
 REST_SECONDS = 60
@@ -41,18 +43,16 @@ WITHOUT_PASST = [*report.OWN, 'qemu-slirp', 'slirp4netns']
 
 
 def one_round():
-    """(peer, MTU, tests) in their order: for every kind of work all peers, one after the other"""
-    for tests in (('start',), ('lat',), ('beside',), ('tcp',), ('crr',), ('udp',), ('dns',)):
-        yield from ((name, 1500, tests) for name in ALL)
-        if tests[0] in BY_MEMORY_TOO:
-            yield 'limanet-vhost', 1500, tests
-    for tests in (('xfer',), ('loss',)):
-        yield from ((name, 1500, tests) for name in WITHOUT_PASST)
+    """(peers with their MTU, the kind of work) in their order"""
+    for group in ('start', 'lat', 'beside', 'tcp', 'crr', 'udp', 'dns'):
+        yield [(name, 1500) for name in (*ALL, *(('limanet-vhost',) if group in BY_MEMORY_TOO else ()))], group
+    for group in ('xfer', 'loss'):
+        yield [(name, 1500) for name in WITHOUT_PASST], group
     for mtu in (9000, 65520):
-        yield from ((name, mtu, ('tcp',)) for name in LARGE)
+        yield [(name, mtu) for name in LARGE], 'tcp'
     for mtu in (1500, 65520):
-        yield from ((name, mtu, ('guests',)) for name in report.OWN)
-        yield 'harness', mtu, ('ceiling',)
+        yield [(name, mtu) for name in report.OWN], 'guests'
+        yield [('harness', mtu)], 'ceiling'
 
 
 def spec(text):
@@ -77,25 +77,25 @@ class Results:
             json.dump(self.all, file, indent=1)
 
 
-def session(name, mtu, tests):
-    """what the tests find on a fresh daemon"""
-    if tests == ('start',):
+def brought_up(peer):
+    """what is found on the way"""
+    peer.up()
+    time.sleep(.3)
+    return {'dhcp_ms': peer.guest.dhcp_ms} if hasattr(peer.guest, 'dhcp_ms') else {}
+
+
+def session(name, mtu, group):
+    """what is found on a fresh daemon"""
+    if group == 'start':
         return workloads.start(name, mtu)
-    found = {}
-    peer = Peer(name, mtu, LOSSY_LINK if tests == ('loss',) else None)
+    peer = Peer(name, mtu, LOSSY_LINK if group == 'loss' else None)
     try:
-        peer.up()
-        if hasattr(peer.guest, 'dhcp_ms') and tests != ('loss',):
-            found['dhcp_ms'] = peer.guest.dhcp_ms
-        time.sleep(.3)
-        for test in tests:
-            try:
-                found |= workloads.TESTS[test](peer)
-            except Exception as why:
-                sys.stderr.write(f'  {name} {test}: {type(why).__name__} {why}\n')
-            if peer.daemon.poll() is not None:
-                sys.stderr.write(f'  {name}: the daemon died: {peer.log_end()}\n')
-                break
+        found = brought_up(peer)
+        if group == 'loss':
+            found.clear()
+        found |= workloads.TESTS[group](peer)
+        if peer.daemon.poll() is not None:
+            sys.stderr.write(f'  {name}: the daemon died: {peer.log_end()}\n')
         if 'KEEPLOG' in os.environ:
             shutil.copy(f'{peer.folder}/log', f'{BUILT}/{name}.log')
     finally:
@@ -103,13 +103,46 @@ def session(name, mtu, tests):
     return found
 
 
-def step(results, name, mtu, tests):
-    begun = time.monotonic()
+def one_after_the_other(results, peers, group):
+    """each on its own fresh daemon"""
+    for name, mtu in peers:
+        begun = time.monotonic()
+        try:
+            results.add(name, mtu, session(name, mtu, group))
+        except Exception as why:
+            sys.stderr.write(f'  {name}:{mtu} {group}: {type(why).__name__} {why}\n')
+        sys.stderr.write(f'  {name}:{mtu} {group}: {time.monotonic() - begun:.0f} s\n')
+
+
+def by_turns(results, peers, group):
+    """
+    Fresh daemons of all peers at once, of which one at a time has work: what the machine has to do besides weighs on all of
+    them alike.
+    """
+    begun, running, failed = time.monotonic(), [], []
+
+    def take(peer, work):
+        """what a failure costs is the peer's other turns: passt's can hang, and would again"""
+        try:
+            results.add(peer.name, peer.mtu, work(peer))
+        except Exception as why:
+            sys.stderr.write(f'  {peer.name}:{peer.mtu} {group}: {type(why).__name__} {why} {peer.log_end()}\n')
+            failed.append(peer)
+
     try:
-        results.add(name, mtu, session(name, mtu, tests))
-    except Exception as why:
-        sys.stderr.write(f'  {name}:{mtu} {tests}: {type(why).__name__} {why}\n')
-    sys.stderr.write(f'  {name}:{mtu} {" ".join(tests)}: {time.monotonic() - begun:.0f} s\n')
+        for name, mtu in peers:
+            peer = Peer(name, mtu)
+            running.append(peer)
+            take(peer, lambda one: brought_up(one) | workloads.FIRST[group](one))
+        for _ in range(TURNS):
+            for work in workloads.TURNS[group]:
+                for peer in running:
+                    if peer not in failed:
+                        take(peer, work)
+    finally:
+        for peer in running:
+            peer.close()
+    sys.stderr.write(f'  {" ".join(f"{name}:{mtu}" for name, mtu in peers)} {group}: {time.monotonic() - begun:.0f} s\n')
 
 
 def memory(results, names):
@@ -173,7 +206,7 @@ def main(words):
         rounds, results = int(option('-n', 3)), Results(option('-o', f'{BUILT}/results.json'))
         workloads.seconds = int(option('-s', 2))
         tests = option('-t', 'start,lat,xfer,beside,tcp,crr,udp,dns,mem').split(',')
-        known = [*(group[0] for group in GROUPS), 'mem']
+        known = [*GROUPS, 'mem']
         unknown = [test for test in tests if test not in known]
         if unknown:
             print(f'bench: there is no test {" ".join(unknown)}; there are {", ".join(known)}', file=sys.stderr)
@@ -181,12 +214,9 @@ def main(words):
         begun = time.monotonic()
         for number in range(rounds):
             sys.stderr.write(f'round {number + 1} of {rounds}\n')
-            if command == 'all':
-                steps = one_round()
-            else:
-                steps = ((*spec(word), group) for group in GROUPS if group[0] in tests for word in words)
-            for name, mtu, group in steps:
-                step(results, name, mtu, group)
+            given = [spec(word) for word in words]
+            for peers, group in one_round() if command == 'all' else ((given, group) for group in GROUPS if group in tests):
+                (by_turns if group in workloads.TURNS else one_after_the_other)(results, peers, group)
         if command == 'all':
             memory(results, ALL)
         elif 'mem' in tests:

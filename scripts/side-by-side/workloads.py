@@ -45,7 +45,7 @@ def iperf(peer, space, host, port, *options, secs=None):
     """Mbit/s, CPU seconds of the daemon per GB, segments sent again, slowest stream / fastest; None when it failed"""
     secs = secs or seconds
     before = cpu_seconds(peer.pids())
-    done = space.run('iperf3', '-c', host, '-p', str(port), '-t', str(round(secs)), '-J', *options, check=False, timeout=secs + 30)
+    done = space.run('iperf3', '-c', host, '-p', str(port), '-t', str(max(1, round(secs))), '-J', *options, check=False, timeout=secs + 30)
     used = cpu_seconds(peer.pids()) - before
     try:
         result = json.loads(done.stdout)
@@ -65,25 +65,28 @@ def warm_up_streams(peer, secs=LONG_WARM_UP):
         peer.guest.run('iperf3', '-c', peer.about['host'], '-p', '5201', '-t', str(secs), *options, check=False, timeout=30)
 
 
-def tcp(peer):
-    found, target = {}, (peer.about['host'], 5201)
+def first_streams(peer):
+    """what a fresh daemon's first octets cost, and then what makes it warm"""
+    found = {}
     for name, options in (('up1', []), ('down1', ['-R'])):
-        result = iperf(peer, peer.guest, *target, *options, secs=FRESH)
+        result = iperf(peer, peer.guest, peer.about['host'], 5201, *options, secs=FRESH)
         if result is not None:
             found[f'tcp_{name}_fresh_cpu_s_per_GB'] = result[1]
     warm_up_streams(peer, LONG_WARM_UP - FRESH)
-    for name, space, (host, port), options in (
-            ('up1', peer.guest, target, []), ('up8', peer.guest, target, ['-P', '8']),
-            ('down1', peer.guest, target, ['-R']), ('down8', peer.guest, target, ['-R', '-P', '8']),
-            ('fwd1', peer.host, peer.forwarded('tcp'), [])):
-        result = iperf(peer, space, host, port, *options)
-        if result is None:
-            continue
-        rate, cpu, again, fairness = result
-        found[f'tcp_{name}_mbps'], found[f'tcp_{name}_cpu_s_per_GB'], found[f'tcp_{name}_retr'] = rate, cpu, again
-        if name.endswith('8'):
-            found[f'tcp_{name}_fairness'] = fairness
     return found
+
+
+def stream_turn(name, *options):
+    """a test of half as long as one measurement"""
+    def turn(peer):
+        space, (host, port) = (peer.host, peer.forwarded('tcp')) if name == 'fwd1' else (peer.guest, (peer.about['host'], 5201))
+        result = iperf(peer, space, host, port, *options, secs=seconds / 2)
+        if result is None:
+            return {}
+        rate, cpu, again, fairness = result
+        found = {f'tcp_{name}_mbps': rate, f'tcp_{name}_cpu_s_per_GB': cpu, f'tcp_{name}_retr': again}
+        return found | {f'tcp_{name}_fairness': fairness} if name.endswith('8') else found
+    return turn
 
 
 def ceiling(peer):
@@ -142,22 +145,30 @@ def ping(space, to, count, interval):
     return times, 100 * (1 - len(times) / count)
 
 
-def round_trips(peer):
+# nettool's word, and the port that answers
+TRIPS = {'tcp': ('rr', 7001), 'udp': ('udprr', 7003)}
+
+
+def first_trips(peer):
     guest, host, found = peer.guest, peer.about['host'], {}
     for name, to in (('gw', peer.about['gw']), ('host', host)):
         times, lost = ping(guest, to, 100, .005)
         if times:
             found[f'ping_{name}_min_us'], found[f'ping_{name}_avg_us'] = times[0], statistics.mean(times)
         found[f'ping_{name}_loss_pct'] = lost
-    for name, words in (('tcp', ('rr', host, 7001)), ('udp', ('udprr', host, 7003))):
-        fresh = nettool(guest, *words, FRESH, 1)
+    for name, words in TRIPS.items():
+        fresh = nettool(guest, words[0], host, words[1], FRESH, 1)
         for what in ('p50_us', 'p99_us'):
             found[f'{name}_rr_fresh_{what}'] = fresh[what]
-        nettool(guest, *words, LONG_WARM_UP - FRESH, 1)
-        result = nettool(guest, *words, seconds, 1)
-        for what in ('tps', 'p50_us', 'p99_us'):
-            found[f'{name}_rr_{what}'] = result[what]
+        nettool(guest, words[0], host, words[1], LONG_WARM_UP - FRESH, 1)
     return found
+
+
+def trips_turn(name):
+    def turn(peer):
+        result = nettool(peer.guest, TRIPS[name][0], peer.about['host'], TRIPS[name][1], seconds / 2, 1)
+        return {f'{name}_rr_{what}': result[what] for what in ('tps', 'p50_us', 'p99_us')}
+    return turn
 
 
 def beside(peer):
@@ -337,4 +348,9 @@ def start(name, mtu):
     return {metric: statistics.median(one[metric] for one in several) for metric in several[0]}
 
 
-TESTS = {'lat': round_trips, 'xfer': transfers, 'beside': beside, 'tcp': tcp, 'crr': crr, 'udp': udp, 'dns': dns, 'guests': guests, 'ceiling': ceiling, 'loss': loss}
+# on a fresh daemon of its own
+TESTS = {'xfer': transfers, 'beside': beside, 'crr': crr, 'udp': udp, 'dns': dns, 'guests': guests, 'ceiling': ceiling, 'loss': loss}
+# what comes first on a fresh daemon, and what is measured then while others of them run as well
+FIRST = {'lat': first_trips, 'tcp': first_streams}
+TURNS = {'lat': [trips_turn(name) for name in TRIPS],
+         'tcp': [stream_turn('up1'), stream_turn('up8', '-P', '8'), stream_turn('down1', '-R'), stream_turn('down8', '-R', '-P', '8'), stream_turn('fwd1')]}
