@@ -84,6 +84,15 @@ def brought_up(peer):
     return {'dhcp_ms': peer.guest.dhcp_ms} if hasattr(peer.guest, 'dhcp_ms') else {}
 
 
+def worked(peer, work):
+    """what a piece of work finds, whose daemon is to outlive it"""
+    try:
+        return work(peer)
+    finally:
+        if peer.daemon.poll() is not None:
+            sys.stderr.write(f'  {peer.name}: the daemon died: {peer.log_end()}\n')
+
+
 def session(name, mtu, group):
     """what is found on a fresh daemon"""
     if group == 'start':
@@ -93,9 +102,7 @@ def session(name, mtu, group):
         found = brought_up(peer)
         if group == 'loss':
             found.clear()
-        found |= workloads.TESTS[group](peer)
-        if peer.daemon.poll() is not None:
-            sys.stderr.write(f'  {name}: the daemon died: {peer.log_end()}\n')
+        found |= worked(peer, workloads.TESTS[group])
         if 'KEEPLOG' in os.environ:
             shutil.copy(f'{peer.folder}/log', f'{BUILT}/{name}.log')
     finally:
@@ -126,19 +133,19 @@ def by_turns(results, peers, group):
         try:
             results.add(peer.name, peer.mtu, work(peer))
         except Exception as why:
-            sys.stderr.write(f'  {peer.name}:{peer.mtu} {group}: {type(why).__name__} {why} {peer.log_end()}\n')
+            sys.stderr.write(f'  {peer.name}:{peer.mtu} {group}: {type(why).__name__} {why}\n')
             failed.append(peer)
 
     try:
         for name, mtu in peers:
             peer = Peer(name, mtu)
             running.append(peer)
-            take(peer, lambda one: brought_up(one) | workloads.FIRST[group](one))
+            take(peer, lambda one: brought_up(one) | worked(one, workloads.FIRST[group]))
         for _ in range(TURNS):
             for work in workloads.TURNS[group]:
                 for peer in running:
                     if peer not in failed:
-                        take(peer, work)
+                        take(peer, lambda one: worked(one, work))
     finally:
         for peer in running:
             peer.close()

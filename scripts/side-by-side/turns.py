@@ -18,14 +18,9 @@ from peers import PEERS, Peer, cpu_seconds
 
 def stream(to, *options):
     def run(peer, secs):
-        space, (host, port) = to(peer)
-        found = workloads.iperf(peer, space, host, port, *options, secs=secs)
+        found = workloads.stream(peer, to, options, secs)
         return None if found is None else {'Mbit/s': found[0], 's/GB': found[1]}
     return run
-
-
-def to_host(peer):
-    return peer.guest, (peer.about['host'], 5201)
 
 
 def to_guest(peer):
@@ -33,10 +28,6 @@ def to_guest(peer):
         other = peer.another_guest()
         peer.processes.append(other.start('iperf3', '-s', '-p', '5203'))
     return peer.guest, (peer.guests[1].address, 5203)
-
-
-def forwarded(peer):
-    return peer.host, peer.forwarded('tcp')
 
 
 def trips(kind, port):
@@ -78,12 +69,13 @@ def beside(options, test):
 
 
 TESTS = {
-    'up1': stream(to_host), 'up8': stream(to_host, '-P', '8'), 'down1': stream(to_host, '-R'), 'down8': stream(to_host, '-R', '-P', '8'),
-    'fwd1': stream(forwarded), 'vm1': stream(to_guest), 'vm8': stream(to_guest, '-P', '8'),
-    'rr': trips('rr', 7001), 'udprr': trips('udprr', 7003), 'crr1': connections(1), 'crr8': connections(8), 'crr64': connections(64),
+    **{name: stream(to, *options) for name, (to, options) in workloads.STREAMS.items()},
+    'vm1': stream(to_guest), 'vm8': stream(to_guest, '-P', '8'),
+    'rr': trips(*workloads.TRIPS['tcp']), 'udprr': trips(*workloads.TRIPS['udp']),
+    'crr1': connections(1), 'crr8': connections(8), 'crr64': connections(64),
     'udpup64': datagrams('up', 64), 'udpup1400': datagrams('up', 1400), 'udpdown64': datagrams('down', 64), 'udpdown1400': datagrams('down', 1400),
-    'up_rr': beside((), trips('rr', 7001)), 'up_udprr': beside((), trips('udprr', 7003)),
-    'down_rr': beside(('-R',), trips('rr', 7001)), 'down_udprr': beside(('-R',), trips('udprr', 7003)),
+    **{f'{direction}_{name}': beside(options, trips(*workloads.TRIPS[kind]))
+       for direction, options in (('up', ()), ('down', ('-R',))) for name, kind in (('rr', 'tcp'), ('udprr', 'udp'))},
 }
 
 

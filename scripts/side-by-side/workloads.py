@@ -76,11 +76,28 @@ def first_streams(peer):
     return found
 
 
-def stream_turn(name, *options):
+def to_host(peer):
+    return peer.guest, (peer.about['host'], 5201)
+
+
+def forwarded(peer):
+    return peer.host, peer.forwarded('tcp')
+
+
+# from where to where, and iperf3's options
+STREAMS = {'up1': (to_host, ()), 'up8': (to_host, ('-P', '8')), 'down1': (to_host, ('-R',)), 'down8': (to_host, ('-R', '-P', '8')),
+           'fwd1': (forwarded, ())}
+
+
+def stream(peer, to, options, secs):
+    space, (host, port) = to(peer)
+    return iperf(peer, space, host, port, *options, secs=secs)
+
+
+def stream_turn(name):
     """a test of half as long as one measurement"""
     def turn(peer):
-        space, (host, port) = (peer.host, peer.forwarded('tcp')) if name == 'fwd1' else (peer.guest, (peer.about['host'], 5201))
-        result = iperf(peer, space, host, port, *options, secs=seconds / 2)
+        result = stream(peer, *STREAMS[name], seconds / 2)
         if result is None:
             return {}
         rate, cpu, again, fairness = result
@@ -154,17 +171,18 @@ def first_trips(peer):
         if times:
             found[f'ping_{name}_min_us'], found[f'ping_{name}_avg_us'] = times[0], statistics.mean(times)
         found[f'ping_{name}_loss_pct'] = lost
-    for name, words in TRIPS.items():
-        fresh = nettool(guest, words[0], host, words[1], FRESH, 1)
+    for name, (kind, port) in TRIPS.items():
+        fresh = nettool(guest, kind, host, port, FRESH, 1)
         for what in ('p50_us', 'p99_us'):
             found[f'{name}_rr_fresh_{what}'] = fresh[what]
-        nettool(guest, words[0], host, words[1], LONG_WARM_UP - FRESH, 1)
+        nettool(guest, kind, host, port, LONG_WARM_UP - FRESH, 1)
     return found
 
 
 def trips_turn(name):
     def turn(peer):
-        result = nettool(peer.guest, TRIPS[name][0], peer.about['host'], TRIPS[name][1], seconds / 2, 1)
+        kind, port = TRIPS[name]
+        result = nettool(peer.guest, kind, peer.about['host'], port, seconds / 2, 1)
         return {f'{name}_rr_{what}': result[what] for what in ('tps', 'p50_us', 'p99_us')}
     return turn
 
@@ -350,6 +368,4 @@ def start(name, mtu):
 TESTS = {'xfer': transfers, 'beside': beside, 'crr': crr, 'udp': udp, 'dns': dns, 'ceiling': ceiling, 'loss': loss}
 # what comes first on a fresh daemon, and what is measured then while others of them run as well
 FIRST = {'lat': first_trips, 'tcp': first_streams, 'guests': first_guests}
-TURNS = {'lat': [trips_turn(name) for name in TRIPS],
-         'tcp': [stream_turn('up1'), stream_turn('up8', '-P', '8'), stream_turn('down1', '-R'), stream_turn('down8', '-R', '-P', '8'), stream_turn('fwd1')],
-         'guests': [guests_turn]}
+TURNS = {'lat': [trips_turn(name) for name in TRIPS], 'tcp': [stream_turn(name) for name in STREAMS], 'guests': [guests_turn]}
