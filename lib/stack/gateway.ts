@@ -493,11 +493,10 @@ export class Gateway implements GatewayPort {
     repr.ttl = TTL;
     const identification = this.#nextIdentification();
     const head = this.#emitLower(mac, src, dst, PROTOCOL_TCP, 0, header, identification);
-    const packet = head + ETHERNET_HEADER_LENGTH;
     this.#cutTo = mac;
     const frames = this.#cutter.cut(
       head,
-      packet,
+      head + ETHERNET_HEADER_LENGTH,
       header,
       header + headerLength,
       body1,
