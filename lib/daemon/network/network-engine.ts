@@ -32,8 +32,8 @@ import { Network, PACKET_MEMORY_SIZE } from "./network.ts";
 const MAX_ROUNDS = 8;
 /** DNS queries waiting for the main thread */
 const MAX_QUERIES = 1024;
-/** what comes in a turn of a guest's stream, and in none of messages */
-const STREAM_TURN_OCTETS = 32 * 1024;
+/** frames of a turn in which a guest streams; of large ones, and of messages, there are fewer */
+const STREAM_TURN_FRAMES = 32;
 
 interface OpenForward {
   forward: Forward;
@@ -65,7 +65,7 @@ export class NetworkEngine<Loop extends EngineLoop> implements PortsEngine {
   readonly #queryPlaces = new FairShare(MAX_QUERIES);
   #nextQuery = 0;
   /** of frames in this turn */
-  #octetsIn = 0;
+  #framesIn = 0;
   #now = monotonicMs();
   #probes: { at: number; end(): void }[] = [];
 
@@ -114,7 +114,7 @@ export class NetworkEngine<Loop extends EngineLoop> implements PortsEngine {
       takesLarge: (mac) =>
         mac === gatewayMac || this.#network.link.portOf(mac)?.takesLarge === true,
       onPieces: (at, port, head, headLength, body, length) => {
-        this.#octetsIn += headLength + length;
+        this.#framesIn++;
         this.#network.link.onPieces(at, port, head, headLength, body, length);
       },
     };
@@ -155,9 +155,9 @@ export class NetworkEngine<Loop extends EngineLoop> implements PortsEngine {
     const idle = !this.ports.hasUnfinished && !this.#network.hasUnfinished;
     const wait = idle ? Math.min(limitMs, due) : 0;
     // of a guest's stream, its ends and whoever fills the guest's socket wait for a processor as a rule: once they had theirs
-    // there is more to take at once, and nobody needs to wake us
-    if (wait !== 0 && this.#octetsIn >= STREAM_TURN_OCTETS) this.loop.giveWay();
-    this.#octetsIn = 0;
+    // there is more to take at once, and nobody needs to wake us; of large frames there is more at once anyway
+    if (wait !== 0 && this.#framesIn >= STREAM_TURN_FRAMES) this.loop.giveWay();
+    this.#framesIn = 0;
     this.loop.wait(wait === Infinity ? -1 : wait <= 0 ? 0 : Math.ceil(wait) | 0);
     this.ports.receive();
     this.#network.resume(this.#now);
@@ -175,7 +175,7 @@ export class NetworkEngine<Loop extends EngineLoop> implements PortsEngine {
   }
 
   onFrame(now: number, port: BridgePort, start: number, end: number): void {
-    this.#octetsIn += end - start;
+    this.#framesIn++;
     this.#network.onFrame(now, port, start, end);
   }
 

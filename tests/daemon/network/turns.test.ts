@@ -105,10 +105,11 @@ test("an echo request to the gateway, and its answer", () => {
 });
 
 test.each([
-  ["a stream's turn lets others run before it waits", 24, 1],
-  ["a turn with less than 32 KiB waits at once", 23, 0],
-])("%s", (_name, frames, times) => {
-  const frame = framed(ethernet(GATEWAY_MAC, GUEST_MAC, "0800", new Uint8Array(1410)));
+  ["a stream's turn lets others run before it waits", 32, 1410, 1],
+  ["a turn with fewer than 32 frames waits at once", 31, 1410, 0],
+  ["a turn with as many octets in large frames waits at once", 3, 16_000, 0],
+])("%s", (_name, frames, length, times) => {
+  const frame = framed(ethernet(GATEWAY_MAC, GUEST_MAC, "0800", new Uint8Array(length)));
   let gaveWay = 0;
   const loop = engine.loop as { giveWay(): void };
   loop.giveWay = () => void gaveWay++;
