@@ -5,7 +5,7 @@
   bench.py all [-n ROUNDS] [-s SECS] [-o OUT.json]
                                            what docs/benchmarks.md is made from (`scripts/bench`)
   bench.py run PEER[:MTU] ... [-n ROUNDS] [-s SECS] [-o OUT.json] [-t test,test]
-                                           tests: start lat xfer beside tcp crr udp dns guests ceiling loss mem
+                                           tests: start lat xfer beside tcp crr udp dns guests loss mem
   bench.py smoke PEER[:MTU]                DHCP, ping, DNS, TCP, UDP, forward: prints what works
   bench.py shell PEER[:MTU] -- CMD...      brings a peer up and runs CMD (env: H, G, SOCK, API, GW, HOST, GUEST, PID, DIR)
   bench.py table OUT.json ...              medians as a Markdown table, with the smallest and the largest
@@ -26,7 +26,7 @@ import workloads
 from peers import BUILT, NETTOOL, PEERS, Peer, load_peers, memory_mb
 
 # a fresh daemon for every group: what one leaves behind (flows of UDP, heap) must not weigh on the next
-GROUPS = ('start', 'lat', 'xfer', 'beside', 'tcp', 'crr', 'udp', 'dns', 'guests', 'ceiling', 'loss')
+GROUPS = ('start', 'lat', 'xfer', 'beside', 'tcp', 'crr', 'udp', 'dns', 'guests', 'loss')
 # of each in a round, where all daemons run at once and one after the other has its turn of a second or so
 TURNS = 3
 # percent of the frames, and milliseconds, each way
@@ -51,8 +51,7 @@ def one_round():
     for mtu in (9000, 65520):
         yield [(name, mtu) for name in LARGE], 'tcp'
     for mtu in (1500, 65520):
-        yield [(name, mtu) for name in report.OWN], 'guests'
-        yield [('harness', mtu)], 'ceiling'
+        yield [(name, mtu) for name in (*report.OWN, *report.CEILINGS)], 'guests'
 
 
 def spec(text):

@@ -28,6 +28,11 @@ NETTOOL, TAPSTREAM, LOSSYLINK = (f'{BUILT}/{tool}' for tool in ('nettool', 'taps
 FWD_TCP, FWD_UDP = 15202, 15301
 TICK = os.sysconf('SC_CLK_TCK')
 
+# a pump at the host's end, too, and nothing or next to nothing between the two
+PUMP = ['{built}/tapstream', '--sock', '{sock}', '--netns', '/run/netns/{hostns}', '--tap', 'tap0', '--ip', '192.168.127.254/24', '--mtu', '{mtu}', '--no-ipv6']
+DIRECT = dict(mode='stream', gw='192.168.127.254', host='192.168.127.254', dns=None, zone=None, mac='5a:94:ef:e4:0c:ee', ip='192.168.127.2',
+              bind='0.0.0.0', api='direct')
+
 PEERS = {
     'limanet': dict(cmd=[f'{HERE}/../../dist/limanet', 'usernet', '--listen-qemu', '{sock}', '-e', '{api}', '--mtu', '{mtu}', '--subnet', '192.168.104.0/24'],
                     mode='stream', gw='192.168.104.2', host='192.168.104.2', dns='192.168.104.2', mac='5a:94:ef:e4:0c:ee', zone='host.lima.internal', api='gvproxy'),
@@ -63,10 +68,10 @@ PEERS = {
                        mode='stream', gw='10.0.2.2', host='10.0.2.2', dns='10.0.2.3', zone=None, mac='52:55:55:12:34:56', api='static'),
     'slirp4netns': dict(cmd=['slirp4netns', '--netns-type=path', '-c', '--mtu={mtu}', '--api-socket={api}', '/run/netns/{guest}', 'tap0'],
                         mode='own-tap', gw='10.0.2.2', host='10.0.2.2', dns='10.0.2.3', zone=None, ip='10.0.2.100', api='slirp4netns'),
-    # the harness itself: TAP -> socket -> TAP with no daemon; its figures are the ceiling of this method
-    'harness': dict(cmd=['{built}/tapstream', '--listen', '--sock', '{sock}', '--netns', '/run/netns/{hostns}', '--tap', 'tap0', '--ip', '192.168.127.254/24',
-                         '--mtu', '{mtu}', '--no-ipv6'],
-                    mode='stream', gw='192.168.127.254', host='192.168.127.254', dns=None, zone=None, mac='5a:94:ef:e4:0c:ee', ip='192.168.127.2', bind='0.0.0.0', api='direct'),
+    # the harness itself: TAP -> socket -> TAP with no daemon, and with one that looks at nothing; their figures are the ceiling
+    # of this method
+    'harness': DIRECT | dict(cmd=[*PUMP, '--listen']),
+    'relay': DIRECT | dict(cmd=['sh', '-c', '{built}/relay {sock} & exec ' + ' '.join(PUMP)]),
 }
 
 
