@@ -15,6 +15,7 @@ peers.py tells what surrounds a daemon and how to add one, workloads.py what is 
 import json
 import os
 import platform
+import random
 import shutil
 import signal
 import subprocess as sp
@@ -123,7 +124,7 @@ def one_after_the_other(results, peers, group):
 def by_turns(results, peers, group):
     """
     Fresh daemons of all peers at once, of which one at a time has work: what the machine has to do besides weighs on all of
-    them alike.
+    them alike. Each time in another order: what one leaves behind is not always the same one's burden.
     """
     begun, running, failed = time.monotonic(), [], []
 
@@ -142,7 +143,7 @@ def by_turns(results, peers, group):
             take(peer, lambda one: brought_up(one) | worked(one, workloads.FIRST[group]))
         for _ in range(TURNS):
             for work in workloads.TURNS[group]:
-                for peer in running:
+                for peer in random.sample(running, len(running)):
                     if peer not in failed:
                         take(peer, lambda one: worked(one, work))
     finally:

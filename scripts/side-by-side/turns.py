@@ -3,10 +3,12 @@
 
 A NAME is a peer of peers.py or the path of a limanet program, with @vhost behind it for a guest that shares its memory. Every
 daemon first has -w seconds of each test that is not counted (8), then in every round each has its turn, one right after the
-other, so that a minute in which the machine has other work weighs on all of them. Prints the medians, of streams Mbit/s and
-the daemon's processor seconds for a GB (1e9 octets), of the rest the figure that its name tells; -w 0 -n 1 shows fresh daemons.
+other and each time in another order, so that a minute in which the machine has other work, and what a turn leaves behind,
+weigh on all of them. Prints the medians, of streams Mbit/s and the daemon's processor seconds for a GB (1e9 octets), of the
+rest the figure that its name tells; -w 0 -n 1 shows fresh daemons.
 """
 import argparse
+import random
 import signal
 import statistics
 import sys
@@ -111,13 +113,13 @@ def main():
                 TESTS[test](peers[-1], given.warm_up)
         for _ in range(given.rounds):
             for test in tests:
-                for peer in peers:
+                for peer in random.sample(peers, len(peers)):
                     for what, value in (TESTS[test](peer, given.seconds) or {}).items():
                         found.setdefault((test, peer.name, what), []).append(value)
     finally:
         for peer in peers:
             peer.close()
-    for (test, name, what), values in found.items():
+    for (test, name, what), values in sorted(found.items(), key=lambda one: (tests.index(one[0][0]), given.names.index(one[0][1]))):
         print(f'{test:12}{name:40}{what:10}{statistics.median(values):10.4g}   ', ' '.join(f'{value:.4g}' for value in values))
 
 
