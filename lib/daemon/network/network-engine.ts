@@ -64,7 +64,7 @@ export class NetworkEngine<Loop extends EngineLoop> implements PortsEngine {
   readonly #queries = new Map<number, PendingQuery>();
   readonly #queryPlaces = new FairShare(MAX_QUERIES);
   #nextQuery = 0;
-  /** of frames in this turn */
+  /** of guests, in this turn */
   #framesIn = 0;
   #now = monotonicMs();
   #probes: { at: number; end(): void }[] = [];
