@@ -32,7 +32,9 @@ import { Network, PACKET_MEMORY_SIZE } from "./network.ts";
 const MAX_ROUNDS = 8;
 /** DNS queries waiting for the main thread */
 const MAX_QUERIES = 1024;
-/** frames of a turn in which a guest streams; of large ones, and of messages, there are fewer */
+/** octets of a turn in which a guest streams: acknowledgements and messages are as many frames, and have less */
+const STREAM_TURN_OCTETS = 32 * 1024;
+/** frames of such a turn, if they are not large */
 const STREAM_TURN_FRAMES = 32;
 
 interface OpenForward {
@@ -66,6 +68,7 @@ export class NetworkEngine<Loop extends EngineLoop> implements PortsEngine {
   #nextQuery = 0;
   /** of guests, in this turn */
   #framesIn = 0;
+  #octetsIn = 0;
   #now = monotonicMs();
   #probes: { at: number; end(): void }[] = [];
 
@@ -114,7 +117,7 @@ export class NetworkEngine<Loop extends EngineLoop> implements PortsEngine {
       takesLarge: (mac) =>
         mac === gatewayMac || this.#network.link.portOf(mac)?.takesLarge === true,
       onPieces: (at, port, head, headLength, body, length) => {
-        this.#framesIn++;
+        this.#countIn(headLength + length);
         this.#network.link.onPieces(at, port, head, headLength, body, length);
       },
     };
@@ -156,8 +159,10 @@ export class NetworkEngine<Loop extends EngineLoop> implements PortsEngine {
     const wait = idle ? Math.min(limitMs, due) : 0;
     // of a guest's stream, its ends and whoever fills the guest's socket wait for a processor as a rule: once they had theirs
     // there is more to take at once, and nobody needs to wake us; of large frames there is more at once anyway
-    if (wait !== 0 && this.#framesIn >= STREAM_TURN_FRAMES) this.loop.giveWay();
+    const isStream = this.#octetsIn >= STREAM_TURN_OCTETS && this.#framesIn >= STREAM_TURN_FRAMES;
+    if (wait !== 0 && isStream) this.loop.giveWay();
     this.#framesIn = 0;
+    this.#octetsIn = 0;
     this.loop.wait(wait === Infinity ? -1 : wait <= 0 ? 0 : Math.ceil(wait) | 0);
     this.ports.receive();
     this.#network.resume(this.#now);
@@ -175,8 +180,13 @@ export class NetworkEngine<Loop extends EngineLoop> implements PortsEngine {
   }
 
   onFrame(now: number, port: BridgePort, start: number, end: number): void {
-    this.#framesIn++;
+    this.#countIn(end - start);
     this.#network.onFrame(now, port, start, end);
+  }
+
+  #countIn(octets: number): void {
+    this.#framesIn++;
+    this.#octetsIn += octets;
   }
 
   heldUntil(port: BridgePort): number {

@@ -108,6 +108,7 @@ test.each([
   ["a stream's turn lets others run before it waits", 32, 1410, 1],
   ["a turn with fewer than 32 frames waits at once", 31, 1410, 0],
   ["a turn with as many octets in large frames waits at once", 3, 16_000, 0],
+  ["a turn with as many small frames, acknowledgements for example, waits at once", 64, 60, 0],
 ])("%s", (_name, frames, length, times) => {
   const frame = framed(ethernet(GATEWAY_MAC, GUEST_MAC, "0800", new Uint8Array(length)));
   let gaveWay = 0;
