@@ -71,7 +71,7 @@ PEERS = {
     # the harness itself: TAP -> socket -> TAP with no daemon, and with one that looks at nothing; their figures are the ceiling
     # of this method
     'harness': DIRECT | dict(cmd=[*PUMP, '--listen']),
-    'relay': DIRECT | dict(cmd=['sh', '-c', '{built}/relay {sock} & exec ' + ' '.join(PUMP)]),
+    'relay': DIRECT | dict(cmd=['sh', '-c', '"$0" "$1" & shift; exec "$@"', '{built}/relay', '{sock}', *PUMP]),
 }
 
 

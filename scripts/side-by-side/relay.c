@@ -3,7 +3,7 @@
  *   relay SOCKET
  *
  * One receive of up to 256 KiB, one send, and a wait when there is nothing: what a daemon costs that looks at no frame.
- * With a pump at both ends it tells how fast any daemon between two guests can be. Ends when a connection does. */
+ * With a pump at both ends it tells about how fast a daemon between two guests can be. Ends when a connection does. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <stdio.h>
