@@ -28,8 +28,6 @@ from peers import BUILT, NETTOOL, PEERS, Peer, load_peers, memory_mb
 
 # a fresh daemon for every group: what one leaves behind (flows of UDP, heap) must not weigh on the next
 GROUPS = ('start', 'lat', 'xfer', 'beside', 'tcp', 'crr', 'udp', 'dns', 'guests', 'loss')
-# of each in a round, where all daemons run at once and one after the other has its turn of a second or so
-TURNS = 3
 # percent of the frames, and milliseconds, each way
 LOSSY_LINK = (1, 5)
 REST_SECONDS = 60
@@ -141,11 +139,10 @@ def by_turns(results, peers, group):
             peer = Peer(name, mtu)
             running.append(peer)
             take(peer, lambda one: brought_up(one) | worked(one, workloads.FIRST[group]))
-        for _ in range(TURNS):
-            for work in workloads.TURNS[group]:
-                for peer in random.sample(running, len(running)):
-                    if peer not in failed:
-                        take(peer, lambda one: worked(one, work))
+        for work in workloads.TURNS[group]:
+            for peer in random.sample(running, len(running)):
+                if peer not in failed:
+                    take(peer, lambda one: worked(one, work))
     finally:
         for peer in running:
             peer.close()

@@ -18,9 +18,14 @@ def numbers(values):
     return [value for value in values or [] if isinstance(value, (int, float))]
 
 
-def median(peers, name, mtu, metric):
+# of these one bad round is too many
+WORST = {'crr1_errors': max, 'crr8_errors': max, 'crr64_errors': max, 'crr1_late_errors': max, 'xfer_ok': min}
+
+
+def told(peers, name, mtu, metric):
+    """one figure for what all rounds found"""
     values = numbers(peers.get(f'{name}:{mtu}', {}).get(metric))
-    return statistics.median(values) if values else None
+    return WORST.get(metric, statistics.median)(values) if values else None
 
 
 def full_table(peers, mtu=None):
@@ -56,7 +61,7 @@ class Goals:
         self.peers, self.rows = peers, []
 
     def of(self, metric, mtu=1500, name='limanet'):
-        return median(self.peers, name, mtu, metric)
+        return told(self.peers, name, mtu, metric)
 
     def row(self, what, is_most, metric, mtu, bounds_of):
         """bounds_of(name): [(number, where it comes from)] of one of limanet's; the strictest counts"""
@@ -124,12 +129,8 @@ def goals(peers):
             known = ''.join(f'; with {what} between the two: {figure(value)}' for what, value in allowed.items() if value is not None)
             return [(g.of('host_mbps', mtu, name), f'guest to host beside it{known}')]
 
-        def without_idle(name):
-            alone = g.of('vm_mbps', mtu, name)
-            return [(alone and .95 * alone, '0.95 × without them')]
-
         g.row(f'VM to VM, MTU {mtu}, Mbit/s', False, 'vm_mbps', mtu, beside)
-        g.row('the same with three idle VMs more', False, 'vm_3_idle_mbps', mtu, without_idle)
+        g.at_least('the same with three idle VMs more, as a part of it', 'vm_3_idle_part', mtu, own=0.95)
     idle = g.of('idle_rss_mb')
     g.at_most('memory, idle, MB', 'idle_rss_mb', own=60)
     for metric, what in (('hold1000_rss_mb', 'with 1000 TCP connections'), ('udpflows1000_rss_mb', 'with 1000 UDP flows')):
@@ -170,7 +171,7 @@ def write_docs(path):
     with open(f'{DOCS}/benchmarks.md', 'w') as file:
         file.write(before + BEGIN + '\n\n' + '\n\n'.join(text) + '\n\n' + after)
     with open(f'{DOCS}/benchmarks.svg', 'w') as file:
-        file.write(plot.svg(lambda name, mtu, metric: median(peers, name, mtu, metric)))
+        file.write(plot.svg(lambda name, mtu, metric: told(peers, name, mtu, metric)))
 
 
 if __name__ == '__main__':
