@@ -9,8 +9,10 @@ export interface EventHandler {
 }
 
 export class EventLoop {
-  /** called when a wait is over, before the handlers are: the time is another one by then */
-  onWake: () => void = () => {};
+  /** called when a wait is over, before the handlers are: the time is another one by then, which it is told */
+  onWake: (now: number) => void = () => {};
+  /** when the last wait was over, by the monotonic clock in milliseconds */
+  wokenAt = monotonicMs();
   readonly #poller = systemPoller();
   readonly #handlers: (EventHandler | undefined)[] = [];
   /** A number is used again once its descriptor is closed: the tag tells events of before from those of now. */
@@ -87,7 +89,8 @@ export class EventLoop {
     }
     const count = poller.wait(limit);
     if (this.#resting.length > 0) this.#wakeRested();
-    this.onWake();
+    this.wokenAt = monotonicMs();
+    this.onWake(this.wokenAt);
     if (count < 0) {
       if (count === -EINTR) return 0;
       throw new Error(`Cannot wait for events: ${errnoName(count)}`);

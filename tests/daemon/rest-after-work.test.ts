@@ -1,28 +1,39 @@
 import { expect, test } from "bun:test";
 import { REST_AFTER_MS, RestAfterWork } from "../../lib/daemon/engine/rest-after-work.ts";
 
-/** turns of a stretch each, evenly; in which stretches it rested */
-function restsOf(stretches: readonly number[]): string[] {
+/** stretches of so many turns, evenly, and so many milliseconds of work in all of them; in which stretches it rested */
+function restsOf(stretches: readonly [turns: number, ms: number][]): string[] {
   const rest = new RestAfterWork(0);
   const rested: string[] = [];
-  stretches.forEach((turns, stretch) => {
+  stretches.forEach(([turns, ms], stretch) => {
     for (let turn = 1; turn <= turns; turn++) {
       const now = stretch * REST_AFTER_MS + (turn / turns) * REST_AFTER_MS;
-      const due = rest.turned(now);
+      const due = rest.turned(now, ms / turns);
       if (due !== undefined) rested.push(`${due} in ${stretch}`);
     }
   });
   return rested;
 }
 
+const work: [number, number] = [10_000, 1000];
+const little: [number, number] = [5, 1];
+
 test.each([
-  ["little to do", [5, 5, 5], []],
-  ["work, then little", [10_000, 5, 5, 5, 5, 5, 5, 5, 5], ["first in 1", "second in 4"]],
-  ["work without an end", [10_000, 10_000, 10_000], []],
+  ["little to do", [little, little, little], []],
+  [
+    "work, then little",
+    [work, little, little, little, little, little, little, little, little],
+    ["first in 1", "second in 4"],
+  ],
+  ["work without an end", [work, work, work], []],
   [
     "work, a pause, work, a pause",
-    [1000, 5, 1000, 1000, 5, 5, 5, 5, 5],
+    [work, little, work, work, little, little, little, little, little],
     ["first in 1", "first in 4", "second in 7"],
   ],
-  ["work that ends within a stretch", [5, 300, 5, 5], ["first in 2"]],
-])("%s", (_what, stretches, rested) => expect(restsOf(stretches)).toEqual(rested));
+  ["work that ends within a stretch", [little, [300, 30], little, little], ["first in 2"]],
+  ["many turns with little to do each", [[300, 3], little, little], []],
+  ["a thousand connections that end in two turns", [[2, 10], little], ["first in 1"]],
+] satisfies [string, [number, number][], string[]][])("%s", (_what, stretches, rested) =>
+  expect(restsOf(stretches)).toEqual(rested),
+);

@@ -1,9 +1,10 @@
 /** The loop of the plain host (`plain-host.ts`): the runtime's own. */
+import { monotonicMs } from "../../lib/host/clock.ts";
 import type { EngineLoop } from "../../lib/daemon/network/engine-host.ts";
 
 /** What happens is put off until the engine's next turn, as a poller would do. */
 export class PlainLoop implements EngineLoop {
-  onWake: () => void = () => {};
+  onWake: (now: number) => void = () => {};
   /** a turn of the engine that does not wait */
   turn: () => void = () => {};
   #events: (() => void)[] = [];
@@ -35,7 +36,7 @@ export class PlainLoop implements EngineLoop {
 
   wait(timeoutMs: number): number {
     this.#wanted = timeoutMs;
-    this.onWake();
+    this.onWake(monotonicMs());
     const events = this.#events;
     this.#events = [];
     for (const event of events) event();

@@ -67,7 +67,8 @@ export function serveEngine<Engine extends ThreadEngine, Options, Notice, Reques
         return;
       }
       engine.turn(rest.isDue ? REST_AFTER_MS : Infinity);
-      const due = rest.turned(monotonicMs());
+      const now = monotonicMs();
+      const due = rest.turned(now, now - engine.loop.wokenAt);
       if (due === "first") {
         returnUnusedMemory();
         engine.rest?.();

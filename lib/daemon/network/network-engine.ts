@@ -78,8 +78,8 @@ export class NetworkEngine<Loop extends EngineLoop> implements PortsEngine {
     this.loop = loop;
     this.ports = ports;
     this.#listeners = listeners;
-    loop.onWake = () => {
-      this.#now = monotonicMs();
+    loop.onWake = (now) => {
+      this.#now = now;
     };
     const { plan } = start;
     const subnet = parseCidr(plan.subnet)!;
