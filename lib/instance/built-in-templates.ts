@@ -56,7 +56,7 @@ function demo(): string {
   const folder = guestFolder();
   if (folder === undefined)
     throw new Error(
-      "Cannot use template:demo: its guest is not on this machine (scripts/guest-image builds it; LIMANET_GUEST names the folder that has its vmlinuz and initrd)",
+      "Cannot use template:demo: its guest is not on this machine (scripts/guest-image builds it; its vmlinuz and initrd belong into ../share/limanet/guest beside this executable, or into the folder that LIMANET_GUEST names)",
     );
   return `# limanet's own small guest, which needs no download
 images:
