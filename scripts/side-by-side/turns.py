@@ -41,8 +41,8 @@ def trips(kind, port):
 
 def connections(at_once):
     def run(peer, secs):
-        found = workloads.nettool(peer.guest, 'crr', peer.about['host'], 7001, secs, at_once)
-        return {'a second': found['conns'] / secs, 'p99 us': found['p99_us'], 'errors': found['errors']}
+        found = workloads.connections(peer, at_once, secs)
+        return {'a second': found['cps'], 'p99 us': found['p99_us'], 'errors': found['errors']}
     return run
 
 

@@ -220,11 +220,17 @@ def beside(peer):
     return found
 
 
+def connections(peer, at_once, secs):
+    """connections with one octet there and back: how many a second, p99 in µs, and how many failed"""
+    result = nettool(peer.guest, 'crr', peer.about['host'], 7001, secs, at_once)
+    return {'cps': result['conns'] / secs, 'p99_us': result['p99_us'], 'errors': result['errors']}
+
+
 def first_connections(peer):
     # of connections a second only: passt and slirp4netns, and after more of them QEMU's slirp, get slower with every one that there
     # has been in the last minutes
     nettool(peer.guest, 'rr', peer.about['host'], 7001, LONG_WARM_UP, 1)
-    nettool(peer.guest, 'crr', peer.about['host'], 7001, WARM_UP, 8)
+    connections(peer, 8, WARM_UP)
     return {}
 
 
@@ -236,9 +242,8 @@ def connections_turn(name):
     at_once = CONNECTIONS[name]
 
     def turn(peer):
-        secs = seconds / 2 if at_once == 1 else seconds / 4
-        result = nettool(peer.guest, 'crr', peer.about['host'], 7001, secs, at_once)
-        return {f'{name}_cps': result['conns'] / secs, f'{name}_p99_us': result['p99_us'], f'{name}_errors': result['errors']}
+        found = connections(peer, at_once, seconds / 2 if at_once == 1 else seconds / 4)
+        return {f'{name}_{what}': value for what, value in found.items()}
     return turn
 
 
