@@ -9,6 +9,8 @@ export interface EventHandler {
 }
 
 export class EventLoop {
+  /** called before each wait, and before the loop closes: for work that is to come after a turn's answers */
+  beforeWait: () => void = () => {};
   /** called when a wait is over, before the handlers are: the time is another one by then, which it is told */
   onWake: (now: number) => void = () => {};
   /** when the last wait was over, by the monotonic clock in milliseconds */
@@ -81,6 +83,7 @@ export class EventLoop {
 
   /** Waits up to `timeoutMs` (-1: for ever) and tells the handlers; how many events there were. */
   wait(timeoutMs: number): number {
+    this.beforeWait();
     const poller = this.#poller;
     let limit = timeoutMs;
     if (this.#resting.length > 0) {
@@ -104,6 +107,7 @@ export class EventLoop {
   }
 
   close(): void {
+    this.beforeWait();
     this.#poller.close();
   }
 }

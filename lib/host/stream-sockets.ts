@@ -34,6 +34,8 @@ import { ipv4SocketAddress, setIpv4Endpoint, unixSocketAddress } from "./socket-
 import type { VectoredIo } from "./vectored-io.ts";
 
 const EVENTS = READABLE | PEER_DONE | EDGE_TRIGGERED;
+/** sockets that may be open although their owners have closed them */
+const MAX_ENDS = 64;
 const ONE_AT = pinned(new Int32Array([1]));
 /** struct linger: on, 0 seconds: close sends RST */
 const ABORT_AT = pinned(new Int32Array([1, 0]));
@@ -60,9 +62,17 @@ export class StreamSockets implements HostStreams {
   readonly #io: VectoredIo;
   readonly #now: () => number;
   readonly #sockets: (Socket | undefined)[] = [];
+  /** connected in this turn: what a guest waits for first is its SYN's answer */
+  readonly #unwatched: Socket[] = [];
+  /** descriptors whose one side is to be ended, and complements (~) of those to be closed, for which no guest waits */
+  readonly #ends: number[] = [];
 
   constructor(loop: EventLoop, io: VectoredIo, now: () => number) {
     this.#loop = loop;
+    loop.beforeWait = () => {
+      this.#watchConnected();
+      this.#carryOutEnds();
+    };
     this.#io = io;
     this.#now = now;
   }
@@ -85,7 +95,8 @@ export class StreamSockets implements HostStreams {
     const socket = new Socket(fd, owner, this.#now, isTcp);
     if (isConnecting) socket.isConnecting = socket.asksForRoom = true;
     socket.isOurs = true;
-    this.#watch(socket);
+    this.#sockets[fd] = socket;
+    this.#unwatched.push(socket);
     return fd;
   }
 
@@ -97,12 +108,35 @@ export class StreamSockets implements HostStreams {
     // a unix socket does without TCP's option: setting it fails
     const socket = new Socket(handle, owner, this.#now, true);
     socket.hasWritten = true;
+    this.#sockets[handle] = socket;
     this.#watch(socket);
   }
 
   #watch(socket: Socket): void {
-    this.#sockets[socket.fd] = socket;
-    this.#loop.add(socket.fd, socket.isConnecting ? EVENTS | WRITABLE : EVENTS, socket);
+    socket.isWatched = true;
+    this.#loop.add(socket.fd, socket.asksForRoom ? EVENTS | WRITABLE : EVENTS, socket);
+  }
+
+  #watchConnected(): void {
+    const sockets = this.#unwatched;
+    if (sockets.length === 0) return;
+    for (const socket of sockets) if (this.#sockets[socket.fd] === socket) this.#watch(socket);
+    sockets.length = 0;
+  }
+
+  #putOff(end: number): void {
+    this.#ends.push(end);
+    if (this.#ends.length === MAX_ENDS) this.#carryOutEnds();
+  }
+
+  #carryOutEnds(): void {
+    const ends = this.#ends;
+    if (ends.length === 0) return;
+    for (const end of ends) {
+      if (end < 0) libc.close(~end);
+      else libc.shutdown(end, SHUT_WR);
+    }
+    ends.length = 0;
   }
 
   release(handle: number): void {
@@ -118,7 +152,7 @@ export class StreamSockets implements HostStreams {
     if (sent < 0 && sent !== -EAGAIN) return hostFailure(sent);
     if (sent < from.octets && socket?.asksForRoom === false) {
       socket.asksForRoom = true;
-      this.#loop.change(handle, EVENTS | WRITABLE);
+      if (socket.isWatched) this.#loop.change(handle, EVENTS | WRITABLE);
     }
     return Math.max(0, sent);
   }
@@ -129,14 +163,14 @@ export class StreamSockets implements HostStreams {
   }
 
   shutdownWrite(handle: number): void {
-    libc.shutdown(handle, SHUT_WR);
+    this.#putOff(handle);
   }
 
   close(handle: number): void {
     if (this.#sockets[handle]?.isOurs === true) this.#loop.forget(handle);
     else this.#loop.remove(handle);
     this.#sockets[handle] = undefined;
-    libc.close(handle);
+    this.#putOff(~handle);
   }
 
   reset(handle: number): void {
@@ -148,6 +182,8 @@ export class StreamSockets implements HostStreams {
 class Socket implements EventHandler {
   readonly fd: number;
   isConnecting = false;
+  /** the loop knows of it */
+  isWatched = false;
   /** the loop tells of room, which it is asked to once a write has come short */
   asksForRoom = false;
   /** nobody else has a descriptor of it */

@@ -139,6 +139,7 @@ def by_turns(results, peers, group):
             peer = Peer(name, mtu)
             running.append(peer)
             take(peer, lambda one: brought_up(one) | worked(one, workloads.FIRST[group]))
+        time.sleep(workloads.RESTS.get(group, 0))
         for work in workloads.TURNS[group]:
             for peer in random.sample(running, len(running)):
                 if peer not in failed:

@@ -25,6 +25,7 @@ WARM_UP = 1
 LONG_WARM_UP = 8
 FRESH = 4
 BESIDE_WARM_UP = 4
+CONNECTIONS_WARM_UP = 4
 
 
 def nettool(space, *words, timeout=120):
@@ -227,10 +228,8 @@ def connections(peer, at_once, secs):
 
 
 def first_connections(peer):
-    # of connections a second only: passt and slirp4netns, and after more of them QEMU's slirp, get slower with every one that there
-    # has been in the last minutes
     nettool(peer.guest, 'rr', peer.about['host'], 7001, LONG_WARM_UP, 1)
-    connections(peer, 8, WARM_UP)
+    connections(peer, 8, CONNECTIONS_WARM_UP)
     return {}
 
 
@@ -387,5 +386,8 @@ def start(name, mtu):
 TESTS = {'xfer': transfers, 'beside': beside, 'udp': udp, 'dns': dns, 'loss': loss}
 # what comes first on a fresh daemon, and the turns that follow while others of them run as well
 FIRST = {'lat': first_trips, 'tcp': first_streams, 'crr': first_connections, 'guests': first_guests}
+# seconds between the two: passt and slirp4netns, and after many connections QEMU's slirp, get slower with every one that there has
+# been in the last minute
+RESTS = {'crr': 60}
 TURNS = {'lat': 3 * [trips_turn(name) for name in TRIPS], 'tcp': 3 * [stream_turn(name) for name in STREAMS],
          'crr': [connections_turn(name) for name in CONNECTIONS for _ in range(3)], 'guests': 5 * [guests_turn]}

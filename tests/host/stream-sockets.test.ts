@@ -101,7 +101,9 @@ test.each(["ipv4", "unix"] as const)(
 test("a descriptor that is used again has events of its own alone", async () => {
   const target = await served("ipv4");
   const first = sockets.connect(target, owner) as number;
+  loop.wait(0);
   sockets.close(first);
+  loop.wait(0);
   const other: string[] = [];
   const second = sockets.connect(target, {
     ...owner,
@@ -114,4 +116,52 @@ test("a descriptor that is used again has events of its own alone", async () => 
   expect(told).toEqual([]);
   expect(other).toEqual([]);
   sockets.close(second);
+});
+
+/** connections that came, and how many of them have ended */
+async function counted(): Promise<{ target: HostTarget; came: number; ended: number }> {
+  const found = { target: await served("ipv4"), came: 0, ended: 0 };
+  server.on("connection", (peer) => {
+    found.came++;
+    peer.resume();
+    peer.on("end", () => found.ended++);
+  });
+  return found;
+}
+
+async function until(isSo: () => boolean): Promise<void> {
+  for (let tries = 0; tries < 1000 && !isSo(); tries++) await Bun.sleep(2);
+}
+
+test.each(["shutdownWrite", "close"] as const)(
+  "%s is carried out when the loop waits, which a turn does once its answers have left",
+  async (end) => {
+    const found = await counted();
+    const handle = sockets.connect(found.target, owner) as number;
+    sockets[end](handle);
+    await until(() => found.came === 1);
+    await Bun.sleep(20);
+    expect(found.ended).toBe(0);
+    loop.wait(0);
+    await until(() => found.ended === 1);
+    expect(found.ended).toBe(1);
+    if (end === "shutdownWrite") sockets.close(handle);
+  },
+);
+
+test("not more than 64 sockets are open after they were closed", async () => {
+  const found = await counted();
+  for (let i = 0; i < 70; i++) sockets.close(sockets.connect(found.target, owner) as number);
+  await until(() => found.came === 70 && found.ended === 64);
+  await Bun.sleep(20);
+  expect([found.came, found.ended]).toEqual([70, 64]);
+});
+
+test("sockets are closed with the loop", async () => {
+  const found = await counted();
+  sockets.close(sockets.connect(found.target, owner) as number);
+  loop.close();
+  await until(() => found.ended === 1);
+  expect(found.ended).toBe(1);
+  loop = new EventLoop();
 });
