@@ -21,6 +21,7 @@ import {
 import type { RingPools } from "../tcp/stream-ring.ts";
 import {
   FROM_GUEST,
+  octetsOfEach,
   Pace,
   type RightOfWay,
   segmentsOfEach,
@@ -532,6 +533,11 @@ export class TcpFlows implements DatagramHandler, SegmentSink {
   /** of the segment for which a header was opened last */
   #isCut = false;
 
+  /** The guest shares its memory, and its card takes large segments. */
+  takesLarge(connection: TcpConnection): boolean {
+    return this.#gateway.portOf(connection.remoteAddress)?.takesLarge === true;
+  }
+
   payloadLimit(connection: TcpConnection): number {
     const port = this.#gateway.portOf(connection.remoteAddress);
     if (port?.takesLarge === true) return connection.cardPayload;
@@ -727,6 +733,7 @@ class TcpFlow implements TcpUser, HostStreamOwner {
     const yields = this.#rightOfWay.yields(now, guest, this.#pace);
     connection.maxSendSegments = segmentsOfEach(TO_GUEST, streams, yields);
     connection.maxReceiveSegments = segmentsOfEach(FROM_GUEST, streams, yields);
+    connection.maxReceiveOctets = octetsOfEach(streams, this.#flows.takesLarge(connection));
     if (this.handle >= 0 && this.#established) {
       this.#push(now);
       if (this.handle >= 0 && connection.state !== "CLOSED") this.#pull(now, readGather, budget);

@@ -21,6 +21,13 @@ export const TO_GUEST: SegmentLimit = { alone: 400, several: 176, yielding: 8 };
 export const FROM_GUEST: SegmentLimit = { alone: 176, several: 176, yielding: 16 };
 /** of one stream, however many there are */
 const LEAST_SEGMENTS = 4;
+/**
+ * From a guest that shares its memory, of its streams together: what they have under way is to stay in a processor's cache. On a
+ * socket there is no more under way than the socket holds.
+ */
+const OCTETS_FROM_GUEST = 2 * 1024 * 1024;
+const LEAST_OCTETS = 64 * 1024;
+const NO_LIMIT = 1 << 30;
 /** how long after a message streams yield, ms: the next one comes by then, or there is none to be quick for */
 const YIELD_MS = 50;
 /** messages with shorter pauses that make an exchange: for one alone, which has passed by then, streams do not yield */
@@ -101,4 +108,9 @@ export class RightOfWay {
 export function segmentsOfEach(limit: SegmentLimit, streams: number, yields: boolean): number {
   if (yields) return Math.max(LEAST_SEGMENTS, (limit.yielding / streams) | 0);
   return streams > 1 ? limit.several : limit.alone;
+}
+
+/** Octets that each of so many streams of a guest may have under way to its network, at most. */
+export function octetsOfEach(streams: number, sharesMemory: boolean): number {
+  return sharesMemory ? Math.max(LEAST_OCTETS, (OCTETS_FROM_GUEST / streams) | 0) : NO_LIMIT;
 }

@@ -113,6 +113,7 @@ const MAX_LARGE_PAYLOAD = 65535 - 20 - 32;
 const CUT_SEGMENTS = 44;
 /** more than any window has, and so few that their octets are below 2^31 whatever the MTU */
 const MANY_SEGMENTS = 0x7fff;
+const MANY_OCTETS = 1 << 30;
 /** RFC 2018 section 3: as many as there is room for, one less beside timestamps */
 const SACK_BLOCKS = 4;
 /** of connections that have lost nothing yet */
@@ -123,6 +124,8 @@ export class TcpConnection {
   /** segments that may be under way at most, to the guest and from it */
   maxSendSegments = MANY_SEGMENTS;
   maxReceiveSegments = MANY_SEGMENTS;
+  /** octets that may be under way from the guest at most, whatever its segments */
+  maxReceiveOctets = MANY_OCTETS;
   /** "local" is the address the guest talks to, "remote" the guest; unsigned 32-bit */
   readonly localAddress: number;
   readonly localPort: number;
@@ -1102,7 +1105,7 @@ export class TcpConnection {
   get #windowEdge(): number {
     return seqAdd(
       this.#rcvRead,
-      Math.min(this.#receiveRing.size, this.maxReceiveSegments * this.#mss),
+      Math.min(this.#receiveRing.size, this.maxReceiveSegments * this.#mss, this.maxReceiveOctets),
     );
   }
 

@@ -610,6 +610,30 @@ describe("back-pressure", () => {
     expect(underWay).toBeGreaterThan(60);
   });
 
+  test.each([
+    ["on a socket, 176 segments", false, 176 * 1460],
+    ["that shares its memory, a part of 2 MiB", true, (2 * 1024 * 1024) / 16],
+  ])("each of 16 streams of a guest %s", (_what, takesLarge, octets) => {
+    guest.port.takesLarge = takesLarge;
+    const ports = Array.from({ length: 16 }, (_, i) => `10.0.0.11:${4000 + i}`);
+    for (const from of ports) {
+      send({ flags: "S", seq: 500, options: "020405b401030307" }, SERVER, from);
+      hostConnected();
+      send({ flags: ".", seq: 501, ack: 1001 }, SERVER, from);
+    }
+    const payload = pattern(1460);
+    let widest = 0;
+    for (let round = 0, seq = 501; round < 150; round++, seq += 1460) {
+      net.now++;
+      for (const from of ports) {
+        const sent = send({ flags: ".", seq, ack: 1001, payload }, SERVER, from);
+        for (const line of sent) widest = Math.max(widest, Number(/win (\d+)/.exec(line)![1]) << 7);
+      }
+    }
+    // scaled by 7, so that up to 127 octets are not told
+    expect(octets - widest).toBeWithin(0, 128);
+  });
+
   test("a host with much to say is read 512 KiB a turn, and on in the next turns", () => {
     // window scale 7: a window of 65535 * 128
     send({ flags: "S", seq: 500, options: "01030307" });

@@ -1,6 +1,12 @@
 /** What streams of a guest may have under way while it exchanges messages. */
 import { beforeEach, describe, expect, test } from "bun:test";
-import { Pace, RightOfWay, segmentsOfEach, TO_GUEST } from "../../lib/stack/right-of-way.ts";
+import {
+  octetsOfEach,
+  Pace,
+  RightOfWay,
+  segmentsOfEach,
+  TO_GUEST,
+} from "../../lib/stack/right-of-way.ts";
 
 const GUEST = 0x0a00000b;
 let way: RightOfWay;
@@ -131,4 +137,13 @@ test("a stream that rests for a second may send messages again", () => {
   now += 1;
   exchange(other);
   expect(segments(pace)).toBe(8);
+});
+
+test.each([
+  [1, 2 * 1024 * 1024],
+  [8, 256 * 1024],
+  [100, 64 * 1024],
+])("%i streams from a guest that shares its memory have %i octets each", (streams, octets) => {
+  expect(octetsOfEach(streams, true)).toBe(octets);
+  expect(octetsOfEach(streams, false)).toBe(1 << 30);
 });
