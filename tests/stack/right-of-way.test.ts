@@ -141,8 +141,9 @@ test("a stream that rests for a second may send messages again", () => {
 
 test.each([
   [1, 2 * 1024 * 1024],
+  [4, 512 * 1024],
   [8, 256 * 1024],
-  [100, 64 * 1024],
+  [100, 256 * 1024],
 ])("%i streams from a guest that shares its memory have %i octets each", (streams, octets) => {
   expect(octetsOfEach(streams, true)).toBe(octets);
   expect(octetsOfEach(streams, false)).toBe(1 << 30);
