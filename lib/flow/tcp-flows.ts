@@ -469,6 +469,11 @@ export class TcpFlows implements DatagramHandler, SegmentSink {
     if (at < this.#deadlines.of(flow.id)) this.#deadlines.set(flow.id, at);
   }
 
+  /** The guest shares its memory, and its card takes large segments. */
+  takesLarge(connection: TcpConnection): boolean {
+    return this.#gateway.portOf(connection.remoteAddress)?.takesLarge === true;
+  }
+
   /** Flows are waiting for the next turn: do not sleep. */
   get hasUnfinished(): boolean {
     return this.#unfinished.length > 0;
@@ -532,11 +537,6 @@ export class TcpFlows implements DatagramHandler, SegmentSink {
   makesChecksum = false;
   /** of the segment for which a header was opened last */
   #isCut = false;
-
-  /** The guest shares its memory, and its card takes large segments. */
-  takesLarge(connection: TcpConnection): boolean {
-    return this.#gateway.portOf(connection.remoteAddress)?.takesLarge === true;
-  }
 
   payloadLimit(connection: TcpConnection): number {
     const port = this.#gateway.portOf(connection.remoteAddress);

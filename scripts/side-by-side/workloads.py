@@ -124,18 +124,14 @@ def guests_turn(peer):
         result = iperf(peer, peer.guest, host, port, secs=seconds / 2)
         return {} if result is None else {f'{name}_mbps': result[0], f'{name}_cpu_s_per_GB': result[1]}
 
-    def with_idle(name, host, port):
-        idle = [peer.another_guest() for _ in range(3)]
-        found = run(name, host, port)
-        for guest in idle:
-            peer.let_go(guest)
-        return found
-
     if peer.about['api'] == 'direct':
         return run('vm', peer.about['host'], 5201)
     found, other = run('host', peer.about['host'], 5201), peer.guests[1].address
     before = run('vm', other, 5203)
-    found |= with_idle('vm_3_idle', other, 5203)
+    idle = [peer.another_guest() for _ in range(3)]
+    found |= run('vm_3_idle', other, 5203)
+    for guest in idle:
+        peer.let_go(guest)
     after = run('vm', other, 5203)
     found |= after
     if before and after and 'vm_3_idle_mbps' in found:

@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { followHosts } from "../../lib/daemon/live-hosts.ts";
 import type { HostTable } from "../../lib/service/dns/static-hosts.ts";
+import { until } from "../support/until.ts";
 
 const LIMIT = 20_000;
 let home: string;
@@ -18,9 +19,6 @@ const write = (hosts: string) =>
     join(home, "vm/lima.yaml"),
     `images: [{ location: /none, arch: x86_64 }]\nhostResolver: { hosts: ${hosts} }\n`,
   );
-async function until(isSo: () => boolean): Promise<void> {
-  while (!isSo()) await Bun.sleep(20);
-}
 
 beforeEach(() => {
   home = mkdtempSync(join(tmpdir(), "limanet-hosts-"));

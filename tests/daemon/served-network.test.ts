@@ -7,6 +7,7 @@ import type { UnixSocketListener } from "bun";
 import { ServedNetwork } from "../../lib/daemon/served-network.ts";
 import { isServed } from "../../lib/host/unix-http.ts";
 import { hex } from "../support/octets.ts";
+import { until } from "../support/until.ts";
 
 const LIMIT = 30_000;
 const MAIN = new URL("../../main.ts", import.meta.url).pathname;
@@ -73,9 +74,6 @@ const joined = async (start?: () => Promise<void>) => {
     onState: (_network, state) => states.push(state),
   });
   return network;
-};
-const until = async (isDone: () => boolean) => {
-  while (!isDone()) await Bun.sleep(10);
 };
 
 test(

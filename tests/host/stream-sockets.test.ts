@@ -10,6 +10,7 @@ import { StreamSockets } from "../../lib/host/stream-sockets.ts";
 import { VectoredIo } from "../../lib/host/vectored-io.ts";
 import { Gather } from "../../lib/storage/gather.ts";
 import { PacketMemory } from "../../lib/storage/packet-memory.ts";
+import { until } from "../support/until.ts";
 
 const LOOPBACK = 0x7f000001;
 let folder: string;
@@ -127,10 +128,6 @@ async function counted(): Promise<{ target: HostTarget; came: number; ended: num
     peer.on("end", () => found.ended++);
   });
   return found;
-}
-
-async function until(isSo: () => boolean): Promise<void> {
-  for (let tries = 0; tries < 1000 && !isSo(); tries++) await Bun.sleep(2);
 }
 
 test.each(["shutdownWrite", "close"] as const)(

@@ -16,6 +16,7 @@ import { addressOf } from "../../lib/host/pinned.ts";
 import { VzMachine } from "../../lib/host/vz.ts";
 import { openPair } from "../../lib/host/datagram-pair.ts";
 import { fakeVz } from "../support/fake-vz.ts";
+import { until } from "../support/until.ts";
 
 const library = fakeVz();
 /** of an Ethernet frame, in which the fake guest changes the addresses only */
@@ -51,9 +52,6 @@ afterEach(() => {
 });
 process.on("exit", () => rmSync(folder, { recursive: true, force: true }));
 
-const until = async (isSo: () => boolean) => {
-  while (!isSo()) await Bun.sleep(5);
-};
 const bytes = (text: string) => new TextEncoder().encode(text);
 const send = (fd: number, text: string) =>
   expect(Number(libc.write(fd, addressOf(bytes(text)), text.length))).toBe(text.length);

@@ -11,6 +11,7 @@ import {
   type Guest,
   type Outcome,
 } from "../support/lab.ts";
+import { until } from "../support/until.ts";
 
 const ECHO = 7001;
 const LIMIT = 60_000;
@@ -50,9 +51,6 @@ const must = (...words: string[]) => {
   if (code !== 0) throw new Error(`${words.join(" ")}: ${text}`);
   return text;
 };
-async function until(what: () => boolean | Promise<boolean>): Promise<void> {
-  while (!(await what())) await Bun.sleep(20);
-}
 
 describe.skipIf(!canMakeNamespaces)("when no descriptor is left", () => {
   let lab: Lab;
