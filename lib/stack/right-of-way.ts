@@ -3,6 +3,7 @@
  * its network goes through one queue each way, the guest's socket, where a message waits behind all that a stream has sent.
  * A stream that is alone keeps as much under way as makes it fast.
  */
+import { MANY_OCTETS } from "../tcp/connection.ts";
 
 /** Segments of streams that may be under way at most; a segment takes a time that hardly depends on its size. */
 export interface SegmentLimit {
@@ -28,7 +29,6 @@ const LEAST_SEGMENTS = 4;
 const OCTETS_FROM_GUEST = 2 * 1024 * 1024;
 /** of one stream: with one segment of the largest under way, of 32 streams the slowest had a fiftieth of the fastest */
 const LEAST_OCTETS = 256 * 1024;
-const NO_LIMIT = 1 << 30;
 /** how long after a message streams yield, ms: the next one comes by then, or there is none to be quick for */
 const YIELD_MS = 50;
 /** messages with shorter pauses that make an exchange: for one alone, which has passed by then, streams do not yield */
@@ -113,5 +113,5 @@ export function segmentsOfEach(limit: SegmentLimit, streams: number, yields: boo
 
 /** Octets that each of so many streams of a guest may have under way to its network, at most. */
 export function octetsOfEach(streams: number, sharesMemory: boolean): number {
-  return sharesMemory ? Math.max(LEAST_OCTETS, (OCTETS_FROM_GUEST / streams) | 0) : NO_LIMIT;
+  return sharesMemory ? Math.max(LEAST_OCTETS, (OCTETS_FROM_GUEST / streams) | 0) : MANY_OCTETS;
 }

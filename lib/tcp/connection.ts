@@ -113,7 +113,7 @@ const MAX_LARGE_PAYLOAD = 65535 - 20 - 32;
 const CUT_SEGMENTS = 44;
 /** more than any window has, and so few that their octets are below 2^31 whatever the MTU */
 const MANY_SEGMENTS = 0x7fff;
-const MANY_OCTETS = 1 << 30;
+export const MANY_OCTETS = 1 << 30;
 /** RFC 2018 section 3: as many as there is room for, one less beside timestamps */
 const SACK_BLOCKS = 4;
 /** of connections that have lost nothing yet */
