@@ -100,6 +100,11 @@ test("only lib/host calls the C library", () => {
   expect(wrong).toEqual([]);
 });
 
+test("only lib/host/pinned.ts takes an address, and says for how long it is one", () => {
+  const wrong = SOURCES.filter((path) => /import .*\bptr\b.* from "bun:ffi"/.test(read(path)));
+  expect(wrong).toEqual(["lib/host/pinned.ts"]);
+});
+
 test("every file of lib/wire begins with the standard it follows", () => {
   const wrong = files("lib/wire", /\.ts$/).filter(
     (path) => !/^\/\*\* .*\b(RFC \d+|IEEE 802)/.test(read(path)),

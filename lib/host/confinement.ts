@@ -1,7 +1,7 @@
 /** A daemon gives up, for itself and all that it starts, what it never needs (Linux): docs/privileges.md. */
 import { systemCallFilter } from "../privilege/system-call-filter.ts";
 import { abi, errno, errnoName, openLibrary } from "./libc.ts";
-import { addressOf, pinned } from "./pinned.ts";
+import { pinned } from "./pinned.ts";
 
 const PR_SET_NO_NEW_PRIVS = 38;
 const SECCOMP_SET_MODE_FILTER = 1;
@@ -23,12 +23,7 @@ export function confine(): string | undefined {
   // struct sock_fprog: how many instructions, and where they are
   const program = new BigUint64Array([BigInt(filter.length / 8), BigInt(pinned(filter))]);
   const seccomp = arch === "x64" ? 317 : 277;
-  const result = syscall(
-    seccomp,
-    SECCOMP_SET_MODE_FILTER,
-    SECCOMP_FILTER_FLAG_TSYNC,
-    addressOf(program),
-  );
+  const result = syscall(seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, program);
   if (Number(result) < 0) return failure("seccomp");
   return Number(result) === 0 ? undefined : "seccomp: a thread has a filter of its own";
 }

@@ -5,7 +5,6 @@
  *   one     bound to a path: connected to the first that sends, so that the event loop tells when it has room again
  *   many    bound to a path: guests are told apart by their addresses, as vfkit's and krunkit's sockets have them
  */
-import { ptr } from "bun:ffi";
 import { FRAME_HEADROOM } from "../link/bridge-port.ts";
 import type { PacketMemory } from "../storage/packet-memory.ts";
 import { beginAlike } from "../wire/octets.ts";
@@ -165,7 +164,7 @@ export class DatagramSocket implements EventHandler {
       }
     const address = this.#sender.slice(0, length);
     if (this.#guests === "many") return this.#admit(address);
-    const isConnected = orErrno(libc.connect(this.fd, ptr(address), length)) === 0;
+    const isConnected = orErrno(libc.connect(this.fd, address, length)) === 0;
     return isConnected ? this.#admit(undefined) : undefined;
   }
 

@@ -1,5 +1,4 @@
 /** The host's UDP and ICMP echo sockets for `flow/datagram-flows.ts`, each told of by the event loop. A handle is the descriptor. */
-import { ptr } from "bun:ffi";
 import type {
   HostDatagramOwner,
   HostDatagrams,
@@ -137,7 +136,7 @@ export class DatagramSockets implements HostDatagrams {
     if (fd < 0) return hostFailure(fd);
     if (this.#system.hasErrorQueue) libc.setsockopt(fd, SOL_IP, IP_RECVERR, ONE_AT, 4);
     const target = ipv4SocketAddress(address, port);
-    const result = orErrno(libc.connect(fd, ptr(target), target.length));
+    const result = orErrno(libc.connect(fd, target, target.length));
     if (result < 0) {
       libc.close(fd);
       return hostFailure(result);
@@ -158,13 +157,13 @@ export class DatagramSockets implements HostDatagrams {
     // as with TCP: "" means both families, a literal IPv6 address itself alone
     option[0] = host === "" ? 0 : 1;
     if (family === AF_INET6) libc.setsockopt(fd, SOL_IPV6, IPV6_V6ONLY, OPTION_AT, 4);
-    const result = orErrno(libc.bind(fd, ptr(address), address.length));
+    const result = orErrno(libc.bind(fd, address, address.length));
     if (result < 0) {
       libc.close(fd);
       throw hostError("listen on", what, result);
     }
     const length = new Uint32Array([address.length]);
-    libc.getsockname(fd, ptr(address), ptr(length));
+    libc.getsockname(fd, address, length);
     this.#watch(fd, owner, -1);
     return { handle: fd, port: portOfSocketAddress(address) };
   }
@@ -244,7 +243,7 @@ export class DatagramSockets implements HostDatagrams {
   sendTo(handle: number, start: number, length: number, peer: Uint8Array): HostFailure | undefined {
     const at = (this.#io.base + start) as never;
     const sent = orErrno(
-      libc.sendto(handle, at, length, MSG_NOSIGNAL | MSG_DONTWAIT, ptr(peer), peer.length),
+      libc.sendto(handle, at, length, MSG_NOSIGNAL | MSG_DONTWAIT, peer, peer.length),
     );
     return sent >= 0 ? undefined : hostFailure(sent);
   }

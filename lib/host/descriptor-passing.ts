@@ -15,7 +15,7 @@ import {
 import type { EventLoop } from "./event-loop.ts";
 import type { HostAbi } from "./host-abi.ts";
 import { MessageHeader } from "./message-header.ts";
-import { addressOf, pinned } from "./pinned.ts";
+import { pinned } from "./pinned.ts";
 import { PEER_DONE, READABLE } from "./poller.ts";
 import { familyOf } from "./socket-address.ts";
 
@@ -79,10 +79,12 @@ export function passedDescriptors(
 export function socketKind(fd: number): "stream" | "datagram" | "other" {
   const type = new Int32Array(1);
   const length = new Uint32Array([type.byteLength]);
-  libc.getsockopt(fd, SOL_SOCKET, abi.SO_TYPE, addressOf(type), addressOf(length));
+  libc.getsockopt(fd, SOL_SOCKET, abi.SO_TYPE, type, length);
   if (type[0] === SOCK_DGRAM) return "datagram";
-  const name = new DataView(new ArrayBuffer(NAME_LENGTH));
+  const name = new Uint8Array(NAME_LENGTH);
   length[0] = NAME_LENGTH;
-  const isNamed = libc.getsockname(fd, addressOf(name), addressOf(length)) === 0;
-  return isNamed && type[0] === SOCK_STREAM && familyOf(name, 0) === AF_UNIX ? "stream" : "other";
+  const isNamed = libc.getsockname(fd, name, length) === 0;
+  return isNamed && type[0] === SOCK_STREAM && familyOf(new DataView(name.buffer), 0) === AF_UNIX
+    ? "stream"
+    : "other";
 }

@@ -2,7 +2,7 @@
 import { abi, errnoName, libc, MSG_NOSIGNAL, orErrno, SCM_RIGHTS, SOL_SOCKET } from "./libc.ts";
 import { HostError } from "./listening-sockets.ts";
 import { MessageHeader } from "./message-header.ts";
-import { addressOf } from "./pinned.ts";
+import { pinned } from "./pinned.ts";
 import { connectUnix } from "./unix-connection.ts";
 
 /** Connects to whoever listens at `from` and gives the connection to the listener at `to`; throws HostError. */
@@ -19,21 +19,19 @@ export function passConnection(from: string, to: string): void {
   }
 }
 
+const { level, type, data } = abi.control;
+const control = new DataView(new ArrayBuffer(data + 4));
+control.setUint32(0, control.byteLength, true);
+control.setInt32(level, SOL_SOCKET, true);
+control.setInt32(type, SCM_RIGHTS, true);
+const CONTROL_AT = pinned(control);
+const message = new MessageHeader();
+message.setIovecs(pinned(new BigUint64Array([BigInt(pinned(new Uint8Array(1))), 1n])));
+message.iovecCount = 1;
+
 /** One octet with one descriptor. */
 export function sendDescriptor(connection: number, fd: number): number | bigint {
-  const { level, type, data } = abi.control;
-  const control = new DataView(new ArrayBuffer(data + 4));
-  control.setUint32(0, control.byteLength, true);
-  control.setInt32(level, SOL_SOCKET, true);
-  control.setInt32(type, SCM_RIGHTS, true);
   control.setInt32(data, fd, true);
-  const octet = new Uint8Array(1);
-  const iovec = new BigUint64Array([BigInt(addressOf(octet)), 1n]);
-  const message = new MessageHeader();
-  message.setIovecs(addressOf(iovec));
-  message.iovecCount = 1;
-  message.setControl(addressOf(control), control.byteLength);
-  const sent = libc.sendmsg(connection, message.at, MSG_NOSIGNAL);
-  // an address alone keeps nothing alive
-  return octet.length + iovec.length + control.byteLength > 0 ? sent : 0;
+  message.setControl(CONTROL_AT, control.byteLength);
+  return libc.sendmsg(connection, message.at, MSG_NOSIGNAL);
 }

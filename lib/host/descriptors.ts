@@ -1,8 +1,6 @@
 /** Descriptors that never block and are not inherited, however the system makes them so. */
-import type { Pointer } from "bun:ffi";
 import { readlinkSync } from "node:fs";
 import { abi, accept, AF_UNIX, fcntl, libc, orErrno, SHUT_RDWR } from "./libc.ts";
-import { addressOf } from "./pinned.ts";
 
 const F_SETFD = 2;
 const F_GETFL = 3;
@@ -43,12 +41,12 @@ export function openSocket(family: number, type: number, protocol = 0): number {
 /** Both ends of a pair of unix sockets, or a negative errno. */
 export function openSocketPair(type: number): [number, number] | number {
   const ends = new Int32Array(2);
-  const result = orErrno(libc.socketpair(AF_UNIX, type | abi.openFlags, 0, addressOf(ends)));
+  const result = orErrno(libc.socketpair(AF_UNIX, type | abi.openFlags, 0, ends));
   return result < 0 ? result : [prepared(ends[0]!), prepared(ends[1]!)];
 }
 
 /** The next connection of a listener, or a negative errno. */
-export function acceptConnection(listener: number, peer: Pointer, length: Pointer): number {
+export function acceptConnection(listener: number, peer: Uint8Array, length: Uint32Array): number {
   return prepared(orErrno(accept(listener, peer, length, abi.openFlags)));
 }
 
@@ -72,13 +70,13 @@ export function endSocket(fd: number): void {
 export function descriptorLimit(): number {
   // struct rlimit: two numbers of 64 bits, of which the first is in force
   const limits = new BigUint64Array(2);
-  const result = orErrno(libc.getrlimit(abi.RLIMIT_NOFILE, addressOf(limits)));
+  const result = orErrno(libc.getrlimit(abi.RLIMIT_NOFILE, limits));
   return result < 0 ? DEFAULT_LIMIT : Math.min(Number(limits[0]), 0x7fff_ffff);
 }
 
 /** The reading and the writing end of a pipe, or a negative errno. */
 export function openPipe(): { from: number; to: number } | number {
   const ends = new Int32Array(2);
-  const result = orErrno(libc.pipe(addressOf(ends)));
+  const result = orErrno(libc.pipe(ends));
   return result < 0 ? result : { from: prepare(ends[0]!), to: prepare(ends[1]!) };
 }

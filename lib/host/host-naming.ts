@@ -2,7 +2,7 @@
  * How this machine resolves names, read anew whenever one of the files that say so has changed: a look at their times
  * when a name is asked for, at most five times a second, rather than a watch that a replaced file escapes.
  */
-import { dlopen, ptr } from "bun:ffi";
+import { dlopen } from "bun:ffi";
 import { readdirSync, readFileSync, statSync } from "node:fs";
 import {
   hasResolvedStub,
@@ -172,6 +172,6 @@ function macDnsNotification(): () => boolean {
   const name = new TextEncoder().encode("com.apple.system.SystemConfiguration.dns_configuration\0");
   const token = new Int32Array(1);
   const changed = new Int32Array(1);
-  if (register(ptr(name), ptr(token)) !== 0) return () => true;
-  return () => check(token[0]!, ptr(changed)) !== 0 || changed[0] !== 0;
+  if (register(name, token) !== 0) return () => true;
+  return () => check(token[0]!, changed) !== 0 || changed[0] !== 0;
 }

@@ -72,8 +72,8 @@ const errnoAt = named[abi.errnoCall] as () => Pointer;
 export const fcntl = named[abi.fcntlCall] as (fd: number, command: number, word: number) => number;
 export const accept = named[abi.acceptCall] as (
   fd: number,
-  peer: Pointer,
-  length: Pointer,
+  peer: Uint8Array,
+  length: Uint32Array,
   flags: number,
 ) => number;
 

@@ -1,5 +1,4 @@
 /** Listening sockets of port forwards, the control of who may connect, and the guests' attachment sockets. */
-import { ptr } from "bun:ffi";
 import {
   chmodSync,
   closeSync,
@@ -107,13 +106,13 @@ export class ListeningSockets implements HostListeners {
     const v6 = address.length === 28;
     const fd = openSocket(v6 ? AF_INET6 : AF_INET, SOCK_STREAM);
     if (fd < 0) throw hostError("open a socket for", what, fd);
-    libc.setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, ptr(ONE), 4);
+    libc.setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, ONE, 4);
     // "" means both families; a literal IPv6 address means itself alone
     const only = new Int32Array([host === "" ? 0 : 1]);
-    if (v6) libc.setsockopt(fd, SOL_IPV6, IPV6_V6ONLY, ptr(only), 4);
+    if (v6) libc.setsockopt(fd, SOL_IPV6, IPV6_V6ONLY, only, 4);
     this.#bind(fd, address, what);
     const length = new Uint32Array([address.length]);
-    libc.getsockname(fd, ptr(address), ptr(length));
+    libc.getsockname(fd, address, length);
     this.#accept(fd, owner, plan.loopbackOnly ? (v6 ? "ipv6" : "ipv4") : undefined);
     return { handle: fd, port: portOfSocketAddress(address) };
   }
@@ -192,7 +191,7 @@ export class ListeningSockets implements HostListeners {
   }
 
   #bind(fd: number, address: Uint8Array<ArrayBuffer>, what: string, listen = true): void {
-    let result = orErrno(libc.bind(fd, ptr(address), address.length));
+    let result = orErrno(libc.bind(fd, address, address.length));
     if (result === 0 && listen) result = orErrno(libc.listen(fd, BACKLOG));
     if (result < 0) {
       libc.close(fd);
@@ -209,7 +208,7 @@ export class ListeningSockets implements HostListeners {
         // bounded, so that a flood of connections leaves time for frames; the loop tells again
         for (let i = 0; i < 64; i++) {
           length[0] = peer.length;
-          const accepted = acceptConnection(fd, ptr(peer), ptr(length));
+          const accepted = acceptConnection(fd, peer, length);
           if (accepted < 0) {
             if (HOST_IS_SHORT.has(errnoName(accepted))) this.#loop.rest(fd, READABLE, SHORT_MS);
             return;
@@ -285,9 +284,9 @@ export function tryToBind(
   const type = protocol === "tcp" ? SOCK_STREAM : SOCK_DGRAM;
   const fd = openSocket(v6 ? AF_INET6 : AF_INET, type);
   if (fd < 0) return hostError("open a socket for", what, fd);
-  if (protocol === "tcp") libc.setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, ptr(ONE), 4);
-  if (v6 && host !== "") libc.setsockopt(fd, SOL_IPV6, IPV6_V6ONLY, ptr(ONE), 4);
-  let result = orErrno(libc.bind(fd, ptr(address), address.length));
+  if (protocol === "tcp") libc.setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, ONE, 4);
+  if (v6 && host !== "") libc.setsockopt(fd, SOL_IPV6, IPV6_V6ONLY, ONE, 4);
+  let result = orErrno(libc.bind(fd, address, address.length));
   if (result === 0 && protocol === "tcp") result = orErrno(libc.listen(fd, 1));
   libc.close(fd);
   return result < 0 ? hostError("listen on", what, result) : undefined;
@@ -311,7 +310,7 @@ function removeStaleSocket(path: string, address: Uint8Array<ArrayBuffer>, type:
       `Cannot listen on ${path}: a file that is no socket stands there (move it away)`,
     );
   const fd = openSocket(AF_UNIX, type);
-  const result = orErrno(libc.connect(fd, ptr(address), address.length));
+  const result = orErrno(libc.connect(fd, address, address.length));
   // EAGAIN: its server has many connections to accept already
   const served = result === 0 || result === -EAGAIN;
   libc.close(fd);

@@ -1,4 +1,7 @@
-/** Addresses of memory that the C library is given again and again. */
+/**
+ * Addresses of memory that the C library is given again and again. An address alone keeps nothing alive: what only its address is
+ * used of is collected, and its place given to something else. For one call it is given the view itself, which lives as long.
+ */
 import { ptr, type Pointer } from "bun:ffi";
 
 const kept: ArrayBufferView[] = [];
@@ -12,10 +15,7 @@ export function addressOf(view: ArrayBufferView): Pointer {
   return ptr(view as Uint8Array);
 }
 
-/**
- * The address of memory that is kept for as long as the program runs. An address alone keeps nothing alive: what only
- * its address is used of would be collected, and its place given to something else.
- */
+/** The address of memory that is kept for as long as the program runs. */
 export function pinned(view: ArrayBufferView): Pointer {
   kept.push(view);
   return addressOf(view);

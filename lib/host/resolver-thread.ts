@@ -2,11 +2,10 @@
  * A thread that waits in the C library's resolver, so that nobody else has to: getaddrinfo(3) for addresses,
  * res_query(3) for other records. Requests come and answers go by message, one after the other.
  */
-import { CString, dlopen, ptr, read, type Pointer } from "bun:ffi";
+import { CString, dlopen, read, type Pointer } from "bun:ffi";
 import { isReply, isTruncated, rcodeOf, shapeOf, TYPE, u16 } from "../service/dns/message.ts";
 import { RCODE } from "../service/dns/reply.ts";
 import type { SystemAnswer } from "../service/dns/responder.ts";
-import { addressOf } from "./pinned.ts";
 import { onMessage, postToMain } from "./thread.ts";
 
 export type ResolverRequest =
@@ -63,7 +62,7 @@ function isGlibcThere(): boolean {
   }
 }
 
-type Ask = (name: Pointer, type: number, answer: Pointer) => number;
+type Ask = (name: Uint8Array, type: number, answer: Uint8Array) => number;
 
 /**
  * The C library's query call. glibc (in libresolv before 2.34) keeps a state for each thread and musl none, and both
@@ -81,10 +80,9 @@ function openQueryCall(): Ask {
     const state = new Uint8Array(STATE_SIZE);
     return (name, type, answer) => {
       state.fill(0);
-      const at = addressOf(state);
-      if (res_9_ninit(at) !== 0) return -1;
-      const length = res_9_nquery(at, name, CLASS_IN, type, answer, MAX_MESSAGE);
-      res_9_ndestroy(at);
+      if (res_9_ninit(state) !== 0) return -1;
+      const length = res_9_nquery(state, name, CLASS_IN, type, answer, MAX_MESSAGE);
+      res_9_ndestroy(state);
       return length;
     };
   }
@@ -115,7 +113,7 @@ function openQueryCall(): Ask {
  */
 function setResolverOptions(): void {
   const set = (name: string, value: string, overwrite: number) =>
-    setenv(ptr(cString(name)), ptr(cString(value)), overwrite);
+    setenv(cString(name), cString(value), overwrite);
   set("LOCALDOMAIN", ".", 1);
   set("RES_OPTIONS", "timeout:2 attempts:2", 0);
 }
@@ -139,12 +137,10 @@ function lookUp(name: string, family: 4 | 6): SystemAnswer {
   const cName = cString(name);
   // struct addrinfo: flags 0, family 4, socktype 8, protocol 12, addrlen 16; then addr and canonname, whose order
   // differs: 24 and 32 on Linux, 32 and 24 on macOS; next 40
-  const hints = new DataView(new ArrayBuffer(48));
-  hints.setInt32(0, AI_CANONNAME, true);
-  hints.setInt32(4, family === 4 ? AF_INET : AF_INET6, true);
-  hints.setInt32(8, SOCK_STREAM, true);
+  const hints = new Int32Array(12);
+  hints.set([AI_CANONNAME, family === 4 ? AF_INET : AF_INET6, SOCK_STREAM]);
   const result = new BigUint64Array(1);
-  const code = getaddrinfo(ptr(cName), null, ptr(hints), ptr(result));
+  const code = getaddrinfo(cName, null, hints, result);
   if (code === EAI_NONAME) return { kind: "no-such-name" };
   if (code === EAI_NODATA || code === EAI_ADDRFAMILY) return { kind: "no-data" };
   if (code !== 0) return { kind: "failure" };
@@ -177,7 +173,7 @@ const answer = new Uint8Array(MAX_MESSAGE);
  */
 function query(name: string, type: number): Uint8Array | undefined {
   answer.fill(0, 0, 12);
-  const length = ask(ptr(cString(name)), type, addressOf(answer));
+  const length = ask(cString(name), type, answer);
   // glibc takes what is no reply for one
   if (length > MAX_MESSAGE || !isReply(answer) || isTruncated(answer)) return undefined;
   if (length >= 0) return answer.slice(0, length);

@@ -7,7 +7,6 @@
 import { createHash } from "node:crypto";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync, writeSync } from "node:fs";
 import { abi, errno, errnoName, libc, openLibrary } from "./libc.ts";
-import { addressOf } from "./pinned.ts";
 
 /** file names and hashes in hexadecimal; there only in the executable */
 declare const LIMANET_LIBRARIES: Readonly<Record<string, string>> | undefined;
@@ -61,7 +60,7 @@ function fromMemory<Loaded>(octets: Uint8Array, load: (path: string) => Loaded):
   const { memfd_create: createFile } = openLibrary(abi.libraries, {
     memfd_create: { args: ["ptr", "u32"], returns: "i32" },
   });
-  const fd = createFile(addressOf(new TextEncoder().encode("limanet\0")), MFD_CLOEXEC);
+  const fd = createFile(new TextEncoder().encode("limanet\0"), MFD_CLOEXEC);
   if (fd < 0)
     throw new Error(`Cannot load the native library: memfd_create: ${errnoName(errno())}`);
   try {

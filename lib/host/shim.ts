@@ -59,7 +59,7 @@ export function parseFacts(text: Uint8Array): Map<string, string> {
 /** What this process can have here (native/vmn.h, vmn_caps). */
 export function shimCapabilities(): Map<string, string> {
   const out = new Uint8Array(TEXT_SIZE);
-  library().vmn_caps(addressOf(out), TEXT_SIZE);
+  library().vmn_caps(out, TEXT_SIZE);
   return parseFacts(out);
 }
 
@@ -77,7 +77,7 @@ export function shimIdentity(): {
 /** macOS: the interfaces that can be bridged; none elsewhere. */
 export function bridgeableInterfaces(): string[] {
   const out = new Uint8Array(TEXT_SIZE);
-  return library().vmn_shared_ifs(addressOf(out), TEXT_SIZE) < 0 ? [] : linesOf(out);
+  return library().vmn_shared_ifs(out, TEXT_SIZE) < 0 ? [] : linesOf(out);
 }
 
 interface RingSettings {
@@ -164,11 +164,11 @@ export class ShimInterface {
     const out = new Uint8Array(TEXT_SIZE);
     const base = addressOf(memory.octets);
     this.#id = this.#library.vmn_start(
-      addressOf(conf),
+      conf,
       conf.length,
       (base + this.receive.start) as Pointer,
       (base + this.transmit.start) as Pointer,
-      addressOf(out),
+      out,
       TEXT_SIZE,
     );
     this.facts = parseFacts(out);
@@ -184,7 +184,7 @@ export class ShimInterface {
 
   stats(): Record<string, number> {
     const values = new BigUint64Array(16);
-    this.#library.vmn_stats(this.#id, addressOf(values));
+    this.#library.vmn_stats(this.#id, values);
     return Object.fromEntries(STATS.map((name, i) => [name, Number(values[i])]));
   }
 

@@ -2,7 +2,6 @@
  * A guest attached by a unix stream with length-prefixed frames (QEMU). One receive and one send a turn: frames are
  * handled where they were received, and leave as one vectored write of the pieces the network listed.
  */
-import { ptr } from "bun:ffi";
 import type { BridgePort } from "../link/bridge-port.ts";
 import { deframe, MAX_PREFIX, QEMU_FRAMING, type StreamFraming } from "../link/stream-framing.ts";
 import { Gather } from "../storage/gather.ts";
@@ -90,7 +89,7 @@ export class StreamPort implements BridgePort, EventHandler {
     this.#octets = octets;
     this.#owner = owner;
     const size = new Int32Array([BACKLOG_SIZE]);
-    libc.setsockopt(fd, SOL_SOCKET, SO_SNDBUF, ptr(size), 4);
+    libc.setsockopt(fd, SOL_SOCKET, SO_SNDBUF, size, 4);
   }
 
   watch(loop: EventLoop): void {

@@ -1,5 +1,4 @@
 /** The host's TCP and unix stream sockets for `flow/tcp-flows.ts`, each told of by the event loop. A handle is the descriptor. */
-import { ptr } from "bun:ffi";
 import type {
   HostFailure,
   HostStreamOwner,
@@ -54,7 +53,7 @@ function connectIpv4(fd: number, address: number, port: number): number {
 
 function connectUnix(fd: number, path: string): number {
   const address = unixSocketAddress(path);
-  return orErrno(libc.connect(fd, ptr(address), address.length));
+  return orErrno(libc.connect(fd, address, address.length));
 }
 
 export class StreamSockets implements HostStreams {

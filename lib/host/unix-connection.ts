@@ -1,5 +1,4 @@
 /** A connection to a unix socket as a bare descriptor, for the engine, which does its own reading and writing. */
-import { ptr } from "bun:ffi";
 import { openSocket } from "./descriptors.ts";
 import { AF_UNIX, errnoName, libc, orErrno, SOCK_STREAM } from "./libc.ts";
 import { HostError } from "./listening-sockets.ts";
@@ -10,7 +9,7 @@ export function connectUnix(path: string): number {
   const address = unixSocketAddress(path);
   const fd = openSocket(AF_UNIX, SOCK_STREAM);
   if (fd < 0) throw new HostError(errnoName(fd), `Cannot open a socket: ${errnoName(fd)}`);
-  const result = orErrno(libc.connect(fd, ptr(address), address.length));
+  const result = orErrno(libc.connect(fd, address, address.length));
   if (result < 0) {
     libc.close(fd);
     throw new HostError(

@@ -236,7 +236,7 @@ export class VhostSession implements EventHandler {
 
   #send(reply: Uint8Array): string | undefined {
     const sent = orErrno(
-      libc.sendto(this.#fd, addressOf(reply), reply.length, MSG_NOSIGNAL | MSG_DONTWAIT, null, 0),
+      libc.sendto(this.#fd, reply, reply.length, MSG_NOSIGNAL | MSG_DONTWAIT, null, 0),
     );
     return sent === reply.length ? undefined : "it does not read our answers";
   }

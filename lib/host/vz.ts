@@ -5,7 +5,6 @@
 import { closeSync, read } from "node:fs";
 import { vzAttachmentText, vzEvent, type VzEvent, type VzNic } from "../driver/vz.ts";
 import { errnoName } from "./libc.ts";
-import { addressOf } from "./pinned.ts";
 import { parseFacts } from "./shim.ts";
 import type { VzLibrary } from "./vz-library.ts";
 
@@ -18,7 +17,7 @@ export type VzEnd = string;
 /** Can there be machines here at all? */
 export function canVirtualize(library: VzLibrary): boolean {
   const out = new Uint8Array(TEXT_SIZE);
-  library.vz_caps(addressOf(out), TEXT_SIZE);
+  library.vz_caps(out, TEXT_SIZE);
   return parseFacts(out).get("supported") === "1";
 }
 
@@ -111,7 +110,7 @@ export class VzMachine {
           return;
         }
         // a ring of before the end comes after it; by then the number may be another machine's
-        while (!this.#isClosed && library.vz_event(this.#number, addressOf(out), TEXT_SIZE) > 0) {
+        while (!this.#isClosed && library.vz_event(this.#number, out, TEXT_SIZE) > 0) {
           const event = vzEvent(parseFacts(out));
           if (event !== undefined) this.#onEvent(event);
         }
@@ -171,16 +170,11 @@ export class VzMachine {
 /** Calls with a text for the library and one that it fills; throws the sentence that the library puts there. */
 function withText(
   text: string,
-  call: (
-    conf: ReturnType<typeof addressOf>,
-    length: number,
-    out: ReturnType<typeof addressOf>,
-    size: number,
-  ) => number,
+  call: (conf: Uint8Array, length: number, out: Uint8Array, size: number) => number,
 ): number {
   const conf = encoder.encode(text);
   const out = new Uint8Array(TEXT_SIZE);
-  const result = call(addressOf(conf), conf.length, addressOf(out), TEXT_SIZE);
+  const result = call(conf, conf.length, out, TEXT_SIZE);
   if (result < 0) throw new Error(parseFacts(out).get("error") ?? errnoName(result));
   return result;
 }

@@ -130,7 +130,7 @@ describe.skipIf(process.platform !== "linux")("descriptors on Linux", () => {
     expect(portOfSocketAddress(address)).toBeGreaterThan(0);
     const client = openSocket(AF_INET, SOCK_STREAM);
     libc.connect(client, addressOf(address), address.length);
-    const accepted = acceptConnection(listener, addressOf(address), addressOf(length));
+    const accepted = acceptConnection(listener, address, length);
     const pipe = openPipe();
     if (typeof pipe === "number") throw new Error("no pipe");
     const copy = duplicate(client);

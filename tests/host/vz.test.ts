@@ -12,7 +12,6 @@ import {
 import { tmpdir } from "node:os";
 import { vzConfiguration, type VzFacts } from "../../lib/driver/vz.ts";
 import { libc } from "../../lib/host/libc.ts";
-import { addressOf } from "../../lib/host/pinned.ts";
 import { VzMachine } from "../../lib/host/vz.ts";
 import { openPair } from "../../lib/host/datagram-pair.ts";
 import { fakeVz } from "../support/fake-vz.ts";
@@ -54,10 +53,10 @@ process.on("exit", () => rmSync(folder, { recursive: true, force: true }));
 
 const bytes = (text: string) => new TextEncoder().encode(text);
 const send = (fd: number, text: string) =>
-  expect(Number(libc.write(fd, addressOf(bytes(text)), text.length))).toBe(text.length);
+  expect(Number(libc.write(fd, bytes(text), text.length))).toBe(text.length);
 function receive(fd: number): string {
   const buffer = new Uint8Array(2000);
-  const got = Number(libc.read(fd, addressOf(buffer), buffer.length));
+  const got = Number(libc.read(fd, buffer, buffer.length));
   return got < 0 ? "nothing" : new TextDecoder().decode(buffer.subarray(0, got));
 }
 /** the payload that comes back for one */
