@@ -64,8 +64,13 @@ class DhcpTarget implements Target {
     const leases = this.#server.leases.list();
     if (new Set(leases.map(({ ip }) => ip)).size !== leases.length)
       throw new Error("an address is leased twice");
-    if (leases.length > PER_PORT * ATTACKERS.length + 1)
-      throw new Error(`${leases.length} leases for three ports`);
+    const ports = leases
+      .filter(({ expiresAt = 0 }) => expiresAt > this.#now)
+      .map(({ ip }) => this.#server.leases.at(address(ip))!.port);
+    for (const port of ATTACKERS) {
+      const inForce = ports.filter((of) => of === port).length;
+      if (inForce > PER_PORT) throw new Error(`${inForce} leases for one port`);
+    }
     this.#askHonestly();
   }
 

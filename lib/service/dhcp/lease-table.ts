@@ -37,7 +37,7 @@ export interface Binding {
   expiresAt: number;
   /** offered only, not yet requested */
   offered: boolean;
-  /** where the client was last seen; -1: not in this run */
+  /** where the client was when it was given the binding, last; -1: not in this run */
   port: number;
 }
 
@@ -144,7 +144,7 @@ export class LeaseTable {
   ): Binding | undefined {
     const known = this.of(mac, clientId);
     if (known !== undefined) {
-      known.port = port;
+      this.admit(now, known, port);
       if (known.expiresAt < now) {
         known.offered = true;
         known.expiresAt = now + OFFER_MS;
@@ -170,6 +170,13 @@ export class LeaseTable {
     };
     this.#insert(binding);
     return binding;
+  }
+
+  /** The client of a binding is at this port, where the binding counts from now on, also one that was over. */
+  admit(now: number, binding: Binding, port: number): void {
+    const counts = binding.port === port && binding.expiresAt > now;
+    if (!counts && binding.expiresAt !== Infinity) this.#keepLimit(now, port);
+    binding.port = port;
   }
 
   /** The client has requested the address it was offered or had. */

@@ -175,44 +175,35 @@ export class DhcpServer {
     const server = addressOption(message, OPTION_SERVER_IDENTIFIER);
     const requested = addressOption(message, OPTION_REQUESTED_ADDRESS);
     const known = this.leases.of(message.chaddr, clientId);
-    if (known !== undefined) known.port = port;
     if (server !== undefined) {
       // SELECTING: for another server, or for what we offered
       if (server !== this.#plan.gateway) {
         if (known?.offered) this.leases.release(now, known);
         return undefined;
       }
-      return known !== undefined && known.address === requested
-        ? this.#bind(now, message, known)
-        : this.#nak(message);
+      return this.#confirm(now, message, known, requested, port);
     }
-    if (message.ciaddr === 0) {
-      // INIT-REBOOT: the client remembers an address
-      if (requested === undefined) return undefined;
-      if (known === undefined) {
-        // a client of an earlier life of this network may keep an address that nobody has
-        const fresh = this.leases.isFree(now, requested, port)
-          ? this.leases.offer(now, message.chaddr, clientId, requested, port)
-          : undefined;
-        return fresh?.address === requested ? this.#bind(now, message, fresh) : this.#nak(message);
-      }
-      return known.address === requested ? this.#bind(now, message, known) : this.#nak(message);
-    }
-    // RENEWING or REBINDING
-    if (known === undefined) {
-      const fresh = this.leases.isFree(now, message.ciaddr, port)
-        ? this.leases.offer(now, message.chaddr, clientId, message.ciaddr, port)
-        : undefined;
-      return fresh?.address === message.ciaddr
-        ? this.#bind(now, message, fresh)
-        : this.#nak(message);
-    }
-    return known.address === message.ciaddr ? this.#bind(now, message, known) : this.#nak(message);
+    // INIT-REBOOT: the client remembers an address; else RENEWING or REBINDING
+    const wanted = message.ciaddr === 0 ? requested : message.ciaddr;
+    if (wanted === undefined) return undefined;
+    // a client of an earlier life of this network may keep an address that nobody has
+    const isFree = known === undefined && this.leases.isFree(now, wanted, port);
+    const binding = isFree ? this.leases.offer(now, message.chaddr, clientId, wanted, port) : known;
+    return this.#confirm(now, message, binding, wanted, port);
   }
 
-  #bind(now: number, message: DhcpMessage, binding: Binding): DhcpReply {
+  /** Binds what the client wants where that is its own. */
+  #confirm(
+    now: number,
+    message: DhcpMessage,
+    binding: Binding | undefined,
+    wanted: number | undefined,
+    port: number,
+  ): DhcpReply {
+    if (binding === undefined || binding.address !== wanted) return this.#nak(message);
     const name = message.options.get(OPTION_HOST_NAME);
     const hostname = name === undefined ? undefined : printable(name);
+    this.leases.admit(now, binding, port);
     this.leases.bind(binding, now + this.#plan.leaseSeconds * 1000, hostname);
     return this.#reply(message, ACK, binding.address, this.#leaseOptions());
   }

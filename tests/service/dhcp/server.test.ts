@@ -513,6 +513,29 @@ describe("a port whose guests want everything", () => {
     expect(got).not.toContain(at(2, BOB + 1001));
   });
 
+  test.each<[how: string, port: number, between: (had: [number, string][]) => void]>([
+    [
+      "gives back",
+      1,
+      (had) => had.forEach(([mac, ciaddr]) => say({ type: RELEASE, mac, ciaddr }, mac, 1)),
+    ],
+    ["lets end", 1, () => void (now += 3_600_001)],
+    ["has had at another port", 2, () => {}],
+  ])("has no seventeenth by asking again for what it %s", (_, port, between) => {
+    const had = Array.from({ length: 16 }, (_each, n): [number, string] => [
+      ALICE + n,
+      at(1, ALICE + n),
+    ]);
+    between(had);
+    for (let n = 0; n < 16; n++) at(port, ALICE + 100 + n);
+    for (const [mac, requested] of had.slice(0, 8))
+      say({ type: REQUEST, mac, requested }, mac, port);
+    for (const [mac, ciaddr] of had.slice(8)) say({ type: REQUEST, mac, ciaddr }, mac, port);
+    at(port, ALICE);
+    const inForce = server.leases.list().filter(({ expiresAt = 0 }) => expiresAt > now);
+    expect(inForce).toHaveLength(16);
+  });
+
   test("has sixteen offers at a time", () => {
     for (let n = 0; n < 300; n++) say({ type: DISCOVER, mac: ALICE + n }, ALICE + n, 1);
     expect(at(2, BOB + 1000)).toBe("192.168.104.18");
