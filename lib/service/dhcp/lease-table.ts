@@ -144,7 +144,7 @@ export class LeaseTable {
   ): Binding | undefined {
     const known = this.of(mac, clientId);
     if (known !== undefined) {
-      this.admit(now, known, port);
+      this.#admit(now, known, port);
       if (known.expiresAt < now) {
         known.offered = true;
         known.expiresAt = now + OFFER_MS;
@@ -173,14 +173,20 @@ export class LeaseTable {
   }
 
   /** The client of a binding is at this port, where the binding counts from now on, also one that was over. */
-  admit(now: number, binding: Binding, port: number): void {
-    const counts = binding.port === port && binding.expiresAt > now;
-    if (!counts && binding.expiresAt !== Infinity) this.#keepLimit(now, port);
+  #admit(now: number, binding: Binding, port: number): void {
+    if (binding.expiresAt !== Infinity && !counts(now, binding, port)) this.#keepLimit(now, port);
     binding.port = port;
   }
 
-  /** The client has requested the address it was offered or had. */
-  bind(binding: Binding, expiresAt: number, hostname: string | undefined): void {
+  /** The client has requested, at this port, the address it was offered or had. */
+  bind(
+    now: number,
+    binding: Binding,
+    port: number,
+    expiresAt: number,
+    hostname: string | undefined,
+  ): void {
+    this.#admit(now, binding, port);
     binding.offered = false;
     if (hostname !== undefined) binding.hostname = hostname;
     if (binding.expiresAt !== Infinity) binding.expiresAt = expiresAt;
@@ -206,9 +212,7 @@ export class LeaseTable {
 
   /** The clients of a port that have as much as they may get no more: the lease that would end first gives way. */
   #keepLimit(now: number, port: number): void {
-    const has = [...this.#byAddress.values()].filter(
-      ({ port: of, expiresAt }) => of === port && expiresAt > now && expiresAt !== Infinity,
-    );
+    const has = [...this.#byAddress.values()].filter((binding) => counts(now, binding, port));
     if (has.length < MAX_PER_PORT) return;
     this.#remove(has.reduce((first, next) => (next.expiresAt < first.expiresAt ? next : first)));
     this.#onPortLimit();
@@ -259,6 +263,10 @@ export class LeaseTable {
     return leases;
   }
 }
+
+/** The binding is one of those of which a port's clients have so many at most. */
+const counts = (now: number, { port: of, expiresAt }: Binding, port: number): boolean =>
+  of === port && expiresAt > now && expiresAt !== Infinity;
 
 function keyOf(mac: number, clientId: string | undefined): string {
   return clientId === undefined ? `${mac}` : `${mac} ${clientId}`;

@@ -203,8 +203,8 @@ export class DhcpServer {
     if (binding === undefined || binding.address !== wanted) return this.#nak(message);
     const name = message.options.get(OPTION_HOST_NAME);
     const hostname = name === undefined ? undefined : printable(name);
-    this.leases.admit(now, binding, port);
-    this.leases.bind(binding, now + this.#plan.leaseSeconds * 1000, hostname);
+    const expiresAt = now + this.#plan.leaseSeconds * 1000;
+    this.leases.bind(now, binding, port, expiresAt, hostname);
     return this.#reply(message, ACK, binding.address, this.#leaseOptions());
   }
 

@@ -24,7 +24,7 @@ const table = (stored: Lease[] = [], fixed: Lease[] = []) =>
 /** A client gets an address and keeps it until `expiresAt`. */
 const bind = (leases: LeaseTable, mac: number, clientId?: string, expiresAt = 5000) => {
   const binding = leases.offer(0, mac, clientId, undefined, 0)!;
-  leases.bind(binding, expiresAt, undefined);
+  leases.bind(0, binding, 0, expiresAt, undefined);
   return binding.address;
 };
 const lease = (last: number, mac: number, more: Partial<Lease> = {}): Lease => ({
@@ -73,13 +73,13 @@ describe("list()", () => {
 
   test("has identifier and host name when the client had", () => {
     const leases = table();
-    leases.bind(leases.offer(0, MAC + 1, "ff01", undefined, 0)!, 5000, "vm");
+    leases.bind(0, leases.offer(0, MAC + 1, "ff01", undefined, 0)!, 0, 5000, "vm");
     expect(leases.list()).toEqual([lease(1, 1, { clientId: "ff01", hostname: "vm" })]);
   });
 
   test("of a static lease has no end", () => {
     const leases = table([], [{ ip: "10.0.0.3", mac: "02:00:00:00:00:03" }]);
-    leases.bind(leases.of(MAC + 3, "0102")!, 5000, undefined);
+    leases.bind(0, leases.of(MAC + 3, "0102")!, 0, 5000, undefined);
     expect(leases.list()).toEqual([{ ip: "10.0.0.3", mac: "02:00:00:00:00:03" }]);
   });
 });
@@ -142,7 +142,7 @@ describe("changed", () => {
     ["a new lease", (leases) => void bind(leases, MAC + 2), true],
     [
       "a renewed lease",
-      (leases) => leases.bind(leases.of(MAC + 1, undefined)!, 9, undefined),
+      (leases) => leases.bind(0, leases.of(MAC + 1, undefined)!, 0, 9, undefined),
       true,
     ],
     ["a release", (leases) => leases.release(0, leases.of(MAC + 1, undefined)!), true],
