@@ -18,7 +18,6 @@ import type { Nic, SwitchBackend } from "../../lib/driver/nic.ts";
 import { passedPair } from "../../lib/host/datagram-pair.ts";
 import { libc } from "../../lib/host/libc.ts";
 import { isLocked } from "../../lib/host/lock.ts";
-import { addressOf } from "../../lib/host/pinned.ts";
 import { SILENT } from "../../lib/trace/log.ts";
 import { startDescriptorNetwork } from "../support/descriptor-network.ts";
 import { fakeVz } from "../support/fake-vz.ts";
@@ -78,7 +77,7 @@ const broadcast = (words: string) =>
 function say(words: string): void {
   port ??= passedPair(at("fd.sock"));
   const frame = broadcast(words);
-  libc.write(port, addressOf(frame), frame.length);
+  libc.write(port, frame, frame.length);
 }
 /** Says it until the guest, which sends back all that it gets, has sent it back. */
 async function echoed(words: string): Promise<void> {
@@ -86,7 +85,7 @@ async function echoed(words: string): Promise<void> {
   for (;;) {
     say(words);
     await Bun.sleep(20);
-    for (let got; (got = Number(libc.read(port!, addressOf(frame), 2000))) > 0;)
+    for (let got; (got = Number(libc.read(port!, frame, 2000))) > 0;)
       if (new TextDecoder().decode(frame.subarray(14, got)).startsWith(words)) return;
   }
 }

@@ -10,7 +10,6 @@ import { openPair, passedPair } from "../../lib/host/datagram-pair.ts";
 import { sendDescriptor } from "../../lib/host/descriptor-sending.ts";
 import { openSocketPair } from "../../lib/host/descriptors.ts";
 import { libc, MSG_DONTWAIT, SOCK_STREAM } from "../../lib/host/libc.ts";
-import { addressOf } from "../../lib/host/pinned.ts";
 import { connectUnix } from "../../lib/host/unix-connection.ts";
 import { GATEWAY, startDescriptorNetwork } from "../support/descriptor-network.ts";
 import { arp, describe, ethernet } from "../support/injected-frames.ts";
@@ -51,7 +50,7 @@ export class DescriptorTarget implements Target {
     const card = passedPair(this.#path);
     for (const frame of NetworkTarget.frames(dice, 32, "10.213.7.")) {
       const octets = dice.chance(0.05) ? dice.octets(dice.pick([0, 1, 13, 9000, 65_000])) : frame;
-      libc.write(card, addressOf(octets.length === 0 ? new Uint8Array(1) : octets), octets.length);
+      libc.write(card, octets.length === 0 ? new Uint8Array(1) : octets, octets.length);
     }
     closeSync(card);
   }
@@ -63,7 +62,7 @@ export class DescriptorTarget implements Target {
       case 0:
         break;
       case 1:
-        libc.write(connection, addressOf(octets), octets.length);
+        libc.write(connection, octets, octets.length);
         break;
       case 2: {
         const file = openSync("/dev/null", "r");
@@ -82,7 +81,7 @@ export class DescriptorTarget implements Target {
         const { ours, theirs } = openPair();
         for (let n = dice.below(4); n >= 0; n--) {
           sendDescriptor(connection, theirs);
-          libc.write(connection, addressOf(octets), octets.length);
+          libc.write(connection, octets, octets.length);
         }
         for (const fd of [ours, theirs]) closeSync(fd);
       }
@@ -93,9 +92,9 @@ export class DescriptorTarget implements Target {
   async #isServed(): Promise<void> {
     const frame = new Uint8Array(70_000);
     const end = performance.now() + PATIENCE_MS;
-    libc.write(this.#honest, addressOf(QUESTION), QUESTION.length);
+    libc.write(this.#honest, QUESTION, QUESTION.length);
     while (performance.now() < end) {
-      const got = Number(libc.recv(this.#honest, addressOf(frame), frame.length, MSG_DONTWAIT));
+      const got = Number(libc.recv(this.#honest, frame, frame.length, MSG_DONTWAIT));
       if (got >= 42 && describe(frame.slice(0, got)).startsWith(`arp reply ${GATEWAY}`)) return;
       if (got < 0) await Bun.sleep(1);
     }

@@ -4,7 +4,6 @@
  */
 import { closeSync } from "node:fs";
 import { openSocketPair } from "../../lib/host/descriptors.ts";
-import { addressOf } from "../../lib/host/pinned.ts";
 import { libc, SOCK_STREAM } from "../../lib/host/libc.ts";
 import { reservePortMemory, StreamPort } from "../../lib/host/stream-port.ts";
 import { VectoredIo } from "../../lib/host/vectored-io.ts";
@@ -66,7 +65,7 @@ export class StreamTarget implements Target {
     octets.fill(0xa5, this.#place.receive, this.#place.receive + 70_000);
     for (let at = 0; at < stream.length && !ended;) {
       const piece = stream.slice(at, at + dice.pick([1, 2, 3, 5, 100, 4000, 60_000]));
-      const written = Number(libc.write(pair[1], addressOf(piece), piece.length));
+      const written = Number(libc.write(pair[1], piece, piece.length));
       if (written < 0) throw new Error("the socket takes nothing");
       at += written;
       port.receive();

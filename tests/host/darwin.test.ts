@@ -12,7 +12,6 @@ import type { HostAbi } from "../../lib/host/host-abi.ts";
 import { abi, AF_INET, errnoName, libc, SOCK_STREAM } from "../../lib/host/libc.ts";
 import { LINUX } from "../../lib/host/linux.ts";
 import { MessageHeader } from "../../lib/host/message-header.ts";
-import { addressOf } from "../../lib/host/pinned.ts";
 import {
   familyOf,
   ipv4SocketAddress,
@@ -123,13 +122,13 @@ describe.skipIf(process.platform !== "linux")("descriptors on Linux", () => {
   test("sockets, accepted connections and pipes do not block and are not inherited", () => {
     const listener = openSocket(AF_INET, SOCK_STREAM);
     const address = ipv4SocketAddress(0x7f000001, 0);
-    expect(libc.bind(listener, addressOf(address), address.length)).toBe(0);
+    expect(libc.bind(listener, address, address.length)).toBe(0);
     expect(libc.listen(listener, 1)).toBe(0);
     const length = new Uint32Array([16]);
-    libc.getsockname(listener, addressOf(address), addressOf(length));
+    libc.getsockname(listener, address, length);
     expect(portOfSocketAddress(address)).toBeGreaterThan(0);
     const client = openSocket(AF_INET, SOCK_STREAM);
-    libc.connect(client, addressOf(address), address.length);
+    libc.connect(client, address, address.length);
     const accepted = acceptConnection(listener, address, length);
     const pipe = openPipe();
     if (typeof pipe === "number") throw new Error("no pipe");

@@ -4,7 +4,6 @@ import { closeSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { isAnswered, openPair, passedPair } from "../../lib/host/datagram-pair.ts";
 import { libc } from "../../lib/host/libc.ts";
-import { addressOf } from "../../lib/host/pinned.ts";
 import { GATEWAY, GATEWAY_MAC, startDescriptorNetwork } from "../support/descriptor-network.ts";
 import { arp, describe as describeFrame, ethernet } from "../support/injected-frames.ts";
 
@@ -30,12 +29,12 @@ const question = ethernet(
 test("passedPair() gives a guest's end; what is there or gone is told", async () => {
   const service = await startDescriptorNetwork(folder);
   const fd = passedPair(descriptors);
-  libc.write(fd, addressOf(question), question.length);
+  libc.write(fd, question, question.length);
   const frame = new Uint8Array(2000);
   let got = -1;
   while (got < 0) {
     await Bun.sleep(5);
-    got = Number(libc.read(fd, addressOf(frame), frame.length));
+    got = Number(libc.read(fd, frame, frame.length));
   }
   expect(describeFrame(frame.slice(0, got))).toContain(`arp reply ${GATEWAY} is ${GATEWAY_MAC}`);
   expect(isAnswered(fd)).toBe(true);

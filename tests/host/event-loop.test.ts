@@ -2,7 +2,6 @@ import { expect, test } from "bun:test";
 import { openPipe } from "../../lib/host/descriptors.ts";
 import { EventLoop } from "../../lib/host/event-loop.ts";
 import { libc } from "../../lib/host/libc.ts";
-import { addressOf } from "../../lib/host/pinned.ts";
 import { EDGE_TRIGGERED, READABLE, WRITABLE } from "../../lib/host/poller.ts";
 
 test("rest() keeps a descriptor quiet for its time, and then tells what is still so", () => {
@@ -10,7 +9,7 @@ test("rest() keeps a descriptor quiet for its time, and then tells what is still
   const pipe = openPipe() as { from: number; to: number };
   let told = 0;
   loop.add(pipe.from, READABLE, { onEvents: () => void told++ });
-  libc.write(pipe.to, addressOf(new Uint8Array([1])), 1);
+  libc.write(pipe.to, new Uint8Array([1]), 1);
   loop.rest(pipe.from, READABLE, 30);
   expect([loop.wait(0), told]).toEqual([0, 0]);
   // a wait without an end is one until then
@@ -30,7 +29,7 @@ test("whoever keeps the time learns that a wait is over before the handlers run"
   loop.onWake = () => told.push("awake");
   loop.add(pipe.from, READABLE, { onEvents: () => told.push("event") });
   expect(loop.wait(0)).toBe(0);
-  libc.write(pipe.to, addressOf(new Uint8Array([1])), 1);
+  libc.write(pipe.to, new Uint8Array([1]), 1);
   expect(loop.wait(-1)).toBe(1);
   expect(told).toEqual(["awake", "awake", "event"]);
   loop.remove(pipe.from);

@@ -4,7 +4,6 @@ import { createServer, type Socket } from "node:net";
 import { openPipe, openSocket } from "../../lib/host/descriptors.ts";
 import { KEVENT_SIZE, KqueuePoller, putChange, readiness } from "../../lib/host/kqueue.ts";
 import { abi, AF_INET, libc, SHUT_WR, SOCK_STREAM } from "../../lib/host/libc.ts";
-import { addressOf } from "../../lib/host/pinned.ts";
 import {
   EDGE_TRIGGERED,
   FAILED,
@@ -74,7 +73,7 @@ describe("KqueuePoller", () => {
     expect(poller.add(level.from, READABLE, -7)).toBe(0);
     expect(poller.add(edge.from, READABLE | EDGE_TRIGGERED, 8)).toBe(0);
     expect(poller.wait(0)).toBe(0);
-    for (const pipe of [level, edge]) libc.write(pipe.to, addressOf(one), 1);
+    for (const pipe of [level, edge]) libc.write(pipe.to, one, 1);
     const both = wait(poller);
     expect(both).toHaveLength(2);
     expect(both).toContainEqual([level.from, -7, READABLE]);
@@ -82,7 +81,7 @@ describe("KqueuePoller", () => {
     expect(wait(poller)).toEqual([[level.from, -7, READABLE]]);
     poller.remove(level.from);
     expect(poller.wait(10)).toBe(0);
-    libc.write(edge.to, addressOf(one), 1);
+    libc.write(edge.to, one, 1);
     expect(wait(poller)).toEqual([[edge.from, 8, READABLE]]);
     for (const { from, to } of [level, edge]) for (const fd of [from, to]) libc.close(fd);
     poller.close();
@@ -111,7 +110,7 @@ describe("KqueuePoller", () => {
     const connect = (to: number) => {
       const fd = openSocket(AF_INET, SOCK_STREAM);
       const address = ipv4SocketAddress(0x7f000001, to);
-      libc.connect(fd, addressOf(address), address.length);
+      libc.connect(fd, address, address.length);
       poller.add(fd, READABLE | WRITABLE | PEER_DONE | EDGE_TRIGGERED, fd);
       return fd;
     };

@@ -2,7 +2,6 @@
 import { EventLoop } from "../../lib/host/event-loop.ts";
 import { libc } from "../../lib/host/libc.ts";
 import { READABLE } from "../../lib/host/poller.ts";
-import { addressOf } from "../../lib/host/pinned.ts";
 import { ShimInterface } from "../../lib/host/shim.ts";
 import { PacketMemory } from "../../lib/storage/packet-memory.ts";
 
@@ -57,7 +56,7 @@ function drain(): void {
 
 loop.add(shim.bell, READABLE, {
   onEvents: () => {
-    libc.read(shim.bell, addressOf(counted), 8);
+    libc.read(shim.bell, counted, 8);
     drain();
   },
 });

@@ -45,7 +45,7 @@ export class VhostFrontEnd {
   constructor(fd: number, isSealed = true) {
     this.#fd = fd;
     const name = Buffer.from("guest\0");
-    this.memfd = calls.memfd_create(addressOf(name), MFD_ALLOW_SEALING);
+    this.memfd = calls.memfd_create(name, MFD_ALLOW_SEALING);
     calls.ftruncate(this.memfd, MEMORY_SIZE);
     if (isSealed) fcntl(this.memfd, F_ADD_SEALS, F_SEAL_SHRINK);
     const at = Number(libc.mmap(0, MEMORY_SIZE, 3, 1, this.memfd, 0));
@@ -89,7 +89,7 @@ export class VhostFrontEnd {
   /** The 64 bits of an answer that has come; undefined: none has. */
   answer(): { request: number; word: bigint } | undefined {
     const octets = new Uint8Array(20);
-    const got = orErrno(libc.recv(this.#fd, addressOf(octets), 20, abi.MSG_DONTWAIT));
+    const got = orErrno(libc.recv(this.#fd, octets, 20, abi.MSG_DONTWAIT));
     if (got !== 20) return undefined;
     const view = new DataView(octets.buffer);
     return { request: view.getUint32(0, true), word: view.getBigUint64(12, true) };
@@ -144,11 +144,11 @@ export class VhostFrontEnd {
   }
 
   kick(queue: number): void {
-    libc.write(this.kicks[queue]!, addressOf(new BigUint64Array([1n])), 8);
+    libc.write(this.kicks[queue]!, new BigUint64Array([1n]), 8);
   }
 
   wasInterrupted(queue: number): boolean {
-    return Number(libc.read(this.interrupts[queue]!, addressOf(new BigUint64Array(1)), 8)) === 8;
+    return Number(libc.read(this.interrupts[queue]!, new BigUint64Array(1), 8)) === 8;
   }
 
   wantsKicks(queue: number): boolean {

@@ -7,7 +7,6 @@ import { existsSync } from "node:fs";
 import { connect } from "node:net";
 import { runVmnet } from "../../../lib/daemon/vmnet/vmnet-daemon.ts";
 import { hostGroup } from "../../../lib/host/machine.ts";
-import { addressOf } from "../../../lib/host/pinned.ts";
 import { lineLog } from "../../../lib/trace/log.ts";
 import { VIRTIO_HEADER_LENGTH } from "../../../lib/link/virtio-header.ts";
 
@@ -23,7 +22,7 @@ const fake = dlopen(library.pathname, {
   fake_described: { args: ["ptr"], returns: "ptr" },
 }).symbols;
 const described = (key: string): string =>
-  new CString(fake.fake_described(addressOf(Buffer.from(`${key}\0`))) as Pointer).toString();
+  new CString(fake.fake_described(Buffer.from(`${key}\0`)) as Pointer).toString();
 
 const socketPath = process.argv[2]!;
 const lines: string[] = [];
@@ -39,12 +38,12 @@ const frame = (to: string, from: string, rest: string) => Buffer.from(`${to}${fr
 async function toHost(): Promise<string> {
   const octets = Buffer.alloc(4096);
   let length = -1;
-  await until(() => (length = fake.fake_take(addressOf(octets), octets.length)) >= 0);
+  await until(() => (length = fake.fake_take(octets, octets.length)) >= 0);
   return octets.subarray(VIRTIO_HEADER_LENGTH, length).toString("hex");
 }
 const fromHost = (octets: Buffer) => {
   const record = Buffer.concat([Buffer.alloc(VIRTIO_HEADER_LENGTH), octets]);
-  fake.fake_inject(addressOf(record), record.length);
+  fake.fake_inject(record, record.length);
 };
 
 // soon after boot the first start fails

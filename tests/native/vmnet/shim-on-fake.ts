@@ -6,7 +6,6 @@ import { dlopen } from "bun:ffi";
 import { EventLoop } from "../../../lib/host/event-loop.ts";
 import { libc } from "../../../lib/host/libc.ts";
 import { READABLE } from "../../../lib/host/poller.ts";
-import { addressOf } from "../../../lib/host/pinned.ts";
 import { bridgeableInterfaces, ShimInterface, shimIdentity } from "../../../lib/host/shim.ts";
 import { PacketMemory } from "../../../lib/storage/packet-memory.ts";
 
@@ -56,7 +55,7 @@ function drain(): void {
 
 loop.add(shim.bell, READABLE, {
   onEvents: () => {
-    libc.read(shim.bell, addressOf(counted), 64);
+    libc.read(shim.bell, counted, 64);
     drain();
   },
 });
@@ -77,7 +76,7 @@ while (received < FRAMES) {
 }
 
 fake.fake_fail(FAKE_READ, 1005, 1);
-fake.fake_inject(addressOf(counted), 64);
+fake.fake_inject(counted, 64);
 while (shim.receive.status === 0) loop.wait(-1);
 const { framesOut, framesIn, dropped, refused } = shim.stats();
 loop.remove(shim.bell);
